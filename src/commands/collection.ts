@@ -1,0 +1,37 @@
+import { z } from 'zod'
+import { defineAggregate } from '../model/aggregate.ts'
+
+export type CollectionState =
+  | { status: 'never' }
+  | { status: 'collected'; at: string; contentCount: number; snapshotCount: number; freedBytes: number }
+
+const never = { status: 'never' } as CollectionState
+
+/** Garbage collection of the node; its one id is `node`. */
+export const collection = defineAggregate({
+  name: 'gc',
+  id: z.literal('node', 'the subject of gc commands is "node"'),
+  initial: never,
+  commands: {
+    'gc.collect': z.strictObject({
+      mode: z.enum(['remove', 'dry-run']).default('remove').describe('dry-run: only say what would go'),
+    }),
+  },
+  events: {
+    'gc.collecting': z.strictObject({ mode: z.string() }),
+    'gc.collected': z.strictObject({
+      contentCount: z.int().nonnegative(),
+      snapshotCount: z.int().nonnegative(),
+      freedBytes: z.int().nonnegative(),
+      durationMs: z.number().nonnegative(),
+    }),
+  },
+  decide(_state, { payload }) {
+    return [{ type: 'gc.collecting', data: { mode: payload.mode } }]
+  },
+  evolve(state, event): CollectionState {
+    if (event.type === 'gc.collecting') return state
+    const { contentCount, snapshotCount, freedBytes } = event.data
+    return { status: 'collected', at: event.time, contentCount, snapshotCount, freedBytes }
+  },
+})

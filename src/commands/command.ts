@@ -1,0 +1,79 @@
+import { z } from 'zod'
+import { defineAggregate, refuse } from '../model/aggregate.ts'
+import { type CommandEnvelope, commandEnvelope } from '../model/command.ts'
+import { ERROR_CODES, type ErrorBody, type ErrorCode } from '../model/errors.ts'
+
+const errorBody = z.strictObject({
+  code: z.enum(Object.keys(ERROR_CODES) as [ErrorCode, ...ErrorCode[]]),
+  message: z.string(),
+  remedy: z.string().optional(),
+  field: z.string().optional(),
+})
+
+const result = z.record(z.string(), z.unknown())
+
+interface Known {
+  command: CommandEnvelope
+  /** How often a worker began it. */
+  attempts: number
+  startedAt?: string
+  cancelRequested?: true
+}
+
+export type CommandState =
+  | { status: 'absent' }
+  | ({ status: 'accepted' | 'running' } & Known)
+  | ({ status: 'succeeded'; endedAt: string; result: z.output<typeof result> } & Known)
+  | ({ status: 'failed' | 'cancelled'; endedAt: string; error: ErrorBody } & Known)
+
+export type ActiveCommand = Extract<CommandState, { status: 'accepted' | 'running' }>
+export type EndedCommand = Extract<CommandState, { endedAt: string }>
+
+export const isActive = (state: CommandState): state is ActiveCommand =>
+  state.status === 'accepted' || state.status === 'running'
+export const isEnded = (state: CommandState): state is EndedCommand =>
+  state.status === 'succeeded' || state.status === 'failed' || state.status === 'cancelled'
+
+/** The life of every other command: accepted, started (once an attempt), ended by exactly one outcome. */
+export const command = defineAggregate({
+  name: 'command',
+  id: z.uuid('a command id is a UUID'),
+  initial: { status: 'absent' } as CommandState,
+  commands: { 'command.cancel': z.strictObject({}) },
+  events: {
+    'command.accepted': z.strictObject({ command: commandEnvelope }),
+    'command.started': z.strictObject({ attempt: z.int().positive(), worker: z.string() }),
+    'command.cancel-requested': z.strictObject({}),
+    'command.succeeded': z.strictObject({ result, durationMs: z.number().nonnegative() }),
+    'command.failed': z.strictObject({ error: errorBody, durationMs: z.number().nonnegative() }),
+    'command.cancelled': z.strictObject({ error: errorBody, durationMs: z.number().nonnegative() }),
+  },
+  decide(state, { subject }) {
+    if (isActive(state)) return state.cancelRequested ? [] : [{ type: 'command.cancel-requested', data: {} }]
+    if (state.status === 'absent') return refuse('not_found', `command ${subject} is not known`, 'purser command ls')
+    return refuse('failed_precondition', `command ${subject} has ${state.status} already`, 'there is nothing to cancel')
+  },
+  evolve(state, event): CommandState {
+    if (event.type === 'command.accepted') return { status: 'accepted', command: event.data.command, attempts: 0 }
+    if (!isActive(state)) return state
+    const { command, attempts, startedAt, cancelRequested } = state
+    const known: Known = {
+      command,
+      attempts,
+      ...(startedAt === undefined ? {} : { startedAt }),
+      ...(cancelRequested === undefined ? {} : { cancelRequested }),
+    }
+    switch (event.type) {
+      case 'command.started':
+        return { status: 'running', ...known, attempts: event.data.attempt, startedAt: startedAt ?? event.time }
+      case 'command.cancel-requested':
+        return { ...state, cancelRequested: true }
+      case 'command.succeeded':
+        return { status: 'succeeded', ...known, endedAt: event.time, result: event.data.result }
+      case 'command.failed':
+        return { status: 'failed', ...known, endedAt: event.time, error: event.data.error }
+      case 'command.cancelled':
+        return { status: 'cancelled', ...known, endedAt: event.time, error: event.data.error }
+    }
+  },
+})

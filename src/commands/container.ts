@@ -1,0 +1,117 @@
+import { z } from 'zod'
+import { defineAggregate, type Kind, refuse } from '../model/aggregate.ts'
+import { digestSchema } from '../model/digest.ts'
+import { identifier } from '../model/ids.ts'
+import { type Labels, labels } from '../model/labels.ts'
+import { type ContainerOptions, containerOptions } from '../oci/spec/container-options.ts'
+import { tasks } from './task.ts'
+
+/** What a container is made of: the record that its tasks are started from. */
+const record = z.strictObject({
+  image: z.string().describe('canonical name of its image'),
+  manifest: digestSchema.describe('what that name stood for'),
+  snapshotter: z.string(),
+  snapshotKey: z.string(),
+  runtime: z.string(),
+  options: containerOptions,
+  labels,
+  /** What happens when its task exits. */
+  onExit: z.enum(['keep', 'remove']),
+  /** Milliseconds that a task may run before it is killed. */
+  timeoutMs: z.int().positive().optional(),
+})
+
+export type ContainerRecord = z.output<typeof record>
+export type ContainerState =
+  | { status: 'absent' }
+  | ({ status: 'present' | 'deleting'; createdAt: string } & ContainerRecord & {
+        options: ContainerOptions
+        labels: Labels
+      })
+
+const absent = { status: 'absent' } as ContainerState
+export const containers: Kind<ContainerState> = { name: 'container', initial: absent }
+
+const provision = z.strictObject({
+  image: z.string().min(1).describe('image reference, as docker understands it'),
+  platform: z.string().optional(),
+  snapshotter: z.string().default('overlayfs'),
+  runtime: z.string().default('runc'),
+  options: containerOptions.prefault({}),
+  labels: labels.default({}),
+  onExit: z.enum(['keep', 'remove']).default('keep').describe('remove: what --rm asks for'),
+  timeoutMs: z.int().positive().optional().describe('milliseconds that it may run before it is killed'),
+  pull: z.enum(['missing', 'always', 'never']).default('missing').describe('when the image is pulled'),
+})
+
+export const container = defineAggregate({
+  name: 'container',
+  id: identifier,
+  initial: absent,
+  commands: {
+    'container.create': record,
+    'container.delete': z.strictObject({}),
+    // Composite: sagas/ carries them out as steps of their own.
+    'container.provision': provision,
+    'container.run': provision,
+    'container.start': z.strictObject({}),
+    'container.stop': z.strictObject({
+      signal: z.string().optional().describe("the image's stop signal by default"),
+      graceMs: z.int().nonnegative().max(86_400_000).default(10_000).describe('until SIGKILL follows'),
+    }),
+    'container.remove': z.strictObject({
+      running: z.enum(['refuse', 'kill']).default('refuse').describe('what to do when its task runs'),
+    }),
+  },
+  events: {
+    'container.created': record,
+    'container.deleting': z.strictObject({}),
+    'container.deleted': z.strictObject({}),
+  },
+  decide(state, { type, namespace, subject, payload }, view) {
+    switch (type) {
+      case 'container.create':
+        if (state.status === 'absent') return [{ type: 'container.created', data: payload }]
+        return refuse(
+          'already_exists',
+          `container ${subject} exists in namespace ${namespace}`,
+          `choose another name, or purser rm ${subject}`,
+        )
+      case 'container.provision':
+      case 'container.run':
+        if (state.status === 'absent') return []
+        return refuse(
+          'already_exists',
+          `container ${subject} exists in namespace ${namespace}`,
+          `choose another name, or purser rm ${subject}`,
+        )
+      case 'container.delete': {
+        if (state.status === 'absent') return unknown(subject, namespace)
+        const task = view.get(tasks, namespace, subject)
+        if (task.status === 'absent') return [{ type: 'container.deleting', data: {} }]
+        return refuse(
+          'failed_precondition',
+          `container ${subject} has a task that is ${task.status}`,
+          `purser stop ${subject}, or rm -f`,
+        )
+      }
+      case 'container.start':
+      case 'container.stop':
+      case 'container.remove':
+        return state.status === 'absent' ? unknown(subject, namespace) : []
+    }
+  },
+  evolve(state, event): ContainerState {
+    switch (event.type) {
+      case 'container.created':
+        return { status: 'present', ...event.data, createdAt: event.time }
+      case 'container.deleting':
+        return state.status === 'absent' ? state : { ...state, status: 'deleting' }
+      case 'container.deleted':
+        return absent
+    }
+  },
+})
+
+const unknown = (id: string, namespace: string) =>
+  refuse('not_found', `container ${id} is not in namespace ${namespace}`, 'purser ps -a lists what there is')

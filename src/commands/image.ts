@@ -1,0 +1,121 @@
+import { z } from 'zod'
+import { defineAggregate, type Kind, refuse, type View } from '../model/aggregate.ts'
+import { type Digest, digestSchema } from '../model/digest.ts'
+import { type Labels, labels } from '../model/labels.ts'
+import { container } from './container.ts'
+
+const descriptor = z.strictObject({ mediaType: z.string(), digest: digestSchema, sizeBytes: z.int().nonnegative() })
+
+const platformImage = z.strictObject({
+  platform: z.string().describe('os/arch[/variant] that was chosen'),
+  manifest: descriptor,
+  config: descriptor,
+  layers: z.array(descriptor.extend({ diffId: digestSchema })),
+  /** The snapshotter that its layers are unpacked in, where they are. */
+  snapshotter: z.string().optional(),
+})
+
+export const imageTarget = platformImage.extend({ target: descriptor })
+export type ImageTarget = z.output<typeof imageTarget>
+
+export type ImageState =
+  | { status: 'absent' }
+  | ({ status: 'present'; labels: Labels; createdAt: string; updatedAt: string } & ImageTarget)
+
+const imageName = z.string().min(1).max(1024)
+
+const absent = { status: 'absent' } as ImageState
+const images: Kind<ImageState> = { name: 'image', initial: absent }
+
+export const image = defineAggregate({
+  name: 'image',
+  id: imageName,
+  initial: absent,
+  commands: {
+    'image.pull': z.strictObject({
+      platform: z.string().optional().describe('os/arch[/variant]; the host by default'),
+      snapshotter: z.string().default('overlayfs').describe('where its layers are unpacked'),
+      labels: labels.default({}),
+    }),
+    'image.tag': z.strictObject({ source: imageName.describe('name of the image that gets a second name') }),
+    'image.delete': z.strictObject({
+      inUse: z
+        .enum(['refuse', 'allow'])
+        .default('refuse')
+        .describe('whether a container that uses it stands in the way'),
+    }),
+  },
+  events: {
+    'image.pulling': z.strictObject({ platform: z.string() }),
+    'image.resolved': z.strictObject({ target: descriptor, platform: z.string() }),
+    'image.pulled': z.strictObject({
+      image: imageTarget,
+      labels,
+      fetchedBytes: z.int().nonnegative(),
+      cached: z.boolean().describe('nothing was transferred'),
+      durationMs: z.number().nonnegative(),
+    }),
+    'image.tagged': z.strictObject({ source: imageName, image: imageTarget, labels }),
+    'image.unpacked': z.strictObject({ snapshotter: z.string() }),
+    'image.deleted': z.strictObject({}),
+  },
+  decide(state, { type, namespace, subject, payload }, view) {
+    switch (type) {
+      case 'image.pull':
+        return [{ type: 'image.pulling', data: { platform: payload.platform ?? '' } }]
+      case 'image.tag': {
+        const source = view.get(images, namespace, payload.source)
+        if (source.status === 'absent') {
+          return refuse('not_found', `image ${payload.source} is not in namespace ${namespace}`, 'purser images')
+        }
+        return [
+          { type: 'image.tagged', data: { source: payload.source, image: targetOf(source), labels: source.labels } },
+        ]
+      }
+      case 'image.delete': {
+        if (state.status === 'absent') {
+          return refuse('not_found', `image ${subject} is not in namespace ${namespace}`, 'purser images')
+        }
+        const user = payload.inUse === 'refuse' ? userOf(view, namespace, subject) : undefined
+        if (user === undefined) return [{ type: 'image.deleted', data: {} }]
+        return refuse(
+          'failed_precondition',
+          `image ${subject} is used by container ${user}`,
+          `purser rm ${user}, or rmi -f`,
+        )
+      }
+    }
+  },
+  evolve(state, event): ImageState {
+    switch (event.type) {
+      case 'image.pulling':
+      case 'image.resolved':
+        return state
+      case 'image.pulled':
+      case 'image.tagged': {
+        const createdAt = state.status === 'present' ? state.createdAt : event.time
+        return { status: 'present', ...event.data.image, labels: event.data.labels, createdAt, updatedAt: event.time }
+      }
+      case 'image.unpacked':
+        return state.status === 'present' ? { ...state, snapshotter: event.data.snapshotter } : state
+      case 'image.deleted':
+        return absent
+    }
+  },
+})
+
+function targetOf(state: Extract<ImageState, { status: 'present' }>): ImageTarget {
+  const { target, platform, manifest, config, layers, snapshotter } = state
+  return { target, platform, manifest, config, layers, ...(snapshotter === undefined ? {} : { snapshotter }) }
+}
+
+function userOf(view: View, namespace: string, name: string): string | undefined {
+  for (const { id, state } of view.list(container, namespace)) {
+    if (state.status === 'present' && state.image === name) return id
+  }
+}
+
+/** Every digest that an image keeps in the content store. */
+export function contentOf(target: ImageTarget): Digest[] {
+  return [target.target, target.manifest, target.config, ...target.layers].map((each) => each.digest)
+}

@@ -1,0 +1,29 @@
+import type { AnyAggregate } from '../model/aggregate.ts'
+import { collection } from './collection.ts'
+import { command } from './command.ts'
+import { container } from './container.ts'
+import { content } from './content.ts'
+import { image } from './image.ts'
+import { namespace } from './namespace.ts'
+import { snapshot } from './snapshot.ts'
+import { task } from './task.ts'
+
+const all: AnyAggregate[] = [
+  //
+  collection,
+  command,
+  container,
+  content,
+  image,
+  namespace,
+  snapshot,
+  task,
+]
+
+/** Every aggregate by its name. */
+export const aggregates: ReadonlyMap<string, AnyAggregate> = new Map(all.map((each) => [each.name, each]))
+
+/** Every command type, with the aggregate it belongs to. */
+export const commandTypes: ReadonlyMap<string, AnyAggregate> = new Map(
+  all.flatMap((each) => Object.keys(each.commands).map((type) => [type, each] as const)),
+)

@@ -1,0 +1,56 @@
+import { z } from 'zod'
+import { defineAggregate, refuse, type View } from '../model/aggregate.ts'
+import { identifier } from '../model/ids.ts'
+import { type Labels, labels } from '../model/labels.ts'
+import { container } from './container.ts'
+import { image } from './image.ts'
+import { snapshot } from './snapshot.ts'
+
+export type NamespaceState = { status: 'absent' } | { status: 'present'; labels: Labels; createdAt: string }
+
+/** containerd's namespaces: each has its own images, containers, snapshots and content records. */
+export const namespace = defineAggregate({
+  name: 'namespace',
+  id: identifier,
+  initial: { status: 'absent' } as NamespaceState,
+  commands: {
+    'namespace.create': z.strictObject({ labels: labels.default({}) }),
+    'namespace.remove': z.strictObject({}),
+  },
+  events: {
+    'namespace.created': z.strictObject({ labels }),
+    'namespace.removed': z.strictObject({}),
+  },
+  decide(state, { type, subject, payload }, view) {
+    switch (type) {
+      case 'namespace.create':
+        if (state.status === 'absent') return [{ type: 'namespace.created', data: payload }]
+        return refuse('already_exists', `namespace ${subject} exists`, 'choose another name')
+      case 'namespace.remove': {
+        if (state.status === 'absent')
+          return refuse('not_found', `namespace ${subject} is not known`, 'purser namespace ls')
+        const held = holds(view, subject)
+        if (held) return refuse('failed_precondition', `namespace ${subject} still has ${held}`, 'remove them first')
+        return [{ type: 'namespace.removed', data: {} }]
+      }
+    }
+  },
+  evolve(_state, event): NamespaceState {
+    switch (event.type) {
+      case 'namespace.created':
+        return { status: 'present', labels: event.data.labels, createdAt: event.time }
+      case 'namespace.removed':
+        return namespace.initial
+    }
+  },
+})
+
+function holds(view: View, name: string): string | undefined {
+  const counts = [
+    ['containers', [...view.list(container, name)].length],
+    ['images', [...view.list(image, name)].length],
+    ['snapshots', [...view.list(snapshot, name)].length],
+  ] as const
+  const held = counts.filter(([, count]) => count > 0).map(([what, count]) => `${count} ${what}`)
+  return held.length > 0 ? held.join(', ') : undefined
+}

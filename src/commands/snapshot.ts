@@ -1,0 +1,158 @@
+import { z } from 'zod'
+import { defineAggregate, type Kind, refuse, type View } from '../model/aggregate.ts'
+import { type Labels, labels } from '../model/labels.ts'
+
+const dir = z
+  .string()
+  .regex(/^[0-9a-z]+$/)
+  .describe('name of its directory below the snapshotter')
+const key = z.string().min(1).max(1024)
+
+interface Stored {
+  /** Its directory. */
+  dir: string
+  /** Key of its parent in the same snapshotter. */
+  parent?: string
+  labels: Labels
+  createdAt: string
+  /** The command that made it: while that one runs, the snapshot is in use. */
+  by: string
+}
+
+export type SnapshotState =
+  | { status: 'absent' }
+  | ({ status: 'preparing'; kind: 'active' | 'view' } & Stored)
+  | ({ status: 'active' | 'view' | 'committed' } & Stored)
+  | ({ status: 'removing' } & Stored)
+
+/** Ids are SNAPSHOTTER/KEY, as `overlayfs/sha256:…` for an unpacked layer (its chain ID) and `overlayfs/c1` for a container. */
+export const snapshotId = (snapshotter: string, snapshotKey: string): string => `${snapshotter}/${snapshotKey}`
+export const splitSnapshotId = (id: string): { snapshotter: string; key: string } => {
+  const slash = id.indexOf('/')
+  return { snapshotter: id.slice(0, slash), key: id.slice(slash + 1) }
+}
+
+const absent = { status: 'absent' } as SnapshotState
+const snapshots: Kind<SnapshotState> = { name: 'snapshot', initial: absent }
+
+export const snapshot = defineAggregate({
+  name: 'snapshot',
+  id: z.string().regex(/^[a-z][a-z0-9-]*\/.{1,1024}$/, 'a snapshot is named SNAPSHOTTER/KEY'),
+  initial: absent,
+  commands: {
+    'snapshot.prepare': z.strictObject({ parent: key.optional(), labels: labels.default({}) }),
+    'snapshot.view': z.strictObject({ parent: key.optional(), labels: labels.default({}) }),
+    'snapshot.commit': z.strictObject({ name: key, labels: labels.default({}) }),
+    'snapshot.remove': z.strictObject({}),
+    'snapshot.unpack': z.strictObject({ image: z.string().describe('image whose layers become snapshots') }),
+  },
+  events: {
+    'snapshot.preparing': z.strictObject({ dir, parent: key.optional(), kind: z.enum(['active', 'view']), labels }),
+    'snapshot.prepared': z.strictObject({}),
+    'snapshot.committed': z.strictObject({ dir, parent: key.optional(), labels }),
+    'snapshot.removing': z.strictObject({}),
+    'snapshot.removed': z.strictObject({}),
+  },
+  decide(state, { type, id, namespace, subject, payload }, view) {
+    const { snapshotter } = splitSnapshotId(subject)
+    switch (type) {
+      case 'snapshot.prepare':
+      case 'snapshot.view': {
+        if (state.status !== 'absent') {
+          return refuse(
+            'already_exists',
+            `snapshot ${subject} is ${state.status}`,
+            'choose another key, or remove it first',
+          )
+        }
+        const { parent } = payload
+        if (parent !== undefined) {
+          const above = view.get(snapshots, namespace, snapshotId(snapshotter, parent))
+          if (above.status === 'absent')
+            return refuse('not_found', `parent snapshot ${parent} is not known`, 'unpack the image first')
+          if (above.status !== 'committed') {
+            return refuse(
+              'failed_precondition',
+              `parent snapshot ${parent} is ${above.status}`,
+              'only committed ones can be a parent',
+            )
+          }
+        }
+        const kind = type === 'snapshot.prepare' ? 'active' : 'view'
+        const data = {
+          dir: dirOf(id),
+          kind,
+          labels: payload.labels,
+          ...(parent === undefined ? {} : { parent }),
+        } as const
+        return [{ type: 'snapshot.preparing', data }]
+      }
+      case 'snapshot.commit': {
+        if (state.status !== 'active')
+          return refuse(
+            'failed_precondition',
+            `snapshot ${subject} is ${state.status}`,
+            'only active ones can be committed',
+          )
+        const name = view.get(snapshots, namespace, snapshotId(snapshotter, payload.name))
+        if (name.status !== 'absent')
+          return refuse('already_exists', `snapshot ${payload.name} exists`, 'choose another name')
+        return [{ type: 'snapshot.removed', data: {} }] // The handler records snapshot.committed under the new name with it.
+      }
+      case 'snapshot.remove': {
+        if (state.status === 'absent') return refuse('not_found', `snapshot ${subject} is not known`)
+        const child = childOf(view, namespace, subject)
+        if (child)
+          return refuse('failed_precondition', `snapshot ${subject} is the parent of ${child}`, 'remove that one first')
+        return [{ type: 'snapshot.removing', data: {} }]
+      }
+      case 'snapshot.unpack':
+        return []
+    }
+  },
+  evolve(state, event): SnapshotState {
+    switch (event.type) {
+      case 'snapshot.preparing':
+        return { status: 'preparing', ...event.data, createdAt: event.time, by: event.commandid }
+      case 'snapshot.prepared': {
+        if (state.status !== 'preparing') return state
+        const { kind, ...stored } = state
+        return { ...stored, status: kind }
+      }
+      case 'snapshot.committed':
+        return { status: 'committed', ...event.data, createdAt: event.time, by: event.commandid }
+      case 'snapshot.removing':
+        return state.status === 'absent' ? state : { ...storedOf(state), status: 'removing' }
+      case 'snapshot.removed':
+        return absent
+    }
+  },
+})
+
+/** A directory name that no other command can make: the command's UUID, shortened to base 36. */
+export const dirOf = (commandId: string): string => BigInt(`0x${commandId.replaceAll('-', '')}`).toString(36)
+
+function storedOf(state: Exclude<SnapshotState, { status: 'absent' }>): Stored {
+  const { dir, parent, labels, createdAt, by } = state
+  return { dir, labels, createdAt, by, ...(parent === undefined ? {} : { parent }) }
+}
+
+function childOf(view: View, namespace: string, id: string): string | undefined {
+  const { snapshotter, key } = splitSnapshotId(id)
+  for (const other of view.list(snapshots, namespace)) {
+    if (other.state.status === 'absent' || other.state.parent !== key) continue
+    if (splitSnapshotId(other.id).snapshotter === snapshotter) return other.id
+  }
+}
+
+/** The directories below a snapshot, topmost first: its parent's, its parent's parent's … */
+export function parentDirs(view: View, namespace: string, snapshotter: string, parent: string | undefined): string[] {
+  const dirs: string[] = []
+  for (let at = parent; at !== undefined; ) {
+    const state = view.get(snapshots, namespace, snapshotId(snapshotter, at))
+    if (state.status === 'absent') break
+    dirs.push(state.dir)
+    at = state.parent
+  }
+  return dirs
+}

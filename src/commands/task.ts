@@ -1,0 +1,262 @@
+import { z } from 'zod'
+import { defineAggregate, type Kind, refuse } from '../model/aggregate.ts'
+import { identifier } from '../model/ids.ts'
+import { parseSignal } from '../oci/signals.ts'
+
+const pid = z.int().positive()
+const exitCode = z.int().min(0).max(255)
+const instant = z.iso.datetime().describe('RFC 3339, UTC')
+
+const execProcess = z.strictObject({
+  args: z.array(z.string()).min(1, 'a command to execute is needed'),
+  env: z.array(z.string()).default([]),
+  workingDir: z.string().optional(),
+  user: z.string().optional(),
+  tty: z.boolean().default(false),
+  stdin: z.boolean().default(false),
+  output: z
+    .enum(['attach', 'discard'])
+    .default('attach')
+    .describe('attach: kept, within bounds, until a client reads it'),
+})
+export type ExecProcess = z.output<typeof execProcess>
+
+const resources = z.strictObject({
+  memoryBytes: z.int().positive().optional(),
+  cpus: z.number().positive().optional(),
+  cpuShares: z.int().min(2).max(262_144).optional(),
+  pidsLimit: z.int().positive().optional(),
+})
+
+const signal = z.string().refine((name) => {
+  try {
+    return parseSignal(name) > 0
+  } catch {
+    return false
+  }
+}, 'not a signal: a name such as SIGTERM, or its number')
+
+export type ExecState =
+  | { status: 'starting'; process: ExecProcess }
+  | { status: 'running'; process: ExecProcess; pid: number; startedAt: string }
+  | { status: 'exited'; process: ExecProcess; exitCode: number; exitedAt: string }
+
+type Execs = Record<string, ExecState>
+
+export type TaskState =
+  | { status: 'absent' }
+  | { status: 'creating'; runtime: string; since: string }
+  | { status: 'created'; runtime: string; pid: number; createdAt: string; execs: Execs }
+  | {
+      status: 'running' | 'paused'
+      runtime: string
+      pid: number
+      createdAt: string
+      startedAt: string
+      execs: Execs
+      oomKills: number
+    }
+  | StoppedTask
+
+export interface StoppedTask {
+  status: 'stopped'
+  runtime: string
+  exitCode: number
+  exitedAt: string
+  startedAt?: string
+  /** Why, when it was not the process's own exit: `oom`, `timeout`, `lost: …`. */
+  reason?: string
+  oomKills: number
+  /** Whether shim, mounts and cgroup still hold on. */
+  host: 'held' | 'released'
+}
+
+const absent = { status: 'absent' } as TaskState
+export const tasks: Kind<TaskState> = { name: 'task', initial: absent }
+
+/** Exits of an exec that are remembered per task; the log has them all. */
+const EXITED_EXECS_MAX = 32
+
+export const task = defineAggregate({
+  name: 'task',
+  id: identifier,
+  initial: absent,
+  commands: {
+    'task.create': z.strictObject({}),
+    'task.start': z.strictObject({}),
+    'task.exec': execProcess.extend({ execId: identifier }),
+    'task.kill': z.strictObject({
+      signal: signal.default('SIGTERM'),
+      target: z.enum(['init', 'all']).default('init').describe('the first process, or all in the container'),
+      execId: identifier.optional(),
+    }),
+    'task.pause': z.strictObject({}),
+    'task.resume': z.strictObject({}),
+    'task.update': z.strictObject({ resources }),
+    'task.delete': z.strictObject({}),
+  },
+  events: {
+    'task.creating': z.strictObject({ runtime: z.string() }),
+    'task.created': z.strictObject({ pid }),
+    'task.create-failed': z.strictObject({ error: z.string() }),
+    'task.started': z.strictObject({ pid, startedAt: instant }),
+    'task.exited': z.strictObject({
+      exitCode,
+      exitedAt: instant,
+      reason: z.string().optional(),
+      oomKills: z.int().nonnegative().default(0),
+    }),
+    'task.oom': z.strictObject({}),
+    'task.released': z.strictObject({}),
+    'task.killed': z.strictObject({ signal: z.int().nonnegative(), target: z.string(), execId: z.string().optional() }),
+    'task.exec-starting': z.strictObject({ execId: z.string(), process: execProcess }),
+    'task.exec-started': z.strictObject({ execId: z.string(), pid }),
+    'task.exec-failed': z.strictObject({ execId: z.string(), error: z.string() }),
+    'task.exec-exited': z.strictObject({ execId: z.string(), exitCode, exitedAt: instant }),
+    'task.paused': z.strictObject({}),
+    'task.resumed': z.strictObject({}),
+    'task.updated': z.strictObject({ resources }),
+    'task.deleted': z.strictObject({}),
+  },
+  decide(state, { type, namespace, subject, payload }) {
+    if (type === 'task.create') {
+      if (state.status === 'absent') return [{ type: 'task.creating', data: { runtime: '' } }] // The handler knows the runtime.
+      return refuse('already_exists', `container ${subject} has a task that is ${state.status}`, 'delete it first')
+    }
+    if (state.status === 'absent') {
+      return refuse(
+        'not_found',
+        `container ${subject} has no task in namespace ${namespace}`,
+        `purser start ${subject}`,
+      )
+    }
+    const need = (...statuses: TaskState['status'][]) =>
+      statuses.includes(state.status)
+        ? undefined
+        : refuse(
+            'failed_precondition',
+            `container ${subject} is ${state.status}, not ${statuses.join(' or ')}`,
+            'purser ps -a shows its state',
+          )
+    switch (type) {
+      case 'task.start':
+        return need('created') ?? []
+      case 'task.exec': {
+        const refusal = need('running')
+        if (refusal) return refusal
+        const { execId, ...process } = payload
+        if (state.status === 'running' && state.execs[execId]) {
+          return refuse('already_exists', `exec ${execId} exists in container ${subject}`, 'choose another id')
+        }
+        return [{ type: 'task.exec-starting', data: { execId, process } }]
+      }
+      case 'task.kill': {
+        const refusal = need('created', 'running', 'paused')
+        if (refusal) return refusal
+        const { execId, target } = payload
+        return [
+          {
+            type: 'task.killed',
+            data: { signal: parseSignal(payload.signal), target, ...(execId === undefined ? {} : { execId }) },
+          },
+        ]
+      }
+      case 'task.pause':
+        return need('running') ?? [{ type: 'task.paused', data: {} }]
+      case 'task.resume':
+        return need('paused') ?? [{ type: 'task.resumed', data: {} }]
+      case 'task.update':
+        return need('created', 'running', 'paused') ?? [{ type: 'task.updated', data: payload }]
+      case 'task.delete':
+        return need('stopped', 'created', 'creating') ?? []
+    }
+  },
+  evolve(state, event): TaskState {
+    switch (event.type) {
+      case 'task.creating':
+        return { status: 'creating', runtime: event.data.runtime, since: event.time }
+      case 'task.deleted':
+      case 'task.create-failed':
+        return absent
+    }
+    switch (state.status) {
+      case 'creating':
+        if (event.type === 'task.created') {
+          return { status: 'created', runtime: state.runtime, pid: event.data.pid, createdAt: event.time, execs: {} }
+        }
+        if (event.type === 'task.exited') return stopped(state, event.data)
+        return state
+      case 'created':
+        if (event.type === 'task.started') {
+          return { ...state, status: 'running', pid: event.data.pid, startedAt: event.data.startedAt, oomKills: 0 }
+        }
+        if (event.type === 'task.exited') return stopped(state, event.data)
+        return state
+      case 'running':
+      case 'paused':
+        switch (event.type) {
+          case 'task.exited':
+            return stopped(state, event.data)
+          case 'task.paused':
+            return { ...state, status: 'paused' }
+          case 'task.resumed':
+            return { ...state, status: 'running' }
+          case 'task.oom':
+            return { ...state, oomKills: state.oomKills + 1 }
+          case 'task.exec-starting':
+            return {
+              ...state,
+              execs: { ...state.execs, [event.data.execId]: { status: 'starting', process: event.data.process } },
+            }
+          case 'task.exec-started': {
+            const { execId, pid } = event.data
+            const exec = state.execs[execId]
+            if (exec?.status !== 'starting') return state
+            const running: ExecState = { status: 'running', process: exec.process, pid, startedAt: event.time }
+            return { ...state, execs: { ...state.execs, [execId]: running } }
+          }
+          case 'task.exec-failed': {
+            const { [event.data.execId]: _, ...execs } = state.execs
+            return { ...state, execs }
+          }
+          case 'task.exec-exited':
+            return { ...state, execs: withExit(state.execs, event.data) }
+        }
+        return state
+      case 'stopped':
+        return event.type === 'task.released' ? { ...state, host: 'released' } : state
+      case 'absent':
+        return state
+    }
+  },
+})
+
+function stopped(
+  before: { runtime: string; startedAt?: string; oomKills?: number },
+  exit: { exitCode: number; exitedAt: string; reason?: string | undefined; oomKills: number },
+): StoppedTask {
+  return {
+    status: 'stopped',
+    runtime: before.runtime,
+    exitCode: exit.exitCode,
+    exitedAt: exit.exitedAt,
+    ...(before.startedAt === undefined ? {} : { startedAt: before.startedAt }),
+    ...(exit.reason === undefined ? {} : { reason: exit.reason }),
+    oomKills: Math.max(before.oomKills ?? 0, exit.oomKills),
+    host: 'held',
+  }
+}
+
+/** Records an exec's exit; of those that ended only the newest stay, so that a task with many execs stays small. */
+function withExit(
+  execs: Execs,
+  { execId, exitCode, exitedAt }: { execId: string; exitCode: number; exitedAt: string },
+): Execs {
+  const exec = execs[execId]
+  if (!exec || exec.status === 'exited') return execs
+  const { [execId]: _, ...others } = execs
+  const ended = Object.keys(others).filter((id) => others[id]?.status === 'exited')
+  const surplus = new Set(ended.slice(0, Math.max(0, ended.length + 1 - EXITED_EXECS_MAX)))
+  const kept = Object.fromEntries(Object.entries(others).filter(([id]) => !surplus.has(id)))
+  return { ...kept, [execId]: { status: 'exited', process: exec.process, exitCode, exitedAt } }
+}

@@ -1,0 +1,65 @@
+import type { Redis } from 'ioredis'
+
+/**
+ * The one way into the log: checks first, then writes, so that either all of it happens or nothing does.
+ *
+ * KEYS  1 events, 2 meta, 3 fences, 4 idempotency (or any key when unused), 5… one documents hash per change
+ * ARGV  1 epoch, 2 fenced command id or '', 3 its token ('' = take the fence), 4 '1' = release the fence,
+ *       5 idempotency value or '', 6 its lifetime in seconds, 7 number of changes,
+ *       then per change: field, expected version, new JSON ('' = delete), number of events, the events' JSON
+ * Reply {'ok', first position} | {'conflict', field, version} | {'fenced'} | {'superseded', epoch} | {'duplicate', value}
+ *
+ * A document's version is the position of its last event: it is never used again, even when the document goes.
+ */
+const APPEND = `
+local epoch = redis.call('HGET', KEYS[2], 'epoch')
+if epoch ~= ARGV[1] then return {'superseded', epoch or ''} end
+local fenced = ARGV[2]
+if fenced ~= '' and ARGV[3] ~= '' and redis.call('HGET', KEYS[3], fenced) ~= ARGV[3] then return {'fenced'} end
+if ARGV[5] ~= '' then
+  local used = redis.call('GET', KEYS[4])
+  if used then return {'duplicate', used} end
+end
+local changes = tonumber(ARGV[7])
+local at = 8
+for change = 1, changes do
+  local stored = redis.call('HGET', KEYS[4 + change], ARGV[at])
+  local version = stored and string.match(stored, '^(%d+) ') or '0'
+  if version ~= ARGV[at + 1] then return {'conflict', ARGV[at], version} end
+  at = at + 4 + tonumber(ARGV[at + 3])
+end
+local first = tonumber(redis.call('HGET', KEYS[2], 'head') or '0') + 1
+local position = first - 1
+at = 8
+for change = 1, changes do
+  local events = tonumber(ARGV[at + 3])
+  for event = 1, events do
+    position = position + 1
+    redis.call('XADD', KEYS[1], string.format('%d-0', position), 'e', ARGV[at + 3 + event])
+  end
+  if ARGV[at + 2] == '' then redis.call('HDEL', KEYS[4 + change], ARGV[at])
+  else redis.call('HSET', KEYS[4 + change], ARGV[at], string.format('%d ', position) .. ARGV[at + 2]) end
+  at = at + 4 + events
+end
+redis.call('HSET', KEYS[2], 'head', string.format('%d', position))
+if fenced ~= '' and ARGV[3] == '' then redis.call('HSET', KEYS[3], fenced, string.format('%d', first)) end
+if fenced ~= '' and ARGV[4] == '1' then redis.call('HDEL', KEYS[3], fenced) end
+if ARGV[5] ~= '' then redis.call('SET', KEYS[4], ARGV[5], 'EX', ARGV[6]) end
+return {'ok', first}
+`
+
+export type AppendReply =
+  | ['ok', number]
+  | ['conflict', string, string]
+  | ['fenced']
+  | ['superseded', string]
+  | ['duplicate', string]
+
+export type AppendCall = (keyCount: number, ...keysAndArguments: (string | number)[]) => Promise<AppendReply>
+
+/** Registers the script on a connection; calls go out as EVALSHA, pipelined with others of the same tick. */
+export function defineAppend(redis: Redis): AppendCall {
+  redis.defineCommand('purserAppend', { lua: APPEND })
+  const call = Reflect.get(redis, 'purserAppend') as AppendCall
+  return call.bind(redis)
+}
