@@ -1,0 +1,119 @@
+/**
+ * The parts of an OCI runtime configuration (`config.json`) that Purser writes and reads back.
+ *
+ * @see runtime-spec 1.0.2, config.md and config-linux.md
+ */
+export interface Spec {
+  ociVersion: string
+  process: Process
+  root: { path: string; readonly?: boolean }
+  hostname?: string
+  mounts: Mount[]
+  linux: Linux
+  annotations?: Record<string, string>
+}
+
+export interface Process {
+  terminal?: boolean
+  consoleSize?: { height: number; width: number }
+  user: User
+  args: string[]
+  env: string[]
+  cwd: string
+  capabilities: Capabilities
+  rlimits: Rlimit[]
+  noNewPrivileges: boolean
+  oomScoreAdj?: number
+}
+
+export interface User {
+  uid: number
+  gid: number
+  additionalGids?: number[]
+}
+
+export interface Capabilities {
+  bounding: string[]
+  effective?: string[]
+  permitted?: string[]
+  inheritable?: string[]
+  ambient?: string[]
+}
+
+export interface Rlimit {
+  type: string
+  hard: number
+  soft: number
+}
+
+export interface Mount {
+  destination: string
+  type: string
+  source: string
+  options: string[]
+}
+
+export interface Linux {
+  namespaces: Namespace[]
+  cgroupsPath: string
+  resources: Resources
+  devices?: Device[]
+  seccomp?: Seccomp
+  maskedPaths: string[]
+  readonlyPaths: string[]
+}
+
+export interface Namespace {
+  type: 'pid' | 'ipc' | 'uts' | 'mount' | 'network' | 'cgroup' | 'user'
+  /** A namespace to join; without it a new one is made. */
+  path?: string
+}
+
+export interface Resources {
+  devices: DeviceRule[]
+  memory?: { limit?: number; reservation?: number; swap?: number }
+  cpu?: { shares?: number; quota?: number; period?: number; cpus?: string; mems?: string }
+  pids?: { limit: number }
+}
+
+/** Absent major or minor means every number. */
+export interface DeviceRule {
+  allow: boolean
+  type?: 'a' | 'b' | 'c'
+  major?: number
+  minor?: number
+  /** Of `r` (read), `w` (write) and `m` (mknod). */
+  access: string
+}
+
+export interface Device {
+  path: string
+  type: 'b' | 'c' | 'u' | 'p'
+  major: number
+  minor: number
+  fileMode?: number
+  uid?: number
+  gid?: number
+}
+
+export interface Seccomp {
+  defaultAction: SeccompAction
+  architectures?: string[]
+  syscalls: SeccompRule[]
+}
+
+export type SeccompAction = 'SCMP_ACT_ALLOW' | 'SCMP_ACT_ERRNO'
+
+export interface SeccompRule {
+  names: string[]
+  action: SeccompAction
+  errnoRet?: number
+  args?: SeccompArg[]
+}
+
+export interface SeccompArg {
+  index: number
+  value: number
+  valueTwo?: number
+  op: 'SCMP_CMP_EQ' | 'SCMP_CMP_LT' | 'SCMP_CMP_GT' | 'SCMP_CMP_MASKED_EQ'
+}
