@@ -1,0 +1,273 @@
+import {
+  create,
+  type DescMessage,
+  type DescMethodUnary,
+  type MessageInitShape,
+  type MessageShape,
+} from '@bufbuild/protobuf'
+import { PurserError } from '../model/errors.ts'
+import { anyJson, anyOptions, type RuncOptions } from './any-messages.ts'
+import { Task } from './gen/task_pb.ts'
+import { MountSchema } from './gen/types_pb.ts'
+import { readableTaskError } from './task-error.ts'
+import { type AnyMessage, type TaskStats, taskStats } from './task-stats.ts'
+import { formatTimestamp } from './timestamps.ts'
+import type { TtrpcClient } from './ttrpc-client.ts'
+import { waitFor } from './wait-for.ts'
+
+export type TaskStatus = 'unknown' | 'created' | 'running' | 'stopped' | 'paused' | 'pausing'
+
+const STATUSES: readonly TaskStatus[] = ['unknown', 'created', 'running', 'stopped', 'paused', 'pausing']
+
+/** A mount as containerd writes it: the shim makes it below the bundle's `rootfs`. */
+export interface TaskMount {
+  type: string
+  source: string
+  target?: string
+  options: readonly string[]
+}
+
+/** Paths of FIFOs, or `file:` and `binary:` URIs; empty for none. Stdout without stderr works only on a terminal. */
+export interface TaskIo {
+  stdin: string
+  stdout: string
+  stderr: string
+  terminal: boolean
+}
+
+export interface TaskExit {
+  /** As wait(2) has it, and 128 + the signal for a process that was killed by one. */
+  exitCode: number
+  /** RFC 3339 with nanoseconds. */
+  exitedAt: string | undefined
+}
+
+export interface TaskState extends TaskIo {
+  pid: number
+  status: TaskStatus
+  bundle: string
+  /** Set once `status` is stopped. */
+  exit: TaskExit | undefined
+}
+
+export interface ShimIdentity {
+  namespace: string
+  id: string
+  bundle: string
+}
+
+const NO_IO: TaskIo = { stdin: '', stdout: '', stderr: '', terminal: false }
+
+/** How long a shim has for calls that touch nothing but its own memory. */
+const QUICK_MS = 10_000
+
+/**
+ * The live connection to one task's shim. Every call rejects with a PurserError: `not_found` for a task or process that
+ * the shim does not know (any more), `unavailable` when the shim is dead, or the runtime's own sentence.
+ */
+export class Shim {
+  readonly namespace: string
+  readonly id: string
+  readonly bundle: string
+  readonly #client: TtrpcClient
+  readonly #service: string
+  readonly #removeFailed: () => Promise<void>
+
+  /**
+   * @param protocolVersion of the task service: 2 or 3
+   * @param removeFailed removes what a failed create leaves behind
+   */
+  constructor(
+    { namespace, id, bundle }: ShimIdentity,
+    client: TtrpcClient,
+    protocolVersion: number,
+    removeFailed: () => Promise<void>,
+  ) {
+    this.namespace = namespace
+    this.id = id
+    this.bundle = bundle
+    this.#client = client
+    this.#service = `containerd.task.v${protocolVersion}.Task`
+    this.#removeFailed = removeFailed
+  }
+
+  /** Fulfilled when the shim is gone: after `shutdown`, or because it died, which leaves its container running. */
+  get closed(): Promise<void> {
+    return this.#client.closed
+  }
+
+  /** Creates the task: its process waits, started but not yet executing the program. */
+  async create(
+    request: { rootfs?: readonly TaskMount[]; io?: TaskIo; options?: RuncOptions | AnyMessage; checkpoint?: string },
+    signal: AbortSignal,
+  ): Promise<{ pid: number }> {
+    const { io = NO_IO, options, rootfs = [], checkpoint = '' } = request
+    try {
+      const { pid } = await this.#call(
+        Task.method.create,
+        {
+          id: this.id,
+          bundle: this.bundle,
+          rootfs: rootfs.map((mount) => create(MountSchema, { ...mount, options: [...mount.options] })),
+          ...io,
+          checkpoint,
+          ...(options === undefined ? {} : { options: anyOptions(options) }),
+        },
+        signal,
+      )
+      return { pid }
+    } catch (error) {
+      // A create that fails late leaves a `runc init` behind, which the shim itself no longer knows.
+      if (!signal.aborted && !(error instanceof PurserError && error.code === 'unavailable')) await this.#removeFailed()
+      throw error
+    }
+  }
+
+  async start(process: { execId?: string }, signal: AbortSignal): Promise<{ pid: number }> {
+    const { pid } = await this.#call(Task.method.start, { id: this.id, execId: process.execId ?? '' }, signal)
+    return { pid }
+  }
+
+  /**
+   * Adds a process to the task; `start` with its id begins it.
+   *
+   * @param request.process `process` of the OCI runtime spec
+   */
+  async exec(request: { execId: string; process: object; io?: TaskIo }, signal: AbortSignal): Promise<void> {
+    const { execId, process, io = NO_IO } = request
+    const spec = anyJson('types.containerd.io/opencontainers/runtime-spec/1/Process', process)
+    await this.#call(Task.method.exec, { id: this.id, execId, spec, ...io }, signal)
+  }
+
+  /** @param request.all every process of the task, not only the named one */
+  async kill(request: { signal: number; execId?: string; all?: true }, signal: AbortSignal): Promise<void> {
+    const { execId = '', all = false } = request
+    await this.#call(Task.method.kill, { id: this.id, execId, signal: request.signal, all }, signal)
+  }
+
+  /** Waits for the end of a process, and answers at once for one that has ended, until it is deleted. */
+  async wait(process: { execId?: string }, signal: AbortSignal): Promise<TaskExit> {
+    const { exitStatus, exitedAt } = await this.#call(
+      Task.method.wait,
+      { id: this.id, execId: process.execId ?? '' },
+      signal,
+    )
+    return { exitCode: exitStatus, exitedAt: formatTimestamp(exitedAt) }
+  }
+
+  async state(process: { execId?: string }, signal: AbortSignal): Promise<TaskState> {
+    const found = await this.#quick(Task.method.state, { id: this.id, execId: process.execId ?? '' }, signal)
+    const status = STATUSES[found.status] ?? 'unknown'
+    return {
+      pid: found.pid,
+      status,
+      bundle: found.bundle,
+      stdin: found.stdin,
+      stdout: found.stdout,
+      stderr: found.stderr,
+      terminal: found.terminal,
+      exit:
+        status === 'stopped' ? { exitCode: found.exitStatus, exitedAt: formatTimestamp(found.exitedAt) } : undefined,
+    }
+  }
+
+  /** Forgets an ended process; for the task itself also removes the container and unmounts its rootfs. */
+  async delete(process: { execId?: string }, signal: AbortSignal): Promise<TaskExit & { pid: number }> {
+    const { pid, exitStatus, exitedAt } = await this.#call(
+      Task.method.delete,
+      { id: this.id, execId: process.execId ?? '' },
+      signal,
+    )
+    return { pid, exitCode: exitStatus, exitedAt: formatTimestamp(exitedAt) }
+  }
+
+  async pids(signal: AbortSignal): Promise<{ pid: number; info: AnyMessage | undefined }[]> {
+    const { processes } = await this.#call(Task.method.pids, { id: this.id }, signal)
+    return processes.map(({ pid, info }) => ({ pid, info }))
+  }
+
+  async resizePty(request: { width: number; height: number; execId?: string }, signal: AbortSignal): Promise<void> {
+    const { width, height, execId = '' } = request
+    await this.#quick(Task.method.resizePty, { id: this.id, execId, width, height }, signal)
+  }
+
+  /** Ends the standard input of a process, once our own end of it is closed too. */
+  async closeIO(process: { execId?: string }, signal: AbortSignal): Promise<void> {
+    await this.#quick(Task.method.closeIO, { id: this.id, execId: process.execId ?? '', stdin: true }, signal)
+  }
+
+  async pause(signal: AbortSignal): Promise<void> {
+    await this.#call(Task.method.pause, { id: this.id }, signal)
+  }
+
+  async resume(signal: AbortSignal): Promise<void> {
+    await this.#call(Task.method.resume, { id: this.id }, signal)
+  }
+
+  /** @param request.resources `linux.resources` of the OCI runtime spec */
+  async update(
+    request: { resources: object; annotations?: Record<string, string> },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const resources = anyJson('types.containerd.io/opencontainers/runtime-spec/1/LinuxResources', request.resources)
+    await this.#call(Task.method.update, { id: this.id, resources, annotations: request.annotations ?? {} }, signal)
+  }
+
+  async checkpoint(request: { path: string; options?: AnyMessage }, signal: AbortSignal): Promise<void> {
+    const options = request.options === undefined ? {} : { options: anyOptions(request.options) }
+    await this.#call(Task.method.checkpoint, { id: this.id, path: request.path, ...options }, signal)
+  }
+
+  async stats(signal: AbortSignal): Promise<TaskStats> {
+    const { stats } = await this.#quick(Task.method.stats, { id: this.id }, signal)
+    if (!stats) throw new PurserError('unimplemented', `the shim of task ${this.id} has no statistics`)
+    return taskStats(stats)
+  }
+
+  /** The shim's own process; the task's is 0 while there is no task. */
+  async connect(signal: AbortSignal): Promise<{ shimPid: number; taskPid: number; version: string }> {
+    const { shimPid, taskPid, version } = await this.#quick(Task.method.connect, { id: this.id }, signal)
+    return { shimPid, taskPid, version }
+  }
+
+  /** Ends a shim that has no task left, and waits until it is gone; one that has a task goes on. */
+  async shutdown(signal: AbortSignal): Promise<void> {
+    await this.#quick(Task.method.shutdown, { id: this.id }, signal).catch((error: unknown) => {
+      // It may be gone before it has answered.
+      if (!(error instanceof PurserError && error.code === 'unavailable')) throw error
+    })
+    await waitFor(this.closed, AbortSignal.any([signal, AbortSignal.timeout(QUICK_MS)]))
+  }
+
+  /** Ends the connection; shim and task go on. */
+  disconnect(): void {
+    this.#client.close()
+  }
+
+  [Symbol.dispose](): void {
+    this.disconnect()
+  }
+
+  async #call<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodUnary<I, O>,
+    request: MessageInitShape<I>,
+    signal: AbortSignal,
+    timeoutMs?: number,
+  ): Promise<MessageShape<O>> {
+    try {
+      const limits = timeoutMs === undefined ? { signal } : { signal, timeoutMs }
+      return await this.#client.call(this.#service, method, request, limits)
+    } catch (thrown) {
+      signal.throwIfAborted()
+      throw readableTaskError(`task ${this.id}`, thrown)
+    }
+  }
+
+  #quick<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodUnary<I, O>,
+    request: MessageInitShape<I>,
+    signal: AbortSignal,
+  ): Promise<MessageShape<O>> {
+    return this.#call(method, request, signal, QUICK_MS)
+  }
+}
