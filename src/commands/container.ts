@@ -4,6 +4,7 @@ import { digestSchema } from '../model/digest.ts'
 import { identifier } from '../model/ids.ts'
 import { type Labels, labels } from '../model/labels.ts'
 import { type ContainerOptions, containerOptions } from '../oci/spec/container-options.ts'
+import { imageName } from './image-name.ts'
 import { tasks } from './task.ts'
 
 /** What a container is made of: the record that its tasks are started from. */
@@ -33,7 +34,7 @@ const absent = { status: 'absent' } as ContainerState
 export const containers: Kind<ContainerState> = { name: 'container', initial: absent }
 
 const provision = z.strictObject({
-  image: z.string().min(1).describe('image reference, as docker understands it'),
+  image: imageName.describe('image reference, as docker understands it'),
   platform: z.string().optional(),
   snapshotter: z.string().default('overlayfs'),
   runtime: z.string().default('runc'),

@@ -2,7 +2,8 @@ import { z } from 'zod'
 import { defineAggregate, type Kind, refuse, type View } from '../model/aggregate.ts'
 import { type Digest, digestSchema } from '../model/digest.ts'
 import { type Labels, labels } from '../model/labels.ts'
-import { container } from './container.ts'
+import { containers } from './container.ts'
+import { imageName } from './image-name.ts'
 
 const descriptor = z.strictObject({ mediaType: z.string(), digest: digestSchema, sizeBytes: z.int().nonnegative() })
 
@@ -21,8 +22,6 @@ export type ImageTarget = z.output<typeof imageTarget>
 export type ImageState =
   | { status: 'absent' }
   | ({ status: 'present'; labels: Labels; createdAt: string; updatedAt: string } & ImageTarget)
-
-const imageName = z.string().min(1).max(1024)
 
 const absent = { status: 'absent' } as ImageState
 const images: Kind<ImageState> = { name: 'image', initial: absent }
@@ -110,7 +109,7 @@ function targetOf(state: Extract<ImageState, { status: 'present' }>): ImageTarge
 }
 
 function userOf(view: View, namespace: string, name: string): string | undefined {
-  for (const { id, state } of view.list(container, namespace)) {
+  for (const { id, state } of view.list(containers, namespace)) {
     if (state.status === 'present' && state.image === name) return id
   }
 }

@@ -1,19 +1,14 @@
 import { z } from 'zod'
 import { defineAggregate, type Kind, refuse } from '../model/aggregate.ts'
 import { identifier } from '../model/ids.ts'
-import { parseSignal } from '../oci/signals.ts'
+import { isSignal, parseSignal } from '../oci/signals.ts'
+import { containerOptions, execOptions } from '../oci/spec/container-options.ts'
 
 const pid = z.int().positive()
 const exitCode = z.int().min(0).max(255)
 const instant = z.iso.datetime().describe('RFC 3339, UTC')
 
-const execProcess = z.strictObject({
-  args: z.array(z.string()).min(1, 'a command to execute is needed'),
-  env: z.array(z.string()).default([]),
-  workingDir: z.string().optional(),
-  user: z.string().optional(),
-  tty: z.boolean().default(false),
-  stdin: z.boolean().default(false),
+const execProcess = execOptions.extend({
   output: z
     .enum(['attach', 'discard'])
     .default('attach')
@@ -21,20 +16,9 @@ const execProcess = z.strictObject({
 })
 export type ExecProcess = z.output<typeof execProcess>
 
-const resources = z.strictObject({
-  memoryBytes: z.int().positive().optional(),
-  cpus: z.number().positive().optional(),
-  cpuShares: z.int().min(2).max(262_144).optional(),
-  pidsLimit: z.int().positive().optional(),
-})
+const resources = containerOptions.shape.resources.unwrap()
 
-const signal = z.string().refine((name) => {
-  try {
-    return parseSignal(name) > 0
-  } catch {
-    return false
-  }
-}, 'not a signal: a name such as SIGTERM, or its number')
+const signal = z.string().max(16).refine(isSignal, 'a signal is SIGTERM, TERM or 15; see kill -l')
 
 export type ExecState =
   | { status: 'starting'; process: ExecProcess }

@@ -1,0 +1,60 @@
+import type { EventLog } from '../log/event-log.ts'
+import type { StateCheck } from '../log/rebuild.ts'
+import type { Progress } from '../projections/progress.ts'
+import type { Intake } from '../queue/intake.ts'
+import type { Outcomes } from '../queue/outcomes.ts'
+
+export type OutputStream = 'stdout' | 'stderr'
+
+export interface Exit {
+  exitCode: number
+  /** RFC 3339, UTC. */
+  exitedAt: string
+  reason?: string
+}
+
+/** A connection to the standard streams of a running process. */
+export interface Attachment extends AsyncDisposable {
+  /** Ends when the process has ended and all its output was read. */
+  readonly output: AsyncIterable<{ stream: OutputStream; chunk: Uint8Array }>
+  /** Resolves when the process takes more. @throws PurserError failed_precondition when it has no standard input */
+  writeStdin(chunk: Uint8Array): Promise<void>
+  closeStdin(): Promise<void>
+  /** Characters. */
+  resize(width: number, height: number): Promise<void>
+}
+
+/** The data plane: bytes of containers, which pass neither queue nor log. */
+export interface Streams {
+  /** @throws PurserError not_found when the container has no task (or no such exec) */
+  attach(
+    namespace: string,
+    id: string,
+    options: { execId?: string; replay: boolean },
+    signal: AbortSignal,
+  ): Promise<Attachment>
+  /** The container's log in CRI format; undefined when it has none yet. With follow, ends when the task has exited. */
+  logs(
+    namespace: string,
+    id: string,
+    options: { follow: boolean; tailLines?: number; since?: Date },
+    signal: AbortSignal,
+  ): AsyncIterable<Uint8Array>
+}
+
+/** What a surface may use: requests go in through intake, views come out of documents and log. */
+export interface Services {
+  node: string
+  version: string
+  log: EventLog
+  intake: Intake
+  outcomes: Outcomes
+  progress: Progress
+  streams: Streams
+  /** Prometheus text of the daemon's registry. */
+  metrics(): Promise<string>
+  /** Reasons why the daemon is not ready; empty when it is. */
+  notReady(): Promise<string[]>
+  info(): Promise<Record<string, unknown>>
+  rebuild(mode: 'check' | 'repair'): Promise<StateCheck>
+}

@@ -1,0 +1,233 @@
+import type { Logger } from 'pino'
+import { type ActiveCommand, command, isActive } from '../commands/command.ts'
+import { commandTypes } from '../commands/index.ts'
+import type { EventLog } from '../log/event-log.ts'
+import { type Fact, isRefusal } from '../model/aggregate.ts'
+import type { CommandEnvelope, CommandRequest } from '../model/command.ts'
+import { PurserError, toPurserError } from '../model/errors.ts'
+import type { Handler, Job, Outcome } from './handler.ts'
+import { causeOf, type Intake } from './intake.ts'
+import { type Outcomes, resultOf } from './outcomes.ts'
+
+/** Why an attempt ends without an outcome: another one will be made. */
+class Interrupted extends Error {
+  constructor(why: string, cause?: unknown) {
+    super(why, { cause })
+    this.name = 'Interrupted'
+  }
+}
+
+export interface HarnessOptions<Effects> {
+  log: EventLog
+  intake: Intake
+  outcomes: Outcomes
+  handlers: readonly Handler<Effects>[]
+  effects: Effects
+  logger: Logger
+}
+
+/**
+ * Runs handlers. Whatever the queue does, a handler is called only while the log holds no outcome for its command, and
+ * ends in exactly one outcome, written together with its facts.
+ */
+export class Harness<Effects> {
+  readonly #options: HarnessOptions<Effects>
+  readonly #handlers: ReadonlyMap<string, Handler<Effects>>
+  readonly #running = new Map<string, AbortController>()
+  readonly #stop = new AbortController()
+
+  constructor(options: HarnessOptions<Effects>) {
+    this.#options = options
+    this.#handlers = new Map(options.handlers.map((handler) => [handler.type, handler]))
+    options.log.listen((event) => {
+      if (event.type !== 'command.cancel-requested') return
+      const running = this.#running.get(event.subject.slice('command/'.length))
+      running?.abort(new PurserError('cancelled', `cancelled by ${event.actor}`))
+    })
+  }
+
+  isRunning(commandId: string): boolean {
+    return this.#running.has(commandId)
+  }
+
+  /** Interrupts every attempt; their commands stay active and go on after the next start. */
+  async stop(): Promise<void> {
+    this.#stop.abort(new Interrupted('the daemon stops'))
+    while (this.#running.size > 0) await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+
+  /**
+   * Makes one attempt at a command, if it is active and no attempt is under way.
+   *
+   * @param lost aborts when the queue gives the job to somebody else
+   */
+  async attempt(namespace: string, commandId: string, worker: string, lost: AbortSignal): Promise<void> {
+    const { log } = this.#options
+    const state = log.documents.get(command, namespace, commandId)
+    if (!isActive(state) || this.#running.has(commandId) || this.#stop.signal.aborted) return
+    const handler = this.#handlers.get(state.command.type)
+    if (!handler)
+      return await this.#end(state, new PurserError('unimplemented', `nothing carries out ${state.command.type}`))
+    const cancel = new AbortController()
+    if (state.cancelRequested) cancel.abort(new PurserError('cancelled', 'cancelled before it began'))
+    this.#running.set(commandId, cancel)
+    try {
+      await this.#attempt(state, handler, worker, cancel.signal, lost)
+    } finally {
+      this.#running.delete(commandId)
+    }
+  }
+
+  async #attempt(
+    state: ActiveCommand,
+    handler: Handler<Effects>,
+    worker: string,
+    cancel: AbortSignal,
+    lost: AbortSignal,
+  ): Promise<void> {
+    const { log } = this.#options
+    const envelope = state.command
+    const { id, type, namespace } = envelope
+    const logger = this.#options.logger.child({ commandId: id, type, namespace, subject: envelope.subject, worker })
+    const begunAt = performance.now()
+    const attempt = state.attempts + 1
+    const started = log.changesOf([command.fact(id, 'command.started', { attempt, worker })], namespace)
+    const appended = await log.append(started, causeOf(envelope), { fence: { commandId: id, take: true } })
+    if (appended.outcome !== 'written') return // It was cancelled or ended meanwhile; if not, it is offered again.
+    const fence = { commandId: id, token: appended.first }
+    const interrupt = AbortSignal.any([lost, this.#stop.signal])
+    const signal = AbortSignal.any([cancel, interrupt, ...deadlineOf(envelope)])
+    const write = async (facts: readonly Fact[], release?: true) => {
+      try {
+        await log.record(facts, namespace, causeOf(envelope), { fence: release ? { ...fence, release } : fence })
+      } catch (error) {
+        throw new Interrupted('the log could not be written', error)
+      }
+    }
+    let outcome: Outcome
+    try {
+      signal.throwIfAborted()
+      outcome = await handler.handle(this.#job(envelope, signal, interrupt, write, logger))
+    } catch (thrown) {
+      if (interrupt.aborted || thrown instanceof Interrupted) {
+        logger.warn({ err: thrown, attempt }, 'attempt interrupted')
+        return
+      }
+      const error = endingError(thrown, signal)
+      if (error.code === 'internal') logger.error({ err: thrown }, 'command failed unexpectedly')
+      else logger.info({ code: error.code, reason: error.message }, 'command failed')
+      await write([failure(envelope, error, performance.now() - begunAt)], true)
+      return
+    }
+    const durationMs = performance.now() - begunAt
+    const result = outcome.result ?? {}
+    await write(
+      [...outcome.facts, command.fact(id, 'command.succeeded', { result, durationMs: round(durationMs) })],
+      true,
+    )
+    logger.debug({ durationMs: round(durationMs) }, 'command succeeded')
+  }
+
+  #job(
+    envelope: CommandEnvelope,
+    signal: AbortSignal,
+    interrupt: AbortSignal,
+    write: (facts: readonly Fact[]) => Promise<void>,
+    logger: Logger,
+  ): Job<unknown, unknown, Effects> {
+    const { log, effects } = this.#options
+    const { namespace, subject } = envelope
+    const aggregate = log.documents.aggregate(envelope.aggregate)
+    const schema = commandTypes.get(envelope.type)?.commands[envelope.type]
+    const current = () => log.documents.read(aggregate.name, namespace, subject).state
+    return {
+      command: envelope,
+      payload: schema?.parse(envelope.payload),
+      id: subject,
+      namespace,
+      get state() {
+        return current()
+      },
+      view: log.documents,
+      effects,
+      logger,
+      signal,
+      decide: () => {
+        const decision = aggregate.decide(current(), envelope, log.documents)
+        if (isRefusal(decision)) throw PurserError.fromBody(decision.refused)
+        return decision.map((event: { type: string; data: unknown }) => ({
+          aggregate: aggregate.name,
+          id: subject,
+          ...event,
+        }))
+      },
+      append: async (...facts) => {
+        if (facts.length > 0) await write(facts)
+      },
+      undoStack: () => {
+        const stack = new AsyncDisposableStack()
+        const defer = stack.defer.bind(stack)
+        stack.defer = (undo) => defer(() => (interrupt.aborted ? undefined : undo()))
+        return stack
+      },
+      step: (name, request, within) => this.#step(envelope, name, request, within ?? signal),
+    }
+  }
+
+  async #step(
+    parent: CommandEnvelope,
+    name: string,
+    request: CommandRequest,
+    signal: AbortSignal,
+  ): Promise<Record<string, unknown>> {
+    const { intake, outcomes } = this.#options
+    const submitter = { actor: parent.actor, parent }
+    const { id, namespace } = await intake.submit(
+      {
+        namespace: parent.namespace,
+        priority: parent.priority,
+        ...(parent.traceparent === undefined ? {} : { traceparent: parent.traceparent }),
+        ...request,
+        idempotencyKey: `${parent.id}/${name}`,
+      },
+      submitter,
+    )
+    try {
+      return resultOf(await outcomes.wait(namespace, id, signal))
+    } catch (error) {
+      // Cancelled while it waited: so is the step. Interrupted by a stop, it goes on later.
+      if (signal.aborted && !(signal.reason instanceof Interrupted)) {
+        const cancelled = await intake.submit({ type: 'command.cancel', subject: id, namespace }, submitter)
+        await outcomes.wait(namespace, cancelled.id, AbortSignal.timeout(1000))
+        await outcomes.wait(namespace, id, AbortSignal.timeout(30_000)).catch(() => {})
+      }
+      throw error
+    }
+  }
+
+  /** Ends a command that no attempt was made at. */
+  async #end(state: ActiveCommand, error: PurserError): Promise<void> {
+    const { log } = this.#options
+    await log.record([failure(state.command, error, 0)], state.command.namespace, causeOf(state.command))
+  }
+}
+
+function deadlineOf({ deadline }: CommandEnvelope): AbortSignal[] {
+  if (deadline === undefined) return []
+  const leftMs = Math.min(Math.max(0, Date.parse(deadline) - Date.now()), 2 ** 31 - 1)
+  return [AbortSignal.timeout(leftMs)]
+}
+
+/** What a failed attempt is recorded with: the reason it was aborted for, before what that made go wrong. */
+function endingError(thrown: unknown, signal: AbortSignal): PurserError {
+  if (!signal.aborted) return toPurserError(thrown)
+  if (signal.reason instanceof PurserError) return signal.reason
+  return new PurserError('deadline_exceeded', 'the deadline passed before the command ended', { cause: thrown })
+}
+
+export function failure(envelope: CommandEnvelope, error: PurserError, durationMs: number): Fact {
+  const type = error.code === 'cancelled' ? 'command.cancelled' : 'command.failed'
+  return command.fact(envelope.id, type, { error: error.toBody(), durationMs: round(durationMs) })
+}
+
+const round = (ms: number): number => Math.round(ms * 1000) / 1000

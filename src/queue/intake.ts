@@ -1,0 +1,185 @@
+import { createHash } from 'node:crypto'
+import type { z } from 'zod'
+import { command, type EndedCommand } from '../commands/command.ts'
+import { aggregates, commandTypes } from '../commands/index.ts'
+import { namespace as namespaces } from '../commands/namespace.ts'
+import type { AppendOptions, EventLog } from '../log/event-log.ts'
+import { type AnyAggregate, type Fact, isRefusal } from '../model/aggregate.ts'
+import { type CommandEnvelope, type CommandRequest, commandRequest } from '../model/command.ts'
+import { PurserError } from '../model/errors.ts'
+import type { Cause } from '../model/event.ts'
+import { randomContainerId, uuidv7 } from '../model/ids.ts'
+import type { Outcomes } from './outcomes.ts'
+
+export interface Submitter {
+  actor: string
+  /** The command that this one is a step of. */
+  parent?: CommandEnvelope
+}
+
+export interface Accepted {
+  id: string
+  namespace: string
+  subject: string
+  /** True when the idempotency key was used before: `id` is the command of then. */
+  duplicate: boolean
+}
+
+const CREATES_ITS_SUBJECT = new Set(['container.provision', 'container.run'])
+const CONFLICTS_MAX = 20
+
+/**
+ * Where every request becomes a command: checked, given an identity, and in the log before anybody hears of it. Commands
+ * that a worker carries out are only accepted here; those on pure records are decided at once, in the same append.
+ */
+export class Intake {
+  readonly #log: EventLog
+  readonly #outcomes: Outcomes
+  readonly #isQueued: (type: string) => boolean
+
+  constructor(log: EventLog, outcomes: Outcomes, isQueued: (type: string) => boolean) {
+    this.#log = log
+    this.#outcomes = outcomes
+    this.#isQueued = isQueued
+  }
+
+  /**
+   * @returns once the command is durable
+   * @throws PurserError invalid_argument, naming the field; unavailable when Redis does not answer
+   */
+  async submit(input: CommandRequest, submitter: Submitter): Promise<Accepted> {
+    const request = parse(commandRequest, input, '')
+    const aggregate = commandTypes.get(request.type)
+    if (!aggregate) throw unknownType(request.type)
+    const subject = parse(aggregate.id, this.#subject(request), 'subject')
+    const schema = aggregate.commands[request.type] as z.ZodType<Record<string, unknown>>
+    const payload = parse(schema, request.payload, 'payload')
+    const id = uuidv7()
+    const envelope: CommandEnvelope = {
+      id,
+      type: request.type,
+      // A namespace's own record is kept within it.
+      namespace: aggregate.name === 'namespace' ? subject : request.namespace,
+      subject,
+      aggregate: aggregate.name,
+      node: this.#log.node,
+      actor: submitter.actor,
+      priority: request.priority,
+      issuedAt: new Date().toISOString(),
+      ...(request.deadline === undefined ? {} : { deadline: request.deadline }),
+      ...(request.idempotencyKey === undefined ? {} : { idempotencyKey: request.idempotencyKey }),
+      ...(request.traceparent === undefined ? {} : { traceparent: request.traceparent }),
+      correlationId: submitter.parent?.correlationId ?? id,
+      ...(submitter.parent === undefined ? {} : { parentId: submitter.parent.id }),
+      payload,
+    }
+    await this.#ensureNamespace(envelope)
+    const duplicate = await this.#accept(envelope, aggregate, fingerprint(request))
+    return duplicate ?? { id, namespace: envelope.namespace, subject, duplicate: false }
+  }
+
+  /** Submits and waits for the outcome. */
+  async execute(input: CommandRequest, submitter: Submitter, signal: AbortSignal): Promise<EndedCommand> {
+    const { id, namespace } = await this.submit(input, submitter)
+    return await this.#outcomes.wait(namespace, id, signal)
+  }
+
+  async #accept(envelope: CommandEnvelope, aggregate: AnyAggregate, print: string): Promise<Accepted | undefined> {
+    const { id, namespace, idempotencyKey: key } = envelope
+    const options: AppendOptions = key === undefined ? {} : { idempotency: { namespace, key, value: `${id} ${print}` } }
+    for (let attempt = 0; attempt < CONFLICTS_MAX; attempt++) {
+      const accepted = command.fact(id, 'command.accepted', { command: envelope })
+      const facts = this.#isQueued(envelope.type) ? [accepted] : [accepted, ...this.#decideNow(envelope, aggregate)]
+      const appended = await this.#log.append(this.#log.changesOf(facts, namespace), causeOf(envelope), options)
+      if (appended.outcome === 'written') return undefined
+      if (appended.outcome === 'duplicate') return duplicateOf(appended.value, print, envelope)
+    }
+    throw new PurserError('aborted', `${envelope.type} ${envelope.subject}: too many concurrent changes`, {
+      remedy: 'try again',
+    })
+  }
+
+  /** A command on a pure record: its facts and its outcome. */
+  #decideNow(envelope: CommandEnvelope, aggregate: AnyAggregate): Fact[] {
+    const { id, namespace, subject } = envelope
+    const { state } = this.#log.documents.read(aggregate.name, namespace, subject)
+    const decision = aggregate.decide(state, envelope, this.#log.documents)
+    if (isRefusal(decision)) {
+      return [command.fact(id, 'command.failed', { error: decision.refused, durationMs: 0 })]
+    }
+    const facts: Fact[] = decision.map((event) => ({ aggregate: aggregate.name, id: subject, ...event }))
+    return [...facts, command.fact(id, 'command.succeeded', { result: { subject }, durationMs: 0 })]
+  }
+
+  /** Namespaces come to be by being used, as in containerd. */
+  async #ensureNamespace(envelope: CommandEnvelope): Promise<void> {
+    const { namespace: name } = envelope
+    if (envelope.aggregate === 'namespace') return
+    const known = this.#log.documents.get(namespaces, name, name)
+    if (known.status === 'present') return
+    const change = this.#log.changesOf([namespaces.fact(name, 'namespace.created', { labels: {} })], name)
+    await this.#log.append(change, causeOf(envelope)) // On a conflict it exists by now.
+  }
+
+  #subject(request: { type: string; subject?: string | undefined; namespace: string }): string | undefined {
+    if (request.subject === undefined && CREATES_ITS_SUBJECT.has(request.type)) return randomContainerId()
+    return request.subject
+  }
+}
+
+export const causeOf = (envelope: CommandEnvelope): Cause => ({
+  commandId: envelope.id,
+  correlationId: envelope.correlationId,
+  actor: envelope.actor,
+  traceparent: envelope.traceparent,
+})
+
+/** What must be equal for a repeated request to be the same request. */
+function fingerprint(request: { type: string; subject?: string | undefined; payload: unknown }): string {
+  const text = JSON.stringify([request.type, request.subject, request.payload])
+  return createHash('sha256').update(text).digest('base64url').slice(0, 22)
+}
+
+function duplicateOf(value: string, print: string, envelope: CommandEnvelope): Accepted {
+  const [id = '', usedFor] = value.split(' ')
+  if (usedFor === print) return { id, namespace: envelope.namespace, subject: envelope.subject, duplicate: true }
+  throw new PurserError(
+    'already_exists',
+    `idempotency key ${JSON.stringify(envelope.idempotencyKey)} was used for another request, command ${id}`,
+    { remedy: 'use a new key for a new request', field: 'idempotencyKey' },
+  )
+}
+
+function unknownType(type: string): PurserError {
+  const known = [...commandTypes.keys()].sort().join(', ')
+  return new PurserError('invalid_argument', `${JSON.stringify(type)} is not a command type`, {
+    remedy: `use one of ${known}`,
+    field: 'type',
+  })
+}
+
+/** Parses outside data; the error names the field and what is wrong with it. */
+function parse<T>(schema: z.ZodType<T>, value: unknown, at: string): T {
+  const parsed = schema.safeParse(value)
+  if (parsed.success) return parsed.data
+  const issue = parsed.error.issues[0]
+  const path = [at, ...(issue?.path ?? [])].filter((part) => part !== '').join('.')
+  const given = valueAt(value, issue?.path ?? [])
+  const shown = given === undefined ? '' : `: ${JSON.stringify(given)?.slice(0, 100)}`
+  throw new PurserError('invalid_argument', `${path || 'request'}${shown}: ${issue?.message ?? 'not valid'}`, {
+    field: path,
+    remedy: 'see /v1/openapi.json for what is expected',
+  })
+}
+
+function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
+  let at = value
+  for (const key of path) at = typeof at === 'object' && at !== null ? Reflect.get(at, key) : undefined
+  return typeof at === 'object' ? undefined : at
+}
+
+/** For start-up: that every type routed to a worker is a command of some aggregate. */
+export function checkRoutes(types: Iterable<string>): void {
+  for (const type of types) if (!commandTypes.has(type)) throw new Error(`${type}: a handler without a command`)
+  for (const each of aggregates.values()) if (each.name.includes('/')) throw new Error(`aggregate name ${each.name}`)
+}

@@ -1,0 +1,240 @@
+import { type JobsOptions, Queue, Worker } from 'bullmq'
+import type { Redis } from 'ioredis'
+import type { Logger } from 'pino'
+import { command, isActive } from '../commands/command.ts'
+import type { EventLog } from '../log/event-log.ts'
+import type { CommandEnvelope } from '../model/command.ts'
+import { PurserError } from '../model/errors.ts'
+import type { StoredEvent } from '../model/event.ts'
+import { failure, type Harness } from './harness.ts'
+import { causeOf } from './intake.ts'
+
+/** One worker kind: its queue, how many of its commands run at once, which types are its. */
+export interface Lane {
+  kind: string
+  concurrency: number
+  types: readonly string[]
+}
+
+export interface RelayOptions {
+  log: EventLog
+  // biome-ignore lint/suspicious/noExplicitAny: the relay starts attempts, whatever effects they use
+  harness: Harness<any>
+  lanes: readonly Lane[]
+  /** Makes a Redis connection; BullMQ wants one a queue and one a worker. */
+  connect: () => Redis
+  prefix: string
+  logger: Logger
+}
+
+interface Carried {
+  envelope: CommandEnvelope
+  offeredAt: number
+}
+
+const SWEEP_MS = 5000
+const LOCK_MS = 30_000
+const SWEEP_MAX = 500
+
+/**
+ * Feeds the queues from the log: of each aggregate instance the oldest active command, the next when that one has ended.
+ * What a queue loses is offered again, what it delivers twice the harness takes once.
+ */
+export class Relay {
+  readonly #options: RelayOptions
+  readonly #queues = new Map<string, Queue>()
+  readonly #workers: Worker[] = []
+  readonly #laneOf = new Map<string, Lane>()
+  /** Active commands by aggregate instance, in the order they were accepted; the first one is offered. */
+  readonly #lines = new Map<string, Carried[]>()
+  readonly #byId = new Map<string, CommandEnvelope>()
+  readonly #deadlines = new Map<string, NodeJS.Timeout>()
+  readonly #connections: Redis[] = []
+  #sweeper: NodeJS.Timeout | undefined
+  #listening: Disposable | undefined
+
+  constructor(options: RelayOptions) {
+    this.#options = options
+    for (const lane of options.lanes) for (const type of lane.types) this.#laneOf.set(type, lane)
+  }
+
+  carries(type: string): boolean {
+    return this.#laneOf.has(type)
+  }
+
+  /** Commands that wait or run, by lane. */
+  depth(): Map<string, number> {
+    const depth = new Map(this.#options.lanes.map((lane) => [lane.kind, 0]))
+    for (const line of this.#lines.values()) {
+      for (const { envelope } of line) {
+        const kind = this.#laneOf.get(envelope.type)?.kind ?? ''
+        depth.set(kind, (depth.get(kind) ?? 0) + 1)
+      }
+    }
+    return depth
+  }
+
+  async start(): Promise<void> {
+    const { log, lanes, logger, prefix } = this.#options
+    for (const lane of lanes) {
+      const queue = new Queue(queueName(lane, log.node), {
+        connection: this.#connect(),
+        prefix,
+        skipVersionCheck: true,
+      })
+      queue.on('error', (err) => logger.debug({ err, lane: lane.kind }, 'queue connection'))
+      this.#queues.set(lane.kind, queue)
+      // Whatever an earlier daemon left in it: the log says what is to be done.
+      await queue.obliterate({ force: true })
+    }
+    this.#listening = log.listen((event) => this.#applied(event))
+    const active = [...log.documents.list(command)].flatMap(({ state }) => (isActive(state) ? [state] : []))
+    active.sort((a, b) => (a.command.id < b.command.id ? -1 : 1))
+    for (const state of active) {
+      this.#carry(state.command)
+      if (state.cancelRequested && state.status === 'accepted') this.#cancel(state.command.id)
+    }
+    if (active.length > 0) logger.info({ commands: active.length }, 'taking up commands that had not ended')
+    for (const lane of lanes) this.#workers.push(this.#startWorker(lane))
+    this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS)
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#sweeper)
+    this.#listening?.[Symbol.dispose]()
+    for (const timer of this.#deadlines.values()) clearTimeout(timer)
+    const closing = Promise.all([
+      ...this.#workers.map((worker) => worker.close(true)),
+      ...[...this.#queues.values()].map((queue) => queue.close()),
+    ])
+    await Promise.race([closing.catch(() => {}), new Promise((resolve) => setTimeout(resolve, 2000).unref())])
+    for (const connection of this.#connections) connection.disconnect()
+  }
+
+  #connect(): Redis {
+    const connection = this.#options.connect()
+    connection.on('error', (err) => this.#options.logger.debug({ err }, 'queue connection'))
+    connection.on('ready', () => this.#sweep(0))
+    this.#connections.push(connection)
+    return connection
+  }
+
+  #startWorker(lane: Lane): Worker {
+    const { log, harness, logger, prefix } = this.#options
+    const name = queueName(lane, log.node)
+    const worker = new Worker(
+      name,
+      async (job, _token, lost) => {
+        const { namespace, id } = job.data as { namespace: string; id: string }
+        await harness.attempt(namespace, id, lane.kind, lost ?? new AbortController().signal)
+      },
+      {
+        connection: this.#connect(),
+        prefix,
+        concurrency: lane.concurrency,
+        lockDuration: LOCK_MS,
+        removeOnComplete: { count: 0 },
+        removeOnFail: { count: 0 },
+        skipVersionCheck: true,
+      },
+    )
+    worker.on('error', (err) => logger.debug({ err, lane: lane.kind }, 'worker connection'))
+    worker.on('failed', (_job, err) => logger.warn({ err, lane: lane.kind }, 'attempt broke off'))
+    return worker
+  }
+
+  #applied(event: StoredEvent): void {
+    switch (event.type) {
+      case 'command.accepted': {
+        const envelope = (event.data as { command: CommandEnvelope }).command
+        if (this.#laneOf.has(envelope.type)) this.#carry(envelope)
+        return
+      }
+      case 'command.cancel-requested':
+        return this.#cancel(event.subject.slice('command/'.length))
+      case 'command.succeeded':
+      case 'command.failed':
+      case 'command.cancelled':
+        return this.#ended(event.subject.slice('command/'.length))
+    }
+  }
+
+  #carry(envelope: CommandEnvelope): void {
+    const key = lineKey(envelope)
+    const line = this.#lines.get(key) ?? []
+    this.#lines.set(key, line)
+    const carried: Carried = { envelope, offeredAt: 0 }
+    line.push(carried)
+    this.#byId.set(envelope.id, envelope)
+    if (envelope.deadline !== undefined) this.#watchDeadline(envelope, envelope.deadline)
+    if (line.length === 1) this.#offer(carried)
+  }
+
+  #ended(id: string): void {
+    const envelope = this.#byId.get(id)
+    if (!envelope) return
+    this.#byId.delete(id)
+    clearTimeout(this.#deadlines.get(id))
+    this.#deadlines.delete(id)
+    const key = lineKey(envelope)
+    const line = this.#lines.get(key) ?? []
+    const at = line.findIndex((carried) => carried.envelope.id === id)
+    line.splice(at, at < 0 ? 0 : 1)
+    const next = line[0]
+    if (!next) this.#lines.delete(key)
+    else if (at === 0) this.#offer(next)
+  }
+
+  #offer(carried: Carried): void {
+    const { envelope } = carried
+    const lane = this.#laneOf.get(envelope.type)
+    const queue = lane && this.#queues.get(lane.kind)
+    if (!queue) return
+    carried.offeredAt = Date.now()
+    const options: JobsOptions = { jobId: envelope.id, priority: envelope.priority }
+    queue.add(envelope.type, { namespace: envelope.namespace, id: envelope.id }, options).catch((err) => {
+      this.#options.logger.debug({ err, commandId: envelope.id }, 'not queued: the sweep offers it again')
+    })
+  }
+
+  /** Offers again what has been waiting for long: its job may be lost, and if it is not, its id keeps it single. */
+  #sweep(olderThanMs = SWEEP_MS): void {
+    const before = Date.now() - olderThanMs
+    let offered = 0
+    for (const [first] of this.#lines.values()) {
+      if (!first || first.offeredAt > before || this.#options.harness.isRunning(first.envelope.id)) continue
+      this.#offer(first)
+      if (++offered >= SWEEP_MAX) return
+    }
+  }
+
+  /** A running attempt is told by the harness; one that has not begun ends here. */
+  #cancel(id: string): void {
+    const envelope = this.#byId.get(id)
+    if (!envelope || this.#options.harness.isRunning(id)) return
+    this.#endWaiting(envelope, new PurserError('cancelled', 'cancelled before it began'))
+  }
+
+  #watchDeadline(envelope: CommandEnvelope, deadline: string): void {
+    const leftMs = Math.min(Math.max(0, Date.parse(deadline) - Date.now()), 2 ** 31 - 1)
+    const timer = setTimeout(() => {
+      if (this.#options.harness.isRunning(envelope.id)) return // Its own signal ends it.
+      this.#endWaiting(envelope, new PurserError('deadline_exceeded', 'the deadline passed before the command began'))
+    }, leftMs)
+    timer.unref()
+    this.#deadlines.set(envelope.id, timer)
+  }
+
+  #endWaiting(envelope: CommandEnvelope, error: PurserError): void {
+    const { log, logger } = this.#options
+    if (!isActive(log.documents.get(command, envelope.namespace, envelope.id))) return
+    // Once, at this version: on a conflict an attempt has just begun, and knows.
+    const changes = log.changesOf([failure(envelope, error, 0)], envelope.namespace)
+    log.append(changes, causeOf(envelope)).catch((err) => {
+      logger.warn({ err, commandId: envelope.id }, 'a cancelled command could not be ended: the next start does it')
+    })
+  }
+}
+
+const queueName = (lane: Lane, node: string): string => `${lane.kind}.{${node}}`
+const lineKey = ({ namespace, aggregate, subject }: CommandEnvelope): string => `${namespace}\n${aggregate}\n${subject}`
