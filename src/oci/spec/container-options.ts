@@ -32,8 +32,8 @@ const user = z
   .max(256, 'a user has 256 characters at most')
   .regex(/^[^\s:]*(?::[^\s:]*)?$/, 'a user is user, uid, user:group or uid:gid')
 
-const target = absolutePath.refine(
-  (value) => value !== '/' && posix.normalize(value).replace(/(.)\/$/, '$1') === value.replace(/(.)\/$/, '$1'),
+const target = absolutePath.regex(
+  /^(?:\/(?!\.{1,2}(?:\/|$))[^/]+)+\/?$/,
   'a mount target is not / itself and has no . or .. or // in it',
 )
 
