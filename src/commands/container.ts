@@ -11,6 +11,7 @@ import { tasks } from './task.ts'
 const record = z.strictObject({
   image: z.string().describe('canonical name of its image'),
   manifest: digestSchema.describe('what that name stood for'),
+  config: digestSchema.describe("the image's config, which every task is made from"),
   snapshotter: z.string(),
   snapshotKey: z.string(),
   runtime: z.string(),
@@ -25,7 +26,7 @@ const record = z.strictObject({
 export type ContainerRecord = z.output<typeof record>
 export type ContainerState =
   | { status: 'absent' }
-  | ({ status: 'present' | 'deleting'; createdAt: string } & ContainerRecord & {
+  | ({ status: 'present' | 'deleting'; createdAt: string; origin: string } & ContainerRecord & {
         options: ContainerOptions
         labels: Labels
       })
@@ -105,7 +106,7 @@ export const container = defineAggregate({
   evolve(state, event): ContainerState {
     switch (event.type) {
       case 'container.created':
-        return { status: 'present', ...event.data, createdAt: event.time }
+        return { status: 'present', ...event.data, createdAt: event.time, origin: event.correlationid }
       case 'container.deleting':
         return state.status === 'absent' ? state : { ...state, status: 'deleting' }
       case 'container.deleted':

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { defineAggregate, type Kind, refuse, type View } from '../model/aggregate.ts'
+import { PurserError } from '../model/errors.ts'
 import { type Labels, labels } from '../model/labels.ts'
 
 const dir = z
@@ -145,12 +146,16 @@ function childOf(view: View, namespace: string, id: string): string | undefined 
   }
 }
 
-/** The directories below a snapshot, topmost first: its parent's, its parent's parent's … */
+/**
+ * The directories below a snapshot, topmost first: its parent's, its parent's parent's …
+ *
+ * @throws PurserError not_found when one of them is not there
+ */
 export function parentDirs(view: View, namespace: string, snapshotter: string, parent: string | undefined): string[] {
   const dirs: string[] = []
   for (let at = parent; at !== undefined; ) {
     const state = view.get(snapshots, namespace, snapshotId(snapshotter, at))
-    if (state.status === 'absent') break
+    if (state.status === 'absent') throw new PurserError('not_found', `parent snapshot ${at} is not known`)
     dirs.push(state.dir)
     at = state.parent
   }

@@ -27,24 +27,29 @@ export type ExecState =
 
 type Execs = Record<string, ExecState>
 
+interface Made {
+  runtime: string
+  /** The outermost command that asked for it: how a composite command knows its own task again after a restart. */
+  origin: string
+}
+
+interface Live extends Made {
+  pid: number
+  createdAt: string
+  /** Number of the signal that asks it to end. */
+  stopSignal: number
+  execs: Execs
+}
+
 export type TaskState =
   | { status: 'absent' }
-  | { status: 'creating'; runtime: string; since: string }
-  | { status: 'created'; runtime: string; pid: number; createdAt: string; execs: Execs }
-  | {
-      status: 'running' | 'paused'
-      runtime: string
-      pid: number
-      createdAt: string
-      startedAt: string
-      execs: Execs
-      oomKills: number
-    }
+  | ({ status: 'creating'; since: string } & Made)
+  | ({ status: 'created' } & Live)
+  | ({ status: 'running' | 'paused'; startedAt: string; oomKills: number } & Live)
   | StoppedTask
 
-export interface StoppedTask {
+export interface StoppedTask extends Made {
   status: 'stopped'
-  runtime: string
   exitCode: number
   exitedAt: string
   startedAt?: string
@@ -81,7 +86,7 @@ export const task = defineAggregate({
   },
   events: {
     'task.creating': z.strictObject({ runtime: z.string() }),
-    'task.created': z.strictObject({ pid }),
+    'task.created': z.strictObject({ pid, stopSignal: z.int().positive() }),
     'task.create-failed': z.strictObject({ error: z.string() }),
     'task.started': z.strictObject({ pid, startedAt: instant }),
     'task.exited': z.strictObject({
@@ -158,7 +163,7 @@ export const task = defineAggregate({
   evolve(state, event): TaskState {
     switch (event.type) {
       case 'task.creating':
-        return { status: 'creating', runtime: event.data.runtime, since: event.time }
+        return { status: 'creating', runtime: event.data.runtime, origin: event.correlationid, since: event.time }
       case 'task.deleted':
       case 'task.create-failed':
         return absent
@@ -166,7 +171,8 @@ export const task = defineAggregate({
     switch (state.status) {
       case 'creating':
         if (event.type === 'task.created') {
-          return { status: 'created', runtime: state.runtime, pid: event.data.pid, createdAt: event.time, execs: {} }
+          const { runtime, origin } = state
+          return { status: 'created', runtime, origin, ...event.data, createdAt: event.time, execs: {} }
         }
         if (event.type === 'task.exited') return stopped(state, event.data)
         return state
@@ -216,12 +222,13 @@ export const task = defineAggregate({
 })
 
 function stopped(
-  before: { runtime: string; startedAt?: string; oomKills?: number },
+  before: Made & { startedAt?: string; oomKills?: number },
   exit: { exitCode: number; exitedAt: string; reason?: string | undefined; oomKills: number },
 ): StoppedTask {
   return {
     status: 'stopped',
     runtime: before.runtime,
+    origin: before.origin,
     exitCode: exit.exitCode,
     exitedAt: exit.exitedAt,
     ...(before.startedAt === undefined ? {} : { startedAt: before.startedAt }),

@@ -71,11 +71,6 @@ export class Documents implements View {
     })
   }
 
-  /** The state after an event, without storing it. */
-  evolve(aggregate: string, state: unknown, event: Pick<StoredEvent, 'type' | 'data' | 'time' | 'commandid'>): unknown {
-    return this.aggregate(aggregate).evolve(state, event)
-  }
-
   apply(event: StoredEvent): void {
     if (event.position !== this.head + 1) {
       throw new PurserError('data_loss', `event ${event.position} follows ${this.head}: the log has a gap`)

@@ -20,7 +20,7 @@ export type EventOf<E extends Schemas> = { [T in keyof E & string]: { type: T; d
   string]
 
 /** What `evolve` may use of an event's envelope besides its data. */
-export type Recorded<E> = E & { time: string; commandid: string }
+export type Recorded<E> = E & { time: string; commandid: string; correlationid: string }
 
 export interface Refusal {
   refused: ErrorBody

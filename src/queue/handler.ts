@@ -19,6 +19,8 @@ export interface Job<S = unknown, P = unknown, Effects = unknown> {
   readonly namespace: string
   /** The aggregate as it is now. */
   readonly state: S
+  /** 1 for the first attempt; a later one looks at the host before it does anything again. */
+  readonly attempt: number
   /** All aggregates as they are now. */
   readonly view: View
   readonly effects: Effects
@@ -29,6 +31,8 @@ export interface Job<S = unknown, P = unknown, Effects = unknown> {
   decide(): Fact[]
   /** Writes intents or intermediate facts. */
   append(...facts: Fact[]): Promise<void>
+  /** Waits until the aggregates are in some state. @throws the signal's reason when it aborts first */
+  until(holds: () => boolean, signal: AbortSignal): Promise<void>
   /** Undoes on leaving the scope, unless moved or the lock is lost: the next attempt decides then. */
   undoStack(): AsyncDisposableStack
   /**
@@ -45,12 +49,17 @@ export interface Handler<Effects> {
 
 type Schemas = Record<string, z.ZodType>
 
-/** Ties a handler to a command of an aggregate, so that its job's state and payload have their types. */
-export function defineHandler<Effects, S, C extends Schemas, E extends Schemas, T extends keyof C & string>(
-  _aggregate: Aggregate<S, C, E>,
-  type: T,
-  handle: (job: Job<S, z.output<C[T]>, Effects>) => Promise<Outcome>,
-): Handler<Effects> {
-  // The harness gives a handler only commands of its type, parsed by that type's schema.
-  return { type, handle: handle as (job: Job<unknown, unknown, Effects>) => Promise<Outcome> }
+/**
+ * Ties handlers to commands of aggregates, so that a job's state and payload have their types.
+ *
+ * @returns `define(aggregate, type, handle)`, for handlers that use these effects
+ */
+export function handlersFor<Effects>() {
+  return <S, C extends Schemas, E extends Schemas, T extends keyof C & string>(
+    _aggregate: Aggregate<S, C, E>,
+    type: T,
+    handle: (job: Job<S, z.output<C[T]>, Effects>) => Promise<Outcome>,
+  ): Handler<Effects> =>
+    // The harness gives a handler only commands of its type, parsed by that type's schema.
+    ({ type, handle: handle as (job: Job<unknown, unknown, Effects>) => Promise<Outcome> })
 }

@@ -17,6 +17,14 @@ class Interrupted extends Error {
   }
 }
 
+interface AttemptScope {
+  signal: AbortSignal
+  /** The part of it that leaves the command active. */
+  interrupt: AbortSignal
+  write: (facts: readonly Fact[]) => Promise<void>
+  logger: Logger
+}
+
 export interface HarnessOptions<Effects> {
   log: EventLog
   intake: Intake
@@ -107,7 +115,7 @@ export class Harness<Effects> {
     let outcome: Outcome
     try {
       signal.throwIfAborted()
-      outcome = await handler.handle(this.#job(envelope, signal, interrupt, write, logger))
+      outcome = await handler.handle(this.#job(envelope, attempt, { signal, interrupt, write, logger }))
     } catch (thrown) {
       if (interrupt.aborted || thrown instanceof Interrupted) {
         logger.warn({ err: thrown, attempt }, 'attempt interrupted')
@@ -130,10 +138,8 @@ export class Harness<Effects> {
 
   #job(
     envelope: CommandEnvelope,
-    signal: AbortSignal,
-    interrupt: AbortSignal,
-    write: (facts: readonly Fact[]) => Promise<void>,
-    logger: Logger,
+    attempt: number,
+    { signal, interrupt, write, logger }: AttemptScope,
   ): Job<unknown, unknown, Effects> {
     const { log, effects } = this.#options
     const { namespace, subject } = envelope
@@ -148,6 +154,7 @@ export class Harness<Effects> {
       get state() {
         return current()
       },
+      attempt,
       view: log.documents,
       effects,
       logger,
@@ -164,6 +171,7 @@ export class Harness<Effects> {
       append: async (...facts) => {
         if (facts.length > 0) await write(facts)
       },
+      until: (holds, within) => untilState(log, holds, within),
       undoStack: () => {
         const stack = new AsyncDisposableStack()
         const defer = stack.defer.bind(stack)
@@ -210,6 +218,23 @@ export class Harness<Effects> {
     const { log } = this.#options
     await log.record([failure(state.command, error, 0)], state.command.namespace, causeOf(state.command))
   }
+}
+
+async function untilState(log: EventLog, holds: () => boolean, signal: AbortSignal): Promise<void> {
+  if (holds()) return
+  signal.throwIfAborted()
+  await new Promise<void>((resolve, reject) => {
+    const settle = (done: () => void) => {
+      listening[Symbol.dispose]()
+      signal.removeEventListener('abort', onAbort)
+      done()
+    }
+    const listening = log.listen(() => {
+      if (holds()) settle(resolve)
+    })
+    const onAbort = () => settle(() => reject(signal.reason))
+    signal.addEventListener('abort', onAbort, { once: true })
+  })
 }
 
 function deadlineOf({ deadline }: CommandEnvelope): AbortSignal[] {

@@ -151,11 +151,12 @@ export class Relay {
         return
       }
       case 'command.cancel-requested':
-        return this.#cancel(event.subject.slice('command/'.length))
+        this.#cancel(event.subject.slice('command/'.length))
+        return
       case 'command.succeeded':
       case 'command.failed':
       case 'command.cancelled':
-        return this.#ended(event.subject.slice('command/'.length))
+        this.#ended(event.subject.slice('command/'.length))
     }
   }
 

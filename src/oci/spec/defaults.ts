@@ -70,7 +70,6 @@ export const defaultMounts = (): Mount[] => [
   mount('/dev/mqueue', 'mqueue', 'mqueue', 'nosuid noexec nodev'),
   mount('/sys', 'sysfs', 'sysfs', 'nosuid noexec nodev ro'),
   mount('/sys/fs/cgroup', 'cgroup', 'cgroup', 'nosuid noexec nodev relatime ro'),
-  mount('/run', 'tmpfs', 'tmpfs', 'nosuid strictatime mode=755 size=65536k'),
 ]
 
 /**

@@ -1,0 +1,31 @@
+import { container } from '../commands/container.ts'
+import { snapshot, snapshotId } from '../commands/snapshot.ts'
+import { task } from '../commands/task.ts'
+import { PurserError } from '../model/errors.ts'
+import { defineSaga } from './define.ts'
+import { endTask } from './end-task.ts'
+
+/** Task, record and snapshot, in this order; begun anew after a restart, it goes on with what is left. */
+export const removeContainer = defineSaga(container, 'container.remove', async (saga) => {
+  const { id, namespace } = saga
+  if (saga.attempt === 1) saga.decide()
+  const state = saga.view.get(task, namespace, id)
+  if ((state.status === 'running' || state.status === 'paused') && saga.payload.running === 'refuse') {
+    throw new PurserError('failed_precondition', `container ${id} is ${state.status}`, {
+      remedy: `purser stop ${id} first, or rm -f`,
+    })
+  }
+  if (state.status === 'running' || state.status === 'paused') await endTask(saga)
+  if (saga.view.get(task, namespace, id).status !== 'absent') {
+    await saga.step('delete-task', { type: 'task.delete', subject: id })
+  }
+  const record = saga.state
+  if (record.status === 'absent') return { facts: [], result: { id } }
+  // Before the record goes, for the record says which snapshot it is.
+  const subject = snapshotId(record.snapshotter, record.snapshotKey)
+  if (saga.view.get(snapshot, namespace, subject).status !== 'absent') {
+    await saga.step('remove-snapshot', { type: 'snapshot.remove', subject })
+  }
+  await saga.step('delete', { type: 'container.delete', subject: id })
+  return { facts: [], result: { id } }
+})

@@ -1,0 +1,15 @@
+import { container } from '../commands/container.ts'
+import { task } from '../commands/task.ts'
+import { defineSaga } from './define.ts'
+import { endTask } from './end-task.ts'
+
+/** The stop signal, a grace period, SIGKILL; a container that does not run is stopped already. */
+export const stopContainer = defineSaga(container, 'container.stop', async (saga) => {
+  saga.decide()
+  const state = saga.view.get(task, saga.namespace, saga.id)
+  if (state.status === 'created' || state.status === 'running' || state.status === 'paused') {
+    const { signal, graceMs } = saga.payload
+    await endTask(saga, { signal: signal ?? String(state.stopSignal), graceMs })
+  }
+  return { facts: [], result: { id: saga.id } }
+})

@@ -1,0 +1,65 @@
+import type { z } from 'zod'
+import type { ContainerState, container } from '../commands/container.ts'
+import { type ImageState, image } from '../commands/image.ts'
+import { snapshot, snapshotId } from '../commands/snapshot.ts'
+import { PurserError } from '../model/errors.ts'
+import { chainIdOf } from '../oci/chain-id.ts'
+import { type Saga, undoStep } from './define.ts'
+
+type Request = z.output<(typeof container.commands)['container.provision']>
+type PresentImage = Extract<ImageState, { status: 'present' }>
+
+/** Image present and unpacked, snapshot prepared, record written: a container that can be started. */
+export async function provision(saga: Saga<ContainerState, Request>, undo: AsyncDisposableStack): Promise<void> {
+  const { id, payload } = saga
+  if (saga.state.status !== 'absent' && saga.state.origin !== saga.command.correlationId) saga.decide() // Refuses: the name is in use.
+  const present = await unpackedImage(saga)
+  const { snapshotter } = payload
+  const parent = chainIdOf(present.layers.map((layer) => layer.diffId))
+  const subject = snapshotId(snapshotter, id)
+  undoStep(saga, undo, 'undo-snapshot', { type: 'snapshot.remove', subject })
+  await saga.step('prepare', { type: 'snapshot.prepare', subject, payload: { parent } })
+  undoStep(saga, undo, 'undo-container', { type: 'container.delete', subject: id })
+  const { options, labels, onExit, runtime, timeoutMs } = payload
+  await saga.step('create', {
+    type: 'container.create',
+    subject: id,
+    payload: {
+      image: payload.image,
+      manifest: present.manifest.digest,
+      config: present.config.digest,
+      snapshotter,
+      snapshotKey: id,
+      runtime,
+      options,
+      labels,
+      onExit,
+      ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    },
+  })
+}
+
+async function unpackedImage(saga: Saga<ContainerState, Request>): Promise<PresentImage> {
+  const { namespace, payload } = saga
+  const { image: name, snapshotter, platform } = payload
+  const find = () => saga.view.get(image, namespace, name)
+  let found = find()
+  if (payload.pull === 'always' || (found.status === 'absent' && payload.pull === 'missing')) {
+    await saga.step('pull', {
+      type: 'image.pull',
+      subject: name,
+      payload: { snapshotter, ...(platform === undefined ? {} : { platform }) },
+    })
+    found = find()
+  }
+  if (found.status === 'absent') {
+    throw new PurserError('not_found', `image ${name} is not in namespace ${namespace}`, {
+      remedy: `purser pull ${name}`,
+    })
+  }
+  const top = snapshotId(snapshotter, chainIdOf(found.layers.map((layer) => layer.diffId)))
+  if (saga.view.get(snapshot, namespace, top).status !== 'committed') {
+    await saga.step('unpack', { type: 'snapshot.unpack', subject: top, payload: { image: name } })
+  }
+  return found
+}

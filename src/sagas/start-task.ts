@@ -1,0 +1,25 @@
+import { task } from '../commands/task.ts'
+import { PurserError } from '../model/errors.ts'
+import { type Saga, undoStep } from './define.ts'
+
+/** A new task of a container, created and started; an ended one makes room for it. */
+export async function startTask(saga: Saga<unknown, unknown>, undo: AsyncDisposableStack): Promise<void> {
+  const { id, namespace } = saga
+  const current = () => saga.view.get(task, namespace, id)
+  const before = current()
+  const isOurs = before.status !== 'absent' && before.origin === saga.command.correlationId
+  if (!isOurs) {
+    switch (before.status) {
+      case 'running':
+        return
+      case 'stopped':
+        await saga.step('delete-ended', { type: 'task.delete', subject: id })
+        break
+      case 'paused':
+        throw new PurserError('failed_precondition', `container ${id} is paused`, { remedy: 'resume it' })
+    }
+  }
+  undoStep(saga, undo, 'undo-task', { type: 'task.delete', subject: id })
+  await saga.step('create-task', { type: 'task.create', subject: id })
+  await saga.step('start-task', { type: 'task.start', subject: id })
+}

@@ -1,0 +1,10 @@
+import type { ContentStore } from '../../content/store.ts'
+import { handlersFor } from '../../queue/handler.ts'
+import type { Snapshotter } from '../../snapshotters/snapshotter.ts'
+
+export interface GcEffects {
+  content: ContentStore
+  snapshotters: ReadonlyMap<string, Snapshotter>
+}
+
+export const defineGcHandler = handlersFor<GcEffects>()

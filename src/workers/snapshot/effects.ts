@@ -1,0 +1,12 @@
+import type { ContentStore } from '../../content/store.ts'
+import type { LayerPool } from '../../layers/pool.ts'
+import { handlersFor } from '../../queue/handler.ts'
+import type { Snapshotter } from '../../snapshotters/snapshotter.ts'
+
+export interface SnapshotEffects {
+  snapshotters: ReadonlyMap<string, Snapshotter>
+  content: ContentStore
+  layers: LayerPool
+}
+
+export const defineSnapshotHandler = handlersFor<SnapshotEffects>()

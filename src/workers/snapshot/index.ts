@@ -1,0 +1,15 @@
+import type { Handler } from '../../queue/handler.ts'
+import { commitSnapshot } from './commit.ts'
+import type { SnapshotEffects } from './effects.ts'
+import { prepareSnapshot, viewSnapshot } from './prepare.ts'
+import { removeSnapshot } from './remove.ts'
+import { unpackSnapshot } from './unpack.ts'
+
+export const snapshotHandlers: readonly Handler<SnapshotEffects>[] = [
+  //
+  commitSnapshot,
+  prepareSnapshot,
+  removeSnapshot,
+  unpackSnapshot,
+  viewSnapshot,
+]

@@ -1,0 +1,27 @@
+import { parentDirs, type SnapshotState, snapshot } from '../../commands/snapshot.ts'
+import { PurserError } from '../../model/errors.ts'
+import type { Job, Outcome } from '../../queue/handler.ts'
+import { defineSnapshotHandler, type SnapshotEffects } from './effects.ts'
+import { snapshotterOf } from './snapshotter-of.ts'
+
+/** Makes the directories of an active snapshot or a view. */
+async function make(job: Job<SnapshotState, { parent?: string | undefined }, SnapshotEffects>): Promise<Outcome> {
+  const { snapshotter } = snapshotterOf(job.effects.snapshotters, job.id)
+  // Redelivered, the intent is in the log already; a directory that was half made is made anew.
+  if (job.state.status !== 'preparing') await job.append(...job.decide())
+  const { state } = job
+  if (state.status !== 'preparing') throw new PurserError('aborted', `snapshot ${job.id} is ${state.status}`)
+  await using undo = job.undoStack()
+  undo.defer(async () => {
+    await snapshotter.remove(state.dir, AbortSignal.timeout(60_000))
+    await job.append(snapshot.fact(job.id, 'snapshot.removed', {}))
+  })
+  if (job.attempt > 1) await snapshotter.remove(state.dir, job.signal)
+  const parents = parentDirs(job.view, job.namespace, snapshotter.name, state.parent)
+  await snapshotter.create(state.dir, parents, job.signal)
+  undo.move()
+  return { facts: [snapshot.fact(job.id, 'snapshot.prepared', {})], result: { key: job.id } }
+}
+
+export const prepareSnapshot = defineSnapshotHandler(snapshot, 'snapshot.prepare', make)
+export const viewSnapshot = defineSnapshotHandler(snapshot, 'snapshot.view', make)
