@@ -5,6 +5,7 @@ import {
   type MessageInitShape,
   type MessageShape,
 } from '@bufbuild/protobuf'
+import type { Any } from '@bufbuild/protobuf/wkt'
 import { PurserError } from '../model/errors.ts'
 import { anyJson, anyOptions, type RuncOptions } from './any-messages.ts'
 import { Task } from './gen/task_pb.ts'
@@ -56,6 +57,17 @@ export interface ShimIdentity {
   bundle: string
 }
 
+export interface ShimConnection {
+  identity: ShimIdentity
+  client: TtrpcClient
+  /** Of the task service. */
+  protocolVersion: 2 | 3
+  /** The runtime's, for `create`. */
+  options: RuncOptions | AnyMessage | undefined
+  /** Removes from the runtime what a failed create leaves there. */
+  removeContainer(): Promise<void>
+}
+
 const NO_IO: TaskIo = { stdin: '', stdout: '', stderr: '', terminal: false }
 
 /** How long a shim has for calls that touch nothing but its own memory. */
@@ -71,24 +83,17 @@ export class Shim {
   readonly bundle: string
   readonly #client: TtrpcClient
   readonly #service: string
-  readonly #removeFailed: () => Promise<void>
+  readonly #options: Any | undefined
+  readonly #removeContainer: () => Promise<void>
 
-  /**
-   * @param protocolVersion of the task service: 2 or 3
-   * @param removeFailed removes what a failed create leaves behind
-   */
-  constructor(
-    { namespace, id, bundle }: ShimIdentity,
-    client: TtrpcClient,
-    protocolVersion: number,
-    removeFailed: () => Promise<void>,
-  ) {
-    this.namespace = namespace
-    this.id = id
-    this.bundle = bundle
+  constructor({ identity, client, protocolVersion, options, removeContainer }: ShimConnection) {
+    this.namespace = identity.namespace
+    this.id = identity.id
+    this.bundle = identity.bundle
     this.#client = client
     this.#service = `containerd.task.v${protocolVersion}.Task`
-    this.#removeFailed = removeFailed
+    this.#options = options === undefined ? undefined : anyOptions(options)
+    this.#removeContainer = removeContainer
   }
 
   /** Fulfilled when the shim is gone: after `shutdown`, or because it died, which leaves its container running. */
@@ -98,10 +103,10 @@ export class Shim {
 
   /** Creates the task: its process waits, started but not yet executing the program. */
   async create(
-    request: { rootfs?: readonly TaskMount[]; io?: TaskIo; options?: RuncOptions | AnyMessage; checkpoint?: string },
+    request: { rootfs?: readonly TaskMount[]; io?: TaskIo; checkpoint?: string },
     signal: AbortSignal,
   ): Promise<{ pid: number }> {
-    const { io = NO_IO, options, rootfs = [], checkpoint = '' } = request
+    const { io = NO_IO, rootfs = [], checkpoint = '' } = request
     try {
       const { pid } = await this.#call(
         Task.method.create,
@@ -111,14 +116,15 @@ export class Shim {
           rootfs: rootfs.map((mount) => create(MountSchema, { ...mount, options: [...mount.options] })),
           ...io,
           checkpoint,
-          ...(options === undefined ? {} : { options: anyOptions(options) }),
+          ...(this.#options === undefined ? {} : { options: this.#options }),
         },
         signal,
       )
       return { pid }
     } catch (error) {
       // A create that fails late leaves a `runc init` behind, which the shim itself no longer knows.
-      if (!signal.aborted && !(error instanceof PurserError && error.code === 'unavailable')) await this.#removeFailed()
+      if (!signal.aborted && !(error instanceof PurserError && error.code === 'unavailable'))
+        await this.#removeContainer()
       throw error
     }
   }

@@ -1,0 +1,214 @@
+import type { Readable } from 'node:stream'
+import type { LogFile } from './log-file.ts'
+import { readLog } from './log-reader.ts'
+import { waitFor } from './wait-for.ts'
+
+export interface OutputChunk {
+  stream: 'stdout' | 'stderr'
+  data: Buffer
+}
+
+export interface SubscribeOptions {
+  /** From the beginning: `all` that is kept of what came before, or `none` of it. */
+  replay: 'all' | 'none'
+  signal: AbortSignal
+}
+
+/** What a running process writes, for any number of subscribers. */
+export interface OutputHub {
+  /** Ends with the output. Its consumer sets the pace of nobody else's, and leaves when it likes. */
+  subscribe(options: SubscribeOptions): AsyncGenerator<OutputChunk, void, void>
+  /** Fulfilled when both streams have ended and, where there is a log, all is in its file. Never rejected. */
+  readonly ended: Promise<void>
+  /** Stops reading, and leaves process and streams to whoever comes next. */
+  detach(): Promise<void>
+}
+
+/** The streams of a process; a terminal has no stderr. */
+export interface OutputSources {
+  stdout: Readable
+  stderr?: Readable | undefined
+}
+
+/**
+ * The output of a process that has a log. Subscribers follow the log file, so that memory is bounded whatever their
+ * number and pace, replay and live are one sequence, and none holds up the process.
+ */
+export class LoggedOutput implements OutputHub {
+  readonly ended: Promise<void>
+  readonly #log: LogFile
+  readonly #pump: Pump
+
+  /** @param log closed by this hub, when the output has ended or at {@link detach} */
+  constructor(sources: OutputSources, log: LogFile) {
+    this.#log = log
+    this.#pump = new Pump(sources, (stream, data) => (log.append(stream, data) ? undefined : log.drained()))
+    this.ended = this.#pump.ended.then(() => log.close())
+  }
+
+  async *subscribe({ replay, signal }: SubscribeOptions): AsyncGenerator<OutputChunk, void, void> {
+    const fromOffset = replay === 'all' ? 0 : this.#log.sizeBytes
+    for await (const { stream, data } of readLog(this.#log.path, { signal, fromOffset, follow: this.#log })) {
+      yield { stream, data }
+    }
+  }
+
+  async detach(): Promise<void> {
+    this.#pump.stop()
+    await this.ended
+  }
+}
+
+/** What is kept for a subscriber before the process has to wait. */
+const UNREAD_BYTES_MAX = 1024 * 1024
+
+/**
+ * The output of a process without a log. Until the first subscriber comes, and for the slowest one, a bounded part is
+ * kept and then the process waits; when all subscribers have left, the output is read and dropped.
+ */
+export class DirectOutput implements OutputHub {
+  readonly ended: Promise<void>
+  readonly #pump: Pump
+  readonly #readers = new Set<Mailbox>()
+  /** What came before the first subscriber, who takes it over. */
+  #early: Mailbox | undefined
+
+  constructor(sources: OutputSources) {
+    this.#early = new Mailbox()
+    this.#readers.add(this.#early)
+    this.#pump = new Pump(sources, (stream, data) => {
+      for (const reader of this.#readers) reader.put({ stream, data })
+      return this.#room()
+    })
+    this.ended = this.#pump.ended
+    void this.ended.then(() => {
+      for (const reader of this.#readers) reader.end()
+    })
+  }
+
+  subscribe({ replay, signal }: SubscribeOptions): AsyncGenerator<OutputChunk, void, void> {
+    const early = this.#early
+    this.#early = undefined
+    if (early && replay === 'none') {
+      this.#readers.delete(early)
+      early.leave()
+    }
+    const reader = early && replay === 'all' ? early : new Mailbox()
+    if (this.#pump.hasEnded) reader.end()
+    else this.#readers.add(reader)
+    return this.#read(reader, signal)
+  }
+
+  async detach(): Promise<void> {
+    this.#pump.stop()
+    await this.ended
+  }
+
+  async *#read(reader: Mailbox, signal: AbortSignal): AsyncGenerator<OutputChunk, void, void> {
+    try {
+      for (;;) {
+        const chunk = await reader.take(signal)
+        if (!chunk) return
+        yield chunk
+      }
+    } finally {
+      this.#readers.delete(reader)
+      reader.leave()
+    }
+  }
+
+  /** Undefined when there is room for more, else fulfilled when there is. */
+  #room(): Promise<unknown> | undefined {
+    const full = [...this.#readers].filter((reader) => reader.bytes >= UNREAD_BYTES_MAX)
+    return full.length === 0 ? undefined : Promise.all(full.map((reader) => reader.hasRoom()))
+  }
+}
+
+/** Reads both streams to their ends, and waits where the receiver asks for it. */
+class Pump {
+  readonly ended: Promise<void>
+  hasEnded = false
+  readonly #sources: Readable[]
+  #waiting = false
+
+  constructor(
+    { stdout, stderr }: OutputSources,
+    receive: (stream: 'stdout' | 'stderr', data: Buffer) => Promise<unknown> | undefined,
+  ) {
+    this.#sources = stderr ? [stdout, stderr] : [stdout]
+    const read = (source: Readable, stream: 'stdout' | 'stderr'): Promise<void> => {
+      source.on('data', (data: Buffer) => {
+        const room = receive(stream, data)
+        if (!room || this.#waiting) return
+        this.#waiting = true
+        for (const each of this.#sources) each.pause()
+        void room.then(() => {
+          this.#waiting = false
+          for (const each of this.#sources) each.resume()
+        })
+      })
+      // A reading end that fails has nothing more to give: what came is kept, and the rest of the hub ends normally.
+      source.on('error', () => source.destroy())
+      if (source.closed) return Promise.resolve()
+      return new Promise((resolve) => source.once('close', () => resolve()))
+    }
+    const ends = [read(stdout, 'stdout'), ...(stderr ? [read(stderr, 'stderr')] : [])]
+    this.ended = Promise.all(ends).then(() => {
+      this.hasEnded = true
+    })
+  }
+
+  stop(): void {
+    for (const source of this.#sources) source.destroy()
+  }
+}
+
+/** Chunks on their way to one subscriber. */
+class Mailbox {
+  bytes = 0
+  readonly #chunks: OutputChunk[] = []
+  #isEnded = false
+  #changed = Promise.withResolvers<void>()
+
+  put(chunk: OutputChunk): void {
+    this.#chunks.push(chunk)
+    this.bytes += chunk.data.length
+    this.#announce()
+  }
+
+  end(): void {
+    this.#isEnded = true
+    this.#announce()
+  }
+
+  /** Its subscriber is gone: nobody shall wait for it. */
+  leave(): void {
+    this.#chunks.length = 0
+    this.bytes = 0
+    this.end()
+  }
+
+  async hasRoom(): Promise<void> {
+    while (this.bytes >= UNREAD_BYTES_MAX) await this.#changed.promise
+  }
+
+  /** The next chunk; undefined at the end. */
+  async take(signal: AbortSignal): Promise<OutputChunk | undefined> {
+    for (;;) {
+      signal.throwIfAborted()
+      const chunk = this.#chunks.shift()
+      if (chunk) {
+        this.bytes -= chunk.data.length
+        this.#announce()
+        return chunk
+      }
+      if (this.#isEnded) return undefined
+      await waitFor(this.#changed.promise, signal)
+    }
+  }
+
+  #announce(): void {
+    this.#changed.resolve()
+    this.#changed = Promise.withResolvers<void>()
+  }
+}

@@ -1,0 +1,138 @@
+import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { readdir, readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { unmount } from '../host/mounts.ts'
+import { PurserError } from '../model/errors.ts'
+import { isAnyMessage } from './any-messages.ts'
+import { parseShimAddress, type ShimAddress } from './bootstrap.ts'
+import { runProgram } from './run-program.ts'
+import type { Runtime } from './runtimes.ts'
+import type { ShimIdentity } from './shim.ts'
+
+/** Where shims before containerd 2.3 put their sockets: the directory is fixed in their code. */
+const SOCKET_DIRECTORY = '/run/containerd/s'
+
+const GONE_POLL_MS = 5
+
+export interface ShimProgram {
+  runtime: Runtime
+  env: Readonly<Record<string, string>>
+  grpcAddress: string
+  publishBinary: string
+}
+
+/** The arguments before the action: a shim's process shows them, which is how it is found again. */
+export function shimArguments({ namespace, id }: ShimIdentity, program: ShimProgram): string[] {
+  const { grpcAddress, publishBinary } = program
+  return ['-namespace', namespace, '-address', grpcAddress, '-publish-binary', publishBinary, '-id', id]
+}
+
+/**
+ * Removes everything that a task and its shim have left on the host, whichever step they had reached, and whether or not
+ * the shim still lives: processes, container, cgroup, mounts, socket. The bundle itself stays: its owner removes it. Safe
+ * to repeat.
+ */
+export async function removeShimRemains(
+  identity: ShimIdentity,
+  program: ShimProgram,
+  signal: AbortSignal,
+): Promise<void> {
+  const { bundle } = identity
+  const address = await readShimAddress(bundle)
+  await killShims(identity, program.grpcAddress, signal)
+  await removeContainer(identity, program, signal)
+  unmount(join(bundle, 'rootfs'))
+  const sockets = [socketPathOf(identity, program.grpcAddress)]
+  if (address) sockets.push(address.socketPath)
+  for (const file of [...sockets, join(bundle, 'address'), join(bundle, 'bootstrap.json')])
+    await rm(file, { force: true })
+}
+
+/** The address that a bundle's shim was last known to listen at; undefined when none was started. */
+export async function readShimAddress(bundle: string): Promise<ShimAddress | undefined> {
+  for (const name of ['bootstrap.json', 'address']) {
+    try {
+      return parseShimAddress(await readFile(join(bundle, name)))
+    } catch (error) {
+      if (error instanceof PurserError) throw error
+      // Absent, or cut short by a crash: the next one tells.
+    }
+  }
+  return undefined
+}
+
+/** @see containerd, runtime/v2/shim/util_unix.go, "SocketAddress" */
+function socketPathOf({ namespace, id }: ShimIdentity, grpcAddress: string): string {
+  const name = createHash('sha256')
+    .update(join(grpcAddress, namespace, id))
+    .digest('hex')
+  return join(SOCKET_DIRECTORY, name)
+}
+
+async function removeContainer(identity: ShimIdentity, program: ShimProgram, signal: AbortSignal): Promise<void> {
+  const { bundle } = identity
+  const { shimFile, runcFile } = program.runtime
+  const wasCreated = existsSync(join(bundle, 'runtime'))
+  if (existsSync(bundle) && (wasCreated || runcFile === undefined)) {
+    const args = [...shimArguments(identity, program), '-bundle', bundle, 'delete']
+    await runProgram({ file: shimFile, args, cwd: bundle, env: program.env }, signal)
+  }
+  // The shim has no `runtime` file when create failed early, and its `delete` ignores a runtime that fails.
+  await removeFromRuntime(identity, program, signal)
+}
+
+/** Removes a container from runc or crun itself, with its processes and its cgroup; it need not exist. */
+export async function removeFromRuntime(
+  { namespace, id }: ShimIdentity,
+  { runtime, env }: ShimProgram,
+  signal: AbortSignal,
+): Promise<void> {
+  const { runcFile, options } = runtime
+  if (runcFile === undefined || options === undefined || isAnyMessage(options) || options.root === undefined) return
+  const root = join(options.root, namespace)
+  if (!existsSync(join(root, id))) return
+  const args = ['--root', root, 'delete', '--force', id]
+  const { exitCode, stderr } = await runProgram({ file: runcFile, args, cwd: '/', env }, signal)
+  if (exitCode !== 0 && existsSync(join(root, id))) {
+    throw new PurserError('internal', `container ${id} cannot be removed: ${stderr.slice(0, 1000)}`, {
+      remedy: `look at what ${join(root, id)} holds`,
+    })
+  }
+}
+
+async function killShims(identity: ShimIdentity, grpcAddress: string, signal: AbortSignal): Promise<void> {
+  const pids = await shimPids(identity, grpcAddress)
+  for (const pid of pids) {
+    try {
+      process.kill(pid, 'SIGKILL')
+    } catch {
+      // It ended by itself.
+    }
+  }
+  for (const pid of pids) {
+    while (await isRunning(pid)) await delay(GONE_POLL_MS, undefined, { signal })
+  }
+}
+
+/** Looked for by arguments, not by a stored number: that one may belong to another process after a reboot. */
+async function shimPids({ namespace, id }: ShimIdentity, grpcAddress: string): Promise<number[]> {
+  const pids: number[] = []
+  for (const entry of await readdir('/proc')) {
+    const pid = Number(entry)
+    if (!Number.isInteger(pid)) continue
+    const args = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0')
+    const has = (flag: string, value: string) => args.some((arg, at) => arg === flag && args[at + 1] === value)
+    if (has('-namespace', namespace) && has('-id', id) && has('-address', grpcAddress)) pids.push(pid)
+  }
+  return pids
+}
+
+/** A dead process whose parent does not collect it stays visible, as a zombie: it is gone all the same. */
+async function isRunning(pid: number): Promise<boolean> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined)
+  if (stat === undefined) return false
+  const state = stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3)
+  return state !== 'Z' && state !== 'X'
+}

@@ -1,0 +1,182 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Logger } from 'pino'
+import { PurserError } from '../model/errors.ts'
+import {
+  bootstrapInput,
+  formatShimAddress,
+  parseShimAddress,
+  parseShimVersion,
+  type ShimAddress,
+  type ShimVersion,
+} from './bootstrap.ts'
+import { runProgram } from './run-program.ts'
+import { type Runtime, type RuntimeConfig, resolveRuntime } from './runtimes.ts'
+import { Shim, type ShimIdentity } from './shim.ts'
+import { ShimLog } from './shim-log.ts'
+import {
+  readShimAddress,
+  removeFromRuntime,
+  removeShimRemains,
+  type ShimProgram,
+  shimArguments,
+} from './shim-remains.ts'
+import type { ProcessStdio } from './stdio.ts'
+import { TtrpcClient } from './ttrpc-client.ts'
+
+/** Shims call this to publish an event when ttrpc does not reach us: it must exist, and may do nothing. */
+const PUBLISH_BINARY = '/bin/true'
+
+/** How long cleaning up after a failed start may take; the caller's own signal may have aborted by then. */
+const CLEAN_UP_MS = 30_000
+
+export interface ShimsConfig {
+  /** Ours alone: two daemons with different ones do not meet, whatever their namespaces and ids. */
+  stateDir: string
+  /** Socket of our Events service. */
+  eventsAddress: string
+  /** By runtime name. */
+  runtimes: Readonly<Record<string, RuntimeConfig>>
+  /** Directories with the shims and runtimes, as in `PATH`; theirs too. */
+  searchPath: string
+  logger: Pick<Logger, 'debug' | 'warn'>
+}
+
+/** Which task, and by which runtime. */
+export interface TaskRequest extends ShimIdentity {
+  runtime: string
+}
+
+/** Starts shims, finds those that are running, and removes what dead ones leave. */
+export class Shims {
+  readonly #config: ShimsConfig
+  readonly #grpcAddress: string
+  readonly #runcRoot: string
+  readonly #versions = new Map<string, ShimVersion | undefined>()
+
+  constructor(config: ShimsConfig) {
+    this.#config = config
+    this.#grpcAddress = join(config.stateDir, 'containerd.sock')
+    this.#runcRoot = join(config.stateDir, 'runc')
+  }
+
+  /**
+   * Starts the shim of one task. The bundle holds `config.json` already; the shim outlives us.
+   *
+   * @param request.stdio of the task's first process: the shim keeps it open, so that what the task writes while we are
+   * away is still there when we come back
+   * @throws PurserError failed_precondition when a program is not installed, internal when the shim says why it fails
+   */
+  async start(request: TaskRequest & { stdio?: ProcessStdio; signal: AbortSignal }): Promise<Shim> {
+    const { bundle, id, signal } = request
+    const program = this.#program(request.runtime)
+    const version = await this.#versionOf(program.runtime, signal)
+    const log = ShimLog.open(bundle, this.#config.logger, { namespace: request.namespace, task: id })
+    try {
+      mkdirSync(join(bundle, 'rootfs'), { recursive: true, mode: 0o711 })
+      const { exitCode, stdout, stderr } = await runProgram(
+        {
+          file: program.runtime.shimFile,
+          args: [...shimArguments(request, program), 'start'],
+          cwd: bundle,
+          env: program.env,
+          stdin: bootstrapInput(version, {
+            ...request,
+            eventsAddress: this.#config.eventsAddress,
+            grpcAddress: this.#grpcAddress,
+            publishBinary: PUBLISH_BINARY,
+            options: program.runtime.options,
+          }),
+          inheritFds: request.stdio?.readFds ?? [],
+        },
+        signal,
+      )
+      if (exitCode !== 0) {
+        throw new PurserError('internal', `the shim of task ${id} did not start: ${stderr.slice(-1000)}`)
+      }
+      const address = parseShimAddress(stdout)
+      writeFileSync(join(bundle, 'bootstrap.json'), formatShimAddress(address))
+      return await this.#attach(request, program, address, log, signal)
+    } catch (error) {
+      log.close()
+      await this.#removeQuietly(request, program)
+      throw error
+    }
+  }
+
+  /** The running shim of a task that an earlier daemon started; undefined when it does not answer any more. */
+  async adopt(request: TaskRequest & { signal: AbortSignal }): Promise<Shim | undefined> {
+    const { bundle, id, signal } = request
+    const address = await readShimAddress(bundle)
+    if (!address) return undefined
+    const log = ShimLog.open(bundle, this.#config.logger, { namespace: request.namespace, task: id })
+    try {
+      const shim = await this.#attach(request, this.#program(request.runtime), address, log, signal)
+      await shim.connect(signal)
+      return shim
+    } catch (error) {
+      log.close()
+      if (error instanceof PurserError && error.code === 'unavailable') return undefined
+      throw error
+    }
+  }
+
+  /** @see removeShimRemains */
+  async removeRemains(request: TaskRequest & { signal: AbortSignal }): Promise<void> {
+    await removeShimRemains(request, this.#program(request.runtime), request.signal)
+  }
+
+  async #attach(
+    request: ShimIdentity,
+    program: ShimProgram,
+    address: ShimAddress,
+    log: ShimLog,
+    signal: AbortSignal,
+  ): Promise<Shim> {
+    const client = await TtrpcClient.connect(address.socketPath, signal)
+    void client.closed.then(() => log.close())
+    const { namespace, id, bundle } = request
+    return new Shim({
+      identity: { namespace, id, bundle },
+      client,
+      protocolVersion: address.version,
+      options: program.runtime.options,
+      removeContainer: () => removeFromRuntime(request, program, AbortSignal.timeout(CLEAN_UP_MS)),
+    })
+  }
+
+  async #removeQuietly(request: ShimIdentity, program: ShimProgram): Promise<void> {
+    try {
+      await removeShimRemains(request, program, AbortSignal.timeout(CLEAN_UP_MS))
+    } catch (err) {
+      const { namespace, id } = request
+      this.#config.logger.warn({ namespace, task: id, err }, 'a failed start left remains')
+    }
+  }
+
+  /** The version that decides what a shim reads; asked once for each file, until it is replaced. */
+  async #versionOf({ shimFile, runcFile }: Runtime, signal: AbortSignal): Promise<ShimVersion | undefined> {
+    if (runcFile === undefined) return undefined // Only containerd's own shim says it in a form that is known.
+    const { ino, mtimeMs } = await stat(shimFile)
+    const key = `${shimFile} ${ino} ${mtimeMs}`
+    if (!this.#versions.has(key)) {
+      const { stdout } = await runProgram({ file: shimFile, args: ['-v'], cwd: '/', env: {} }, signal)
+      this.#versions.set(key, parseShimVersion(stdout.toString('utf8')))
+    }
+    return this.#versions.get(key)
+  }
+
+  #program(name: string): ShimProgram {
+    const { runtimes, searchPath, eventsAddress } = this.#config
+    const runtime = resolveRuntime(name, runtimes[name], { searchPath, runcRoot: this.#runcRoot })
+    const env = {
+      PATH: searchPath,
+      TTRPC_ADDRESS: eventsAddress,
+      GRPC_ADDRESS: this.#grpcAddress,
+      GOMAXPROCS: '2',
+      MAX_SHIM_VERSION: '2',
+    }
+    return { runtime, env, grpcAddress: this.#grpcAddress, publishBinary: PUBLISH_BINARY }
+  }
+}
