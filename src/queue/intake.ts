@@ -25,7 +25,8 @@ export interface Accepted {
   duplicate: boolean
 }
 
-const CREATES_ITS_SUBJECT = new Set(['container.provision', 'container.run'])
+/** Commands that make up an id where the request names none. */
+export const CREATES_ITS_SUBJECT = new Set(['container.provision', 'container.run'])
 const CONFLICTS_MAX = 20
 
 /**
@@ -159,7 +160,7 @@ function unknownType(type: string): PurserError {
 }
 
 /** Parses outside data; the error names the field and what is wrong with it. */
-function parse<T>(schema: z.ZodType<T>, value: unknown, at: string): T {
+export function parse<T>(schema: z.ZodType<T>, value: unknown, at: string): T {
   const parsed = schema.safeParse(value)
   if (parsed.success) return parsed.data
   const issue = parsed.error.issues[0]
