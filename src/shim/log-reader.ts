@@ -30,6 +30,11 @@ const NEWLINE = 0x0a
 
 /** The entries of a log file, in the order they were written. An entry that is still being written waits. */
 export async function* readLog(path: string, options: ReadLogOptions): AsyncGenerator<LogEntry, void, void> {
+  for await (const entries of readLogBlocks(path, options)) yield* entries
+}
+
+/** As {@link readLog}, many entries at a time: for those that pass on bytes, a promise for each line would cost most. */
+export async function* readLogBlocks(path: string, options: ReadLogOptions): AsyncGenerator<LogEntry[], void, void> {
   const { signal, follow, sinceMs } = options
   const since = sinceMs === undefined ? '' : new Date(sinceMs).toISOString().slice(0, -1)
   await using file = await open(path, 'r')
@@ -41,10 +46,12 @@ export async function* readLog(path: string, options: ReadLogOptions): AsyncGene
     const ended = follow?.ended ?? true // Asked before reading: what was written before the end is then read.
     const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(BLOCK_BYTES), 0, BLOCK_BYTES, offset)
     offset += bytesRead
+    const entries: LogEntry[] = []
     for (const { line, endOffset } of lines.push(buffer.subarray(0, bytesRead))) {
       const entry = decodeLog(line, endOffset)
-      if (entry && entry.time >= since) yield entry
+      if (entry && entry.time >= since) entries.push(entry)
     }
+    if (entries.length > 0) yield entries
     if (bytesRead > 0) continue
     if (ended || !follow) return
     await follow.grown(offset, signal)

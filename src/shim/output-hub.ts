@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream'
 import type { LogFile } from './log-file.ts'
-import { readLog } from './log-reader.ts'
+import type { LogEntry } from './log-format.ts'
+import { readLogBlocks } from './log-reader.ts'
 import { waitFor } from './wait-for.ts'
 
 export interface OutputChunk {
@@ -48,14 +49,25 @@ export class LoggedOutput implements OutputHub {
 
   async *subscribe({ replay, signal }: SubscribeOptions): AsyncGenerator<OutputChunk, void, void> {
     const fromOffset = replay === 'all' ? 0 : this.#log.sizeBytes
-    for await (const { stream, data } of readLog(this.#log.path, { signal, fromOffset, follow: this.#log })) {
-      yield { stream, data }
+    for await (const entries of readLogBlocks(this.#log.path, { signal, fromOffset, follow: this.#log })) {
+      yield* joined(entries)
     }
   }
 
   async detach(): Promise<void> {
     this.#pump.stop()
     await this.ended
+  }
+}
+
+/** Entries as chunks, one for each run of a stream. */
+function* joined(entries: readonly LogEntry[]): Generator<OutputChunk, void, void> {
+  for (let from = 0; from < entries.length; ) {
+    const stream = entries[from]?.stream ?? 'stdout'
+    const end = entries.findIndex((entry, at) => at > from && entry.stream !== stream)
+    const run = entries.slice(from, end < 0 ? entries.length : end)
+    yield { stream, data: Buffer.concat(run.map(({ data }) => data)) }
+    from += run.length
   }
 }
 
