@@ -4,6 +4,9 @@ import { PurserError } from '../model/errors.ts'
 /** A shim's own answers are short; what a broken one writes must not fill our memory. */
 const OUTPUT_BYTES_MAX = 256 * 1024
 
+/** A shim puts descriptors of its own at 3 and up when it starts its child; ours keep clear of them. */
+const INHERITED_FROM = 10
+
 export interface ProgramResult {
   exitCode: number
   stdout: Buffer
@@ -17,7 +20,7 @@ export interface ProgramCall {
   cwd: string
   env: Readonly<Record<string, string>>
   stdin?: Uint8Array
-  /** Descriptors that the program gets as 3 and up. */
+  /** Descriptors that the program gets, numbered from {@link INHERITED_FROM}, and leaves to what it starts. */
   inheritFds?: readonly number[]
 }
 
@@ -31,7 +34,9 @@ export async function runProgram(call: ProgramCall, signal: AbortSignal): Promis
   signal.throwIfAborted()
   const { file, args, cwd, env, stdin = new Uint8Array(), inheritFds = [] } = call
   return await new Promise<ProgramResult>((resolve, reject) => {
-    const child = spawn(file, args, { cwd, env, detached: true, stdio: ['pipe', 'pipe', 'pipe', ...inheritFds] })
+    const unused = new Array<'ignore'>(INHERITED_FROM - 3).fill('ignore') // From 3 on, that leaves a number unopened.
+    const stdio = inheritFds.length === 0 ? [] : [...unused, ...inheritFds]
+    const child = spawn(file, args, { cwd, env, detached: true, stdio: ['pipe', 'pipe', 'pipe', ...stdio] })
     const outputs: { stdout: Buffer[]; stderr: Buffer[] } = { stdout: [], stderr: [] }
     let bytes = 0
     const collect = (name: 'stdout' | 'stderr') => (chunk: Buffer) => {
