@@ -11,7 +11,7 @@ export type ContentState =
       mediaType: string
       labels: Labels
       createdAt: string
-      /** The command that brought it: while that one runs, the blob is in use. */
+      /** The outermost command that brought it, or last relied on it: while that one runs, the blob is in use. */
       by: string
     }
 
@@ -32,8 +32,8 @@ export const content = defineAggregate({
   evolve(state, event): ContentState {
     switch (event.type) {
       case 'content.committed':
-        if (state.status === 'present') return { ...state, by: event.commandid }
-        return { status: 'present', ...event.data, createdAt: event.time, by: event.commandid }
+        if (state.status === 'present') return { ...state, by: event.correlationid }
+        return { status: 'present', ...event.data, createdAt: event.time, by: event.correlationid }
       case 'content.deleted':
         return content.initial
     }

@@ -16,7 +16,7 @@ interface Stored {
   parent?: string
   labels: Labels
   createdAt: string
-  /** The command that made it: while that one runs, the snapshot is in use. */
+  /** The outermost command that made it, or last relied on it: while that one runs, the snapshot is in use. */
   by: string
 }
 
@@ -114,14 +114,14 @@ export const snapshot = defineAggregate({
   evolve(state, event): SnapshotState {
     switch (event.type) {
       case 'snapshot.preparing':
-        return { status: 'preparing', ...event.data, createdAt: event.time, by: event.commandid }
+        return { status: 'preparing', ...event.data, createdAt: event.time, by: event.correlationid }
       case 'snapshot.prepared': {
         if (state.status !== 'preparing') return state
         const { kind, ...stored } = state
         return { ...stored, status: kind }
       }
       case 'snapshot.committed':
-        return { status: 'committed', ...event.data, createdAt: event.time, by: event.commandid }
+        return { status: 'committed', ...event.data, createdAt: event.time, by: event.correlationid }
       case 'snapshot.removing':
         return state.status === 'absent' ? state : { ...storedOf(state), status: 'removing' }
       case 'snapshot.removed':
@@ -138,7 +138,8 @@ function storedOf(state: Exclude<SnapshotState, { status: 'absent' }>): Stored {
   return { dir, labels, createdAt, by, ...(parent === undefined ? {} : { parent }) }
 }
 
-function childOf(view: View, namespace: string, id: string): string | undefined {
+/** Some snapshot that has this one as its parent. */
+export function childOf(view: View, namespace: string, id: string): string | undefined {
   const { snapshotter, key } = splitSnapshotId(id)
   for (const other of view.list(snapshots, namespace)) {
     if (other.state.status === 'absent' || other.state.parent !== key) continue

@@ -31,6 +31,8 @@ export interface Job<S = unknown, P = unknown, Effects = unknown> {
   decide(): Fact[]
   /** Writes intents or intermediate facts. */
   append(...facts: Fact[]): Promise<void>
+  /** Writes a fact if its aggregate still has this version. @returns whether it had */
+  appendIf(version: number, fact: Fact): Promise<boolean>
   /** Waits until the aggregates are in some state. @throws the signal's reason when it aborts first */
   until(holds: () => boolean, signal: AbortSignal): Promise<void>
   /** Undoes on leaving the scope, unless moved or the lock is lost: the next attempt decides then. */

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino'
 import { type ActiveCommand, command, isActive } from '../commands/command.ts'
 import { commandTypes } from '../commands/index.ts'
-import type { EventLog } from '../log/event-log.ts'
+import type { Change, EventLog } from '../log/event-log.ts'
 import { type Fact, isRefusal } from '../model/aggregate.ts'
 import type { CommandEnvelope, CommandRequest } from '../model/command.ts'
 import { PurserError, toPurserError } from '../model/errors.ts'
@@ -21,7 +21,9 @@ interface AttemptScope {
   signal: AbortSignal
   /** The part of it that leaves the command active. */
   interrupt: AbortSignal
-  write: (facts: readonly Fact[]) => Promise<void>
+  /** Fenced: facts that are true whatever else was written, and changes at their versions. */
+  record: (facts: readonly Fact[], release?: true) => Promise<void>
+  write: (changes: readonly Change[]) => Promise<'written' | 'conflict' | 'duplicate'>
   logger: Logger
 }
 
@@ -105,17 +107,16 @@ export class Harness<Effects> {
     const fence = { commandId: id, token: appended.first }
     const interrupt = AbortSignal.any([lost, this.#stop.signal])
     const signal = AbortSignal.any([cancel, interrupt, ...deadlineOf(envelope)])
-    const write = async (facts: readonly Fact[], release?: true) => {
-      try {
-        await log.record(facts, namespace, causeOf(envelope), { fence: release ? { ...fence, release } : fence })
-      } catch (error) {
-        throw new Interrupted('the log could not be written', error)
-      }
+    const cause = causeOf(envelope)
+    const record = async (facts: readonly Fact[], release?: true) => {
+      await interruptedBy(log.record(facts, namespace, cause, { fence: release ? { ...fence, release } : fence }))
     }
+    const write = async (changes: readonly Change[]) =>
+      (await interruptedBy(log.append(changes, cause, { fence }))).outcome
     let outcome: Outcome
     try {
       signal.throwIfAborted()
-      outcome = await handler.handle(this.#job(envelope, attempt, { signal, interrupt, write, logger }))
+      outcome = await handler.handle(this.#job(envelope, attempt, { signal, interrupt, record, write, logger }))
     } catch (thrown) {
       if (interrupt.aborted || thrown instanceof Interrupted) {
         logger.warn({ err: thrown, attempt }, 'attempt interrupted')
@@ -124,12 +125,12 @@ export class Harness<Effects> {
       const error = endingError(thrown, signal)
       if (error.code === 'internal') logger.error({ err: thrown }, 'command failed unexpectedly')
       else logger.info({ code: error.code, reason: error.message }, 'command failed')
-      await write([failure(envelope, error, performance.now() - begunAt)], true)
+      await record([failure(envelope, error, performance.now() - begunAt)], true)
       return
     }
     const durationMs = performance.now() - begunAt
     const result = outcome.result ?? {}
-    await write(
+    await record(
       [...outcome.facts, command.fact(id, 'command.succeeded', { result, durationMs: round(durationMs) })],
       true,
     )
@@ -139,7 +140,7 @@ export class Harness<Effects> {
   #job(
     envelope: CommandEnvelope,
     attempt: number,
-    { signal, interrupt, write, logger }: AttemptScope,
+    { signal, interrupt, record, write, logger }: AttemptScope,
   ): Job<unknown, unknown, Effects> {
     const { log, effects } = this.#options
     const { namespace, subject } = envelope
@@ -169,7 +170,11 @@ export class Harness<Effects> {
         }))
       },
       append: async (...facts) => {
-        if (facts.length > 0) await write(facts)
+        if (facts.length > 0) await record(facts)
+      },
+      appendIf: async (version, fact) => {
+        const changes = log.changesOf([fact], namespace).map((change) => ({ ...change, expectedVersion: version }))
+        return (await write(changes)) === 'written'
       },
       until: (holds, within) => untilState(log, holds, within),
       undoStack: () => {
@@ -217,6 +222,15 @@ export class Harness<Effects> {
   async #end(state: ActiveCommand, error: PurserError): Promise<void> {
     const { log } = this.#options
     await log.record([failure(state.command, error, 0)], state.command.namespace, causeOf(state.command))
+  }
+}
+
+/** An attempt that cannot write is over, whatever its handler makes of the error. */
+async function interruptedBy<T>(writing: Promise<T>): Promise<T> {
+  try {
+    return await writing
+  } catch (error) {
+    throw new Interrupted('the log could not be written', error)
   }
 }
 

@@ -174,7 +174,8 @@ function mountOf(mount: ContainerMount): Mount {
 }
 
 /** Swap is not set: hosts without swap accounting refuse it. */
-function resourcesOf(limits: ContainerOptions['resources'], devices: readonly Device[]): Resources {
+/** Limits in the runtime's terms; `task.update` sends them too. */
+export function resourcesOf(limits: ContainerOptions['resources'], devices: readonly Device[]): Resources {
   const { memoryBytes, cpus, cpuShares, pidsLimit } = limits
   const cpu = {
     ...(cpuShares === undefined ? {} : { shares: cpuShares }),

@@ -1,0 +1,36 @@
+import { existsSync } from 'node:fs'
+import { rmdir } from 'node:fs/promises'
+import { join } from 'node:path'
+
+const CGROUP_ROOT = '/sys/fs/cgroup'
+const CONTROLLERS = [
+  'blkio',
+  'cpu',
+  'cpuacct',
+  'cpuset',
+  'devices',
+  'freezer',
+  'hugetlb',
+  'memory',
+  'net_cls',
+  'net_prio',
+  'perf_event',
+  'pids',
+  'systemd',
+  'unified',
+  '.',
+]
+
+/** 2 where all controllers are in the unified hierarchy; 1 also for the hybrid layout. @see cgroups(7) */
+export const cgroupVersion = (): 1 | 2 => (existsSync(join(CGROUP_ROOT, 'cgroup.controllers')) ? 2 : 1)
+
+/**
+ * Removes cgroups that have become empty, in whatever hierarchies there are; the others stay.
+ *
+ * @param paths below each controller's root, innermost first
+ */
+export async function removeCgroups(paths: readonly string[]): Promise<void> {
+  for (const path of paths) {
+    await Promise.all(CONTROLLERS.map((controller) => rmdir(join(CGROUP_ROOT, controller, path)).catch(() => {})))
+  }
+}

@@ -1,0 +1,104 @@
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { container } from '../../commands/container.ts'
+import { task } from '../../commands/task.ts'
+import { errorCodeOf, PurserError, toPurserError } from '../../model/errors.ts'
+import { parseImageConfig } from '../../oci/image-config.ts'
+import { buildSpec, type ImageProcess, stopSignalOf } from '../../oci/spec/build-spec.ts'
+import type { Mount } from '../../oci/spec/schema.ts'
+import { LogFile } from '../../shim/log-file.ts'
+import { LoggedOutput } from '../../shim/output-hub.ts'
+import { ProcessStdio } from '../../shim/stdio.ts'
+import { defineTaskHandler } from './effects.ts'
+import { removeBundle } from './live-task.ts'
+import { reconnect } from './reconnect.ts'
+import { mountRootfs, readUserFiles } from './rootfs.ts'
+
+const CONFIG_BYTES_MAX = 8 * 1024 * 1024
+const UNDO_MS = 60_000
+
+/** Bundle, streams, shim, `create`: a process that waits to be started. */
+export const createTask = defineTaskHandler(task, 'task.create', async (job) => {
+  const { id, namespace, effects, signal, logger } = job
+  const { tasks, shims, paths, snapshotters } = effects
+  const made = job.view.get(container, namespace, id)
+  if (made.status === 'absent') {
+    throw new PurserError('not_found', `container ${id} is not in namespace ${namespace}`, { remedy: 'purser ps -a' })
+  }
+  const { runtime, options } = made
+  const bundle = paths.bundle(namespace, id)
+  const identity = { namespace, id, bundle, runtime }
+  const config = parseImageConfig(await effects.content.read(made.config, { maxBytes: CONFIG_BYTES_MAX })).config
+  const image: ImageProcess = {
+    Env: config.env,
+    Cmd: config.cmd,
+    Entrypoint: config.entrypoint,
+    WorkingDir: config.workingDir,
+    User: config.user,
+    StopSignal: config.stopSignal,
+  }
+  const stopSignal = stopSignalOf(image, options)
+  if (job.state.status === 'creating') {
+    // Redelivered: the log says we began, the host says how far we got.
+    const found = await reconnect(effects, identity, made, logger, signal)
+    if (found?.state.status === 'created') {
+      tasks.adopt(found.live)
+      return { facts: [task.fact(id, 'task.created', { pid: found.state.pid, stopSignal })] }
+    }
+    await shims.removeRemains({ ...identity, signal })
+    await removeBundle(bundle)
+  } else {
+    job.decide()
+    await job.append(task.fact(id, 'task.creating', { runtime }))
+  }
+
+  await using undo = job.undoStack()
+  try {
+    undo.defer(async () => {
+      await shims.removeRemains({ ...identity, signal: AbortSignal.timeout(UNDO_MS) })
+      await removeBundle(bundle)
+    })
+    mkdirSync(bundle, { recursive: true, mode: 0o711 })
+    const rootfs = await mountRootfs(job.view, snapshotters, namespace, made, bundle)
+    const spec = buildSpec({
+      image,
+      options,
+      id,
+      cgroupsPath: paths.cgroup(namespace, id),
+      ...readUserFiles(rootfs),
+      arch: effects.architecture,
+      cgroupVersion: effects.cgroupVersion,
+      networkFiles: options.network === 'host' ? hostNetworkFiles() : [],
+    })
+    writeFileSync(join(bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 })
+    mkdirSync(paths.container(namespace, id), { recursive: true, mode: 0o700 })
+    const log = await LogFile.open(paths.log(namespace, id), logger)
+    undo.defer(() => log.close())
+    const stdio = await ProcessStdio.create(paths.stdio(namespace, id), {
+      stdin: options.stdin ? 'open' : 'none',
+      output: options.tty ? 'terminal' : 'pipes',
+    })
+    undo.defer(() => stdio.remove())
+    const shim = await shims.start({ ...identity, stdio, signal })
+    undo.defer(() => shim.disconnect())
+    const { pid } = await shim.create({ io: stdio.io }, signal)
+    undo.move() // The task is whole: if the facts cannot be written, redelivery adopts it.
+    const output = new LoggedOutput({ stdout: stdio.stdout, stderr: stdio.stderr }, log)
+    tasks.adopt({ namespace, id, bundle, runtime, shim, stdio, output, execs: new Map() })
+    return { facts: [task.fact(id, 'task.created', { pid, stopSignal })], result: { pid } }
+  } catch (thrown) {
+    const error = toPurserError(thrown)
+    await undo.disposeAsync()
+    if (errorCodeOf(thrown) !== undefined || !signal.aborted) {
+      await job.append(task.fact(id, 'task.create-failed', { error: error.message }))
+    }
+    throw error
+  }
+})
+
+/** What a container on the host's network needs to resolve names as the host does. */
+function hostNetworkFiles(): Mount[] {
+  return ['/etc/resolv.conf', '/etc/hosts']
+    .filter((path) => existsSync(path))
+    .map((path) => ({ destination: path, type: 'bind', source: path, options: ['rbind', 'rprivate', 'ro'] }))
+}

@@ -1,0 +1,19 @@
+import type { ContentStore } from '../../content/store.ts'
+import { handlersFor } from '../../queue/handler.ts'
+import type { Shims } from '../../shim/shims.ts'
+import type { Snapshotter } from '../../snapshotters/snapshotter.ts'
+import type { TaskPaths } from './paths.ts'
+import type { Tasks } from './tasks.ts'
+
+export interface TaskEffects {
+  content: ContentStore
+  snapshotters: ReadonlyMap<string, Snapshotter>
+  shims: Shims
+  tasks: Tasks
+  paths: TaskPaths
+  /** In the image spec's words: `amd64`. */
+  architecture: string
+  cgroupVersion: 1 | 2
+}
+
+export const defineTaskHandler = handlersFor<TaskEffects>()

@@ -1,0 +1,77 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type ExecProcess, task } from '../../commands/task.ts'
+import { errorCodeOf, toPurserError } from '../../model/errors.ts'
+import { buildExecProcess } from '../../oci/spec/exec-process.ts'
+import type { Spec } from '../../oci/spec/schema.ts'
+import { DirectOutput } from '../../shim/output-hub.ts'
+import { ProcessStdio, type StdioShape } from '../../shim/stdio.ts'
+import { defineTaskHandler } from './effects.ts'
+import type { LiveTask } from './live-task.ts'
+import { readUserFiles } from './rootfs.ts'
+
+export const execInTask = defineTaskHandler(task, 'task.exec', async (job) => {
+  const { id, namespace, signal, effects } = job
+  const { tasks, paths } = effects
+  const { execId, ...process } = job.payload
+  const known = 'execs' in job.state ? job.state.execs[execId] : undefined
+  if (known && job.attempt > 1 && known.status !== 'starting') return { facts: [], result: { execId } }
+  if (!known) await job.append(...job.decide())
+
+  const live = tasks.require(namespace, id)
+  const dir = paths.stdio(namespace, id, execId)
+  await using undo = job.undoStack()
+  undo.defer(() => job.append(task.fact(id, 'task.exec-failed', { execId, error: 'it could not be started' })))
+  const before = job.attempt > 1 ? await stateOf(live, execId, signal) : undefined
+  if (before && before.status !== 'created') {
+    // Begun before the daemon went down: it is not begun again.
+    undo.move()
+    if (!live.execs.has(execId)) tasks.adoptExec(live, execId, streamsOf(ProcessStdio.attach(dir, shapeOf(process))))
+    return { facts: [task.fact(id, 'task.exec-started', { execId, pid: Math.max(1, before.pid) })], result: { execId } }
+  }
+  if (before) await live.shim.delete({ execId }, signal)
+  const stdio = await ProcessStdio.create(dir, shapeOf(process))
+  undo.defer(() => stdio.remove())
+  try {
+    const spec: Spec = JSON.parse(await readFile(join(live.bundle, 'config.json'), 'utf8'))
+    const users = readUserFiles(join(live.bundle, 'rootfs'))
+    await live.shim.exec({ execId, process: buildExecProcess(spec, process, users), io: stdio.io }, signal)
+    undo.defer(async () => {
+      await live.shim.delete({ execId }, AbortSignal.timeout(10_000))
+    })
+    const { pid } = await tasks.starting(namespace, id, execId, () => live.shim.start({ execId }, signal))
+    undo.move()
+    const streams = streamsOf(stdio)
+    if (process.output === 'discard') void drain(streams.output)
+    tasks.adoptExec(live, execId, streams)
+    return { facts: [task.fact(id, 'task.exec-started', { execId, pid })], result: { execId, pid } }
+  } catch (thrown) {
+    throw toPurserError(thrown)
+  }
+})
+
+const shapeOf = (process: Pick<ExecProcess, 'stdin' | 'tty'>): StdioShape => ({
+  stdin: process.stdin ? 'open' : 'none',
+  output: process.tty ? 'terminal' : 'pipes',
+})
+
+const streamsOf = (stdio: ProcessStdio) => ({
+  stdio,
+  output: new DirectOutput({ stdout: stdio.stdout, stderr: stdio.stderr }),
+})
+
+async function stateOf(live: LiveTask, execId: string, signal: AbortSignal) {
+  try {
+    return await live.shim.state({ execId }, signal)
+  } catch (error) {
+    if (errorCodeOf(error) === 'not_found') return undefined
+    throw error
+  }
+}
+
+/** Reads and drops: a process that nobody listens to must not wait. */
+async function drain(output: DirectOutput): Promise<void> {
+  for await (const _ of output.subscribe({ replay: 'none', signal: new AbortController().signal })) {
+    // Dropped.
+  }
+}

@@ -1,0 +1,23 @@
+import type { Handler } from '../../queue/handler.ts'
+import { createTask } from './create.ts'
+import { deleteTask } from './delete.ts'
+import { deleteContainer } from './delete-container.ts'
+import type { TaskEffects } from './effects.ts'
+import { execInTask } from './exec.ts'
+import { killTask } from './kill.ts'
+import { pauseTask, resumeTask } from './pause.ts'
+import { startTask } from './start.ts'
+import { updateTask } from './update.ts'
+
+export const taskHandlers: readonly Handler<TaskEffects>[] = [
+  //
+  createTask,
+  deleteContainer,
+  deleteTask,
+  execInTask,
+  killTask,
+  pauseTask,
+  resumeTask,
+  startTask,
+  updateTask,
+]

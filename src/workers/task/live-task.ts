@@ -1,0 +1,38 @@
+import { rm } from 'node:fs/promises'
+import type { OutputHub } from '../../shim/output-hub.ts'
+import type { Shim } from '../../shim/shim.ts'
+import type { ProcessStdio } from '../../shim/stdio.ts'
+
+/** A running process's streams as this daemon holds them. */
+export interface LiveProcess {
+  stdio: ProcessStdio
+  output: OutputHub
+}
+
+/** A task as this daemon holds it: the connection to its shim and its streams. What it is, the log says. */
+export interface LiveTask extends LiveProcess {
+  namespace: string
+  id: string
+  bundle: string
+  runtime: string
+  shim: Shim
+  execs: Map<string, LiveProcess>
+}
+
+/** Ends the input of a process: our end, and the one that the shim holds. */
+export async function endInput(live: LiveTask, process: LiveProcess, execId: string | undefined, signal: AbortSignal) {
+  const stdin = process.stdio.openStdin()
+  if (!stdin.writableEnded) await new Promise<void>((resolve) => stdin.end(resolve))
+  await live.shim.closeIO(execId === undefined ? {} : { execId }, signal)
+}
+
+/** Lets go of everything without touching the task: for a daemon that stops. */
+export async function detach(live: LiveTask): Promise<void> {
+  for (const process of [live, ...live.execs.values()]) {
+    await process.output.detach()
+    process.stdio.close()
+  }
+  live.shim.disconnect()
+}
+
+export const removeBundle = (bundle: string): Promise<void> => rm(bundle, { recursive: true, force: true })

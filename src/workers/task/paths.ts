@@ -1,0 +1,48 @@
+import { createHash } from 'node:crypto'
+import { join } from 'node:path'
+
+const DEFAULT_STATE = '/run/purser'
+
+/** Where a task's files and cgroup are. Bundles are gone after a reboot, as their tasks are; logs stay with the container. */
+export class TaskPaths {
+  readonly #root: string
+  readonly #state: string
+  readonly #cgroupParent: string
+
+  constructor(root: string, state: string) {
+    this.#root = root
+    this.#state = state
+    // Two daemons on one machine must not meet in a cgroup either.
+    const suffix = state === DEFAULT_STATE ? '' : `-${createHash('sha256').update(state).digest('hex').slice(0, 8)}`
+    this.#cgroupParent = `/purser${suffix}`
+  }
+
+  /** config.json, rootfs and the shim's files. */
+  bundle(namespace: string, id: string): string {
+    return join(this.#state, 'tasks', namespace, id)
+  }
+
+  /** FIFOs of the first process, or of an exec. */
+  stdio(namespace: string, id: string, execId?: string): string {
+    return join(this.bundle(namespace, id), execId === undefined ? 'stdio' : `stdio-${execId}`)
+  }
+
+  /** What is kept as long as the container. */
+  container(namespace: string, id: string): string {
+    return join(this.#root, 'containers', namespace, id)
+  }
+
+  log(namespace: string, id: string): string {
+    return join(this.container(namespace, id), 'log')
+  }
+
+  /** Below each controller's root. */
+  cgroup(namespace: string, id: string): string {
+    return `${this.#cgroupParent}/${namespace}/${id}`
+  }
+
+  /** What runc leaves of a cgroup: the directories above it, innermost first. */
+  cgroupParents(namespace: string): string[] {
+    return [`${this.#cgroupParent}/${namespace}`, this.#cgroupParent]
+  }
+}

@@ -1,0 +1,41 @@
+import type { Logger } from 'pino'
+import type { ContainerState } from '../../commands/container.ts'
+import { errorCodeOf } from '../../model/errors.ts'
+import { LogFile } from '../../shim/log-file.ts'
+import { LoggedOutput } from '../../shim/output-hub.ts'
+import type { TaskState as ShimTaskState } from '../../shim/shim.ts'
+import type { Shims, TaskRequest } from '../../shim/shims.ts'
+import { ProcessStdio } from '../../shim/stdio.ts'
+import type { LiveTask } from './live-task.ts'
+import type { TaskPaths } from './paths.ts'
+
+/**
+ * Connects to a task that an earlier daemon created, with its streams.
+ *
+ * @returns undefined when there is no shim, or it knows no such task
+ */
+export async function reconnect(
+  { shims, paths }: { shims: Shims; paths: TaskPaths },
+  identity: TaskRequest,
+  made: Exclude<ContainerState, { status: 'absent' }>,
+  logger: Logger,
+  signal: AbortSignal,
+): Promise<{ live: LiveTask; state: ShimTaskState } | undefined> {
+  const { namespace, id, bundle, runtime } = identity
+  const shim = await shims.adopt({ ...identity, signal })
+  if (!shim) return undefined
+  try {
+    const state = await shim.state({}, signal)
+    const stdio = ProcessStdio.attach(paths.stdio(namespace, id), {
+      stdin: made.options.stdin ? 'open' : 'none',
+      output: made.options.tty ? 'terminal' : 'pipes',
+    })
+    const log = await LogFile.open(paths.log(namespace, id), logger)
+    const output = new LoggedOutput({ stdout: stdio.stdout, stderr: stdio.stderr }, log)
+    return { live: { namespace, id, bundle, runtime, shim, stdio, output, execs: new Map() }, state }
+  } catch (error) {
+    shim.disconnect()
+    if (errorCodeOf(error) === 'not_found' || errorCodeOf(error) === 'unavailable') return undefined
+    throw error
+  }
+}

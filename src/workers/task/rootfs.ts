@@ -1,0 +1,67 @@
+import { closeSync, mkdirSync, readSync } from 'node:fs'
+import { join } from 'node:path'
+import type { ContainerState } from '../../commands/container.ts'
+import { parentDirs, snapshot, snapshotId } from '../../commands/snapshot.ts'
+import { mountAll } from '../../host/mounts.ts'
+import { errnoOf, O, openat2, RESOLVE } from '../../host/syscalls.ts'
+import type { View } from '../../model/aggregate.ts'
+import { PurserError } from '../../model/errors.ts'
+import { USER_FILE_BYTES_MAX, type UserFiles } from '../../oci/spec/users.ts'
+import type { Snapshotter } from '../../snapshotters/snapshotter.ts'
+
+type PresentContainer = Exclude<ContainerState, { status: 'absent' }>
+
+/** Mounts a container's snapshot at its bundle's `rootfs`; whoever removes the shim's remains unmounts it. */
+export async function mountRootfs(
+  view: View,
+  snapshotters: ReadonlyMap<string, Snapshotter>,
+  namespace: string,
+  made: PresentContainer,
+  bundle: string,
+): Promise<string> {
+  const id = snapshotId(made.snapshotter, made.snapshotKey)
+  const state = view.get(snapshot, namespace, id)
+  const snapshotter = snapshotters.get(made.snapshotter)
+  if (!snapshotter || (state.status !== 'active' && state.status !== 'view')) {
+    throw new PurserError(
+      'failed_precondition',
+      `snapshot ${id} is ${snapshotter ? state.status : 'of no known snapshotter'}`,
+      {
+        remedy: 'create the container anew',
+      },
+    )
+  }
+  const rootfs = join(bundle, 'rootfs')
+  mkdirSync(rootfs, { recursive: true, mode: 0o711 })
+  const parents = parentDirs(view, namespace, made.snapshotter, state.parent)
+  await mountAll(snapshotter.mounts(state.dir, state.status, parents), rootfs)
+  return rootfs
+}
+
+/** The image's own user files; a link in the image leads nowhere outside its root. */
+export function readUserFiles(rootfs: string): UserFiles {
+  const passwd = readBeneath(rootfs, 'etc/passwd')
+  const group = readBeneath(rootfs, 'etc/group')
+  return { ...(passwd === undefined ? {} : { passwd }), ...(group === undefined ? {} : { group }) }
+}
+
+function readBeneath(rootfs: string, path: string): string | undefined {
+  let root: number | undefined
+  let fd: number | undefined
+  try {
+    root = openat2(-100, rootfs, O.DIRECTORY | O.PATH, 0)
+    fd = openat2(root, path, O.RDONLY | O.NONBLOCK, RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS)
+    const buffer = Buffer.alloc(USER_FILE_BYTES_MAX + 1)
+    let length = 0
+    for (let read = -1; read !== 0 && length < buffer.length; length += read)
+      read = readSync(fd, buffer, length, buffer.length - length, null)
+    return buffer.toString('utf8', 0, length)
+  } catch (error) {
+    const errno = errnoOf(error)
+    if (errno === 'ENOENT' || errno === 'ENOTDIR' || errno === 'ELOOP' || errno === 'EISDIR') return undefined
+    throw error
+  } finally {
+    if (fd !== undefined) closeSync(fd)
+    if (root !== undefined) closeSync(root)
+  }
+}

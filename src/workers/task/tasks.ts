@@ -1,0 +1,309 @@
+import type { Logger } from 'pino'
+import { containers } from '../../commands/container.ts'
+import { type TaskState, task, tasks as taskKind } from '../../commands/task.ts'
+import { removeCgroups } from '../../host/cgroups.ts'
+import type { EventLog } from '../../log/event-log.ts'
+import type { Fact } from '../../model/aggregate.ts'
+import { errorCodeOf, PurserError } from '../../model/errors.ts'
+import { spontaneous } from '../../model/event.ts'
+import type { Intake } from '../../queue/intake.ts'
+import type { TaskExit } from '../../shim/shim.ts'
+import type { Shims } from '../../shim/shims.ts'
+import type { TaskEvent } from '../../shim/task-events.ts'
+import { detach, type LiveProcess, type LiveTask, removeBundle } from './live-task.ts'
+import type { TaskPaths } from './paths.ts'
+
+export interface TasksOptions {
+  log: EventLog
+  intake: Intake
+  shims: Shims
+  paths: TaskPaths
+  logger: Logger
+}
+
+const RELEASE_MS = 60_000
+const OUTPUT_END_MS = 5000
+const KILLED = 137
+
+/**
+ * The tasks whose shims this daemon is connected to. It records what happens to them by itself: exits, kills for lack of
+ * memory, shims that die; and gives the host back what an ended task held.
+ */
+export class Tasks {
+  readonly #options: TasksOptions
+  readonly #live = new Map<string, LiveTask>()
+  readonly #deadlines = new Map<string, NodeJS.Timeout>()
+  /** Tasks that were killed because their time was up. */
+  readonly #timedOut = new Set<string>()
+  readonly #stop = new AbortController()
+  /** Processes whose start is under way: their exit is recorded after it. */
+  readonly #starting = new Set<string>()
+  readonly #releasing = new Map<string, Promise<void>>()
+
+  constructor(options: TasksOptions) {
+    this.#options = options
+    options.log.listen((event) => {
+      const id = event.subject.slice('task/'.length)
+      if (event.type === 'task.started') this.#watchTimeout(event.namespace, id)
+    })
+  }
+
+  /** @throws PurserError unavailable when the daemon is not connected to the task's shim */
+  require(namespace: string, id: string): LiveTask {
+    const live = this.#live.get(`${namespace}/${id}`)
+    if (live) return live
+    throw new PurserError('unavailable', `the shim of container ${id} is not connected`, {
+      remedy: 'try again shortly',
+    })
+  }
+
+  get(namespace: string, id: string): LiveTask | undefined {
+    return this.#live.get(`${namespace}/${id}`)
+  }
+
+  /** Takes over a task that was created here, or found running. */
+  adopt(live: LiveTask): void {
+    this.#live.set(`${live.namespace}/${live.id}`, live)
+    this.#watchTimeout(live.namespace, live.id)
+    void this.#watch(live)
+  }
+
+  /** Takes over an exec; its exit is recorded. */
+  adoptExec(live: LiveTask, execId: string, process: LiveProcess): void {
+    live.execs.set(execId, process)
+    void this.#watchExec(live, execId, process)
+  }
+
+  /** While it runs, the exit of this process (of a task, or an exec of it) waits to be recorded. */
+  async starting<T>(namespace: string, id: string, execId: string | undefined, start: () => Promise<T>): Promise<T> {
+    const key = processKey(namespace, id, execId)
+    this.#starting.add(key)
+    try {
+      return await start()
+    } catch (error) {
+      this.#starting.delete(key)
+      throw error
+    }
+  }
+
+  /** An event from a shim. Exits come by `wait`, which cannot get lost; of events only memory kills count. */
+  async onShimEvent(event: TaskEvent): Promise<void> {
+    if (event.topic !== '/tasks/oom') return
+    const state = this.#stateOf(event.namespace, event.containerId)
+    if (state.status !== 'running' && state.status !== 'paused') return
+    await this.#record(event.namespace, [task.fact(event.containerId, 'task.oom', {})])
+  }
+
+  /** Stops watching; shims and containers go on. */
+  async stop(): Promise<void> {
+    this.#stop.abort(new PurserError('cancelled', 'the daemon stops'))
+    for (const timer of this.#deadlines.values()) clearTimeout(timer)
+    await Promise.allSettled([...this.#live.values()].map(detach))
+    this.#live.clear()
+  }
+
+  /** Records how a task ended whose shim cannot be asked any more, and removes what is left of it. */
+  async lose(namespace: string, id: string, runtime: string, reason: string): Promise<void> {
+    const { shims, paths, logger } = this.#options
+    logger.warn({ namespace, id, reason }, 'task lost')
+    const bundle = paths.bundle(namespace, id)
+    await shims
+      .removeRemains({ namespace, id, bundle, runtime, signal: AbortSignal.timeout(RELEASE_MS) })
+      .catch((err) => {
+        logger.error({ err, namespace, id }, 'what a lost task left could not be removed')
+      })
+    const live = this.get(namespace, id)
+    if (live) await this.#outputEnds(live)
+    const exit = { exitCode: KILLED, exitedAt: new Date().toISOString(), reason: `lost: ${reason}`, oomKills: 0 }
+    await this.#record(namespace, [task.fact(id, 'task.exited', exit)])
+    await this.release(namespace, id, runtime)
+  }
+
+  /** Gives back what an ended task holds on the host: container, shim, mounts, cgroup, bundle. */
+  async release(namespace: string, id: string, runtime: string): Promise<void> {
+    const key = `${namespace}/${id}`
+    const under = this.#releasing.get(key) ?? this.#release(namespace, id, runtime)
+    this.#releasing.set(key, under)
+    try {
+      await under
+    } finally {
+      this.#releasing.delete(key)
+    }
+  }
+
+  async #release(namespace: string, id: string, runtime: string): Promise<void> {
+    const { shims, paths } = this.#options
+    const live = this.get(namespace, id)
+    const bundle = paths.bundle(namespace, id)
+    const signal = AbortSignal.timeout(RELEASE_MS)
+    if (live) {
+      await live.shim.delete({}, signal).catch(ignoreGone)
+      await live.shim.shutdown(signal).catch(ignoreGone)
+      live.shim.disconnect()
+      for (const process of [live, ...live.execs.values()]) process.stdio.close()
+    }
+    await shims.removeRemains({ namespace, id, bundle, runtime, signal })
+    await removeBundle(bundle)
+    await removeCgroups(paths.cgroupParents(namespace))
+    this.#live.delete(`${namespace}/${id}`)
+    await this.#record(namespace, [task.fact(id, 'task.released', {})])
+    this.#removeIfAsked(namespace, id)
+  }
+
+  async #watch(live: LiveTask): Promise<void> {
+    const { namespace, id, shim, runtime } = live
+    const { logger } = this.#options
+    try {
+      const exit = await shim.wait({}, this.#stop.signal)
+      await this.#started(namespace, id, undefined)
+      await this.#outputEnds(live)
+      const state = this.#stateOf(namespace, id)
+      if (state.status === 'absent' || state.status === 'stopped') return
+      await this.#record(namespace, [this.#exitFact(namespace, id, exit)])
+      await this.release(namespace, id, runtime)
+    } catch (err) {
+      if (this.#stop.signal.aborted || this.get(namespace, id) !== live) return
+      const code = errorCodeOf(err)
+      if (code === 'unavailable' || code === 'not_found') {
+        await this.lose(namespace, id, runtime, 'its shim died').catch((lost) =>
+          logger.error({ err: lost, id }, 'task lost'),
+        )
+      } else logger.error({ err, namespace, id }, 'an exit could not be recorded')
+    }
+  }
+
+  async #watchExec(live: LiveTask, execId: string, process: LiveProcess): Promise<void> {
+    const { namespace, id, shim } = live
+    try {
+      const exit = await shim.wait({ execId }, this.#stop.signal)
+      await this.#started(namespace, id, execId)
+      const data = { execId, exitCode: exit.exitCode, exitedAt: exit.exitedAt ?? new Date().toISOString() }
+      await this.#record(namespace, [task.fact(id, 'task.exec-exited', data)])
+      await shim.delete({ execId }, AbortSignal.timeout(RELEASE_MS)).catch(ignoreGone)
+      // Kept until its output was read: a client may attach after a short process has ended.
+      await Promise.race([process.output.ended, live.output.ended])
+      await process.stdio.remove()
+      live.execs.delete(execId)
+    } catch (err) {
+      if (!this.#stop.signal.aborted) this.#options.logger.debug({ err, id, execId }, 'exec no longer watched')
+    }
+  }
+
+  /** Returns when the log has the start of a process whose end is to be recorded. */
+  async #started(namespace: string, id: string, execId: string | undefined): Promise<void> {
+    const key = processKey(namespace, id, execId)
+    if (!this.#starting.has(key)) return
+    const isRecorded = () => {
+      const state = this.#stateOf(namespace, id)
+      if (execId === undefined) return state.status !== 'created'
+      return !('execs' in state) || state.execs[execId]?.status !== 'starting'
+    }
+    const patience = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(5000)])
+    await new Promise<void>((resolve) => {
+      const done = () => {
+        listening[Symbol.dispose]()
+        patience.removeEventListener('abort', done)
+        resolve()
+      }
+      const check = () => {
+        if (isRecorded() || !this.#starting.has(key)) done()
+      }
+      const listening = this.#options.log.listen(check)
+      patience.addEventListener('abort', done, { once: true })
+      check()
+    })
+    this.#starting.delete(key)
+  }
+
+  /** So that whoever learns of an exit finds all output in the log; a grandchild that keeps the pipe open is not waited for. */
+  async #outputEnds(live: LiveTask): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const timer = setTimeout(resolve, OUTPUT_END_MS)
+    await Promise.race([live.output.ended, promise])
+    clearTimeout(timer)
+  }
+
+  #exitFact(namespace: string, id: string, exit: TaskExit): Fact {
+    const state = this.#stateOf(namespace, id)
+    const oomKills = 'oomKills' in state ? state.oomKills : 0
+    const reason = this.#timedOut.has(`${namespace}/${id}`) ? 'timeout' : undefined
+    const why = oomKills > 0 && exit.exitCode === KILLED ? 'oom' : reason
+    return task.fact(id, 'task.exited', {
+      exitCode: exit.exitCode & 0xff,
+      exitedAt: exit.exitedAt ?? new Date().toISOString(),
+      oomKills,
+      ...(why === undefined ? {} : { reason: why }),
+    })
+  }
+
+  /** Kills a task that has run for as long as its container allows. */
+  #watchTimeout(namespace: string, id: string): void {
+    const key = `${namespace}/${id}`
+    const state = this.#stateOf(namespace, id)
+    const made = this.#options.log.documents.get(containers, namespace, id)
+    if (state.status !== 'running' || made.status === 'absent' || made.timeoutMs === undefined) return
+    if (this.#deadlines.has(key)) return
+    const leftMs = Math.max(0, Date.parse(state.startedAt) + made.timeoutMs - Date.now())
+    const timer = setTimeout(
+      () => {
+        this.#timedOut.add(key)
+        const request = { type: 'task.kill', subject: id, namespace, payload: { signal: 'SIGKILL', target: 'all' } }
+        this.#options.intake.submit(request, { actor: 'purser:timeout' }).catch((err) => {
+          this.#options.logger.error({ err, namespace, id }, 'a container that ran too long could not be killed')
+        })
+      },
+      Math.min(leftMs, 2 ** 31 - 1),
+    )
+    timer.unref()
+    this.#deadlines.set(key, timer)
+  }
+
+  #removeIfAsked(namespace: string, id: string): void {
+    clearTimeout(this.#deadlines.get(`${namespace}/${id}`))
+    this.#deadlines.delete(`${namespace}/${id}`)
+    this.#timedOut.delete(`${namespace}/${id}`)
+    const made = this.#options.log.documents.get(containers, namespace, id)
+    const state = this.#stateOf(namespace, id)
+    if (made.status !== 'present' || made.onExit !== 'remove' || state.status !== 'stopped') return
+    this.removeContainer(namespace, id, state.exitedAt)
+  }
+
+  /** Asks once for each exit, whatever restarts. */
+  removeContainer(namespace: string, id: string, exitedAt: string): void {
+    const request = {
+      type: 'container.remove',
+      subject: id,
+      namespace,
+      idempotencyKey: `auto-remove/${id}/${exitedAt}`,
+    }
+    this.#options.intake.submit(request, { actor: 'purser:auto-remove' }).catch((err) => {
+      this.#options.logger.warn({ err, namespace, id }, 'a container could not be removed on its exit')
+    })
+  }
+
+  #stateOf(namespace: string, id: string): TaskState {
+    return this.#options.log.documents.get(taskKind, namespace, id)
+  }
+
+  /** Written again until Redis takes it: what happened to a task must not be forgotten. */
+  async #record(namespace: string, facts: readonly Fact[]): Promise<void> {
+    for (let delayMs = 100; ; delayMs = Math.min(delayMs * 2, 5000)) {
+      try {
+        await this.#options.log.record(facts, namespace, spontaneous('tasks'))
+        return
+      } catch (err) {
+        if (errorCodeOf(err) !== 'unavailable' || this.#stop.signal.aborted) throw err
+        this.#options.logger.warn({ err, types: facts.map((fact) => fact.type) }, 'not recorded yet')
+        await new Promise((resolve) => setTimeout(resolve, delayMs))
+      }
+    }
+  }
+}
+
+const processKey = (namespace: string, id: string, execId: string | undefined): string =>
+  `${namespace}/${id}/${execId ?? ''}`
+
+function ignoreGone(error: unknown): void {
+  const code = errorCodeOf(error)
+  if (code !== 'not_found' && code !== 'unavailable') throw error
+}
