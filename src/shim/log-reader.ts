@@ -38,6 +38,10 @@ export async function* readLogBlocks(path: string, options: ReadLogOptions): Asy
   const { signal, follow, sinceMs } = options
   const since = sinceMs === undefined ? '' : new Date(sinceMs).toISOString().slice(0, -1)
   await using file = await open(path, 'r')
+  // A consumer that was aborted may never come back for the end of this generator.
+  const onAbort = () => void file.close()
+  signal.addEventListener('abort', onAbort, { once: true })
+  using _ = { [Symbol.dispose]: () => signal.removeEventListener('abort', onAbort) }
   let offset = options.fromOffset ?? 0
   if (options.tailLines !== undefined) offset = Math.max(offset, await offsetOfTail(file, options.tailLines, signal))
   const lines = new LineCutter(offset)
