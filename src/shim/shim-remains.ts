@@ -7,6 +7,7 @@ import { unmount } from '../host/mounts.ts'
 import { PurserError } from '../model/errors.ts'
 import { isAnyMessage } from './any-messages.ts'
 import { parseShimAddress, type ShimAddress } from './bootstrap.ts'
+import { removeCgroup } from './cgroup-remains.ts'
 import { runProgram } from './run-program.ts'
 import type { Runtime } from './runtimes.ts'
 import type { ShimIdentity } from './shim.ts'
@@ -43,6 +44,7 @@ export async function removeShimRemains(
   const address = await readShimAddress(bundle)
   await killShims(identity, program.grpcAddress, signal)
   await removeContainer(identity, program, signal)
+  await removeCgroup(bundle, signal)
   unmount(join(bundle, 'rootfs'))
   const sockets = [socketPathOf(identity, program.grpcAddress)]
   if (address) sockets.push(address.socketPath)

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { pino } from 'pino'
 import { LogFile } from '../../../src/shim/log-file.ts'
@@ -141,3 +143,21 @@ test('two daemons may have a task of the same name', async () => {
 async function* bytesOf(chunks: AsyncIterable<OutputChunk>): AsyncGenerator<Buffer> {
   for await (const { data } of chunks) yield data
 }
+
+test('a shim that is killed while it creates leaves nothing, at whatever moment', async (t) => {
+  const signal = within()
+  await using host = await ShimHost.start()
+  for (let n = 0; n < 10; n += 1) {
+    const { rootfs, ...task } = host.bundle(`c${n}`, { args: ['sleep', '1000'] })
+    const shim = await host.shims.start({ ...task, signal })
+    const { shimPid } = await shim.connect(signal)
+    const creating = shim.create({ rootfs }, signal).catch(() => {})
+    const delayMs = randomInt(60)
+    t.diagnostic(`killed after ${delayMs} ms`)
+    await delay(delayMs)
+    process.kill(shimPid, 'SIGKILL')
+    await creating
+    await host.shims.removeRemains({ ...task, signal })
+    assert.deepEqual(host.remains(), [])
+  }
+})
