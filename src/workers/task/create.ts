@@ -84,7 +84,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     const { pid } = await shim.create({ io: stdio.io }, signal)
     undo.move() // The task is whole: if the facts cannot be written, redelivery adopts it.
     const output = new LoggedOutput({ stdout: stdio.stdout, stderr: stdio.stderr }, log)
-    tasks.adopt({ namespace, id, bundle, runtime, shim, stdio, output, execs: new Map() })
+    tasks.adopt({ namespace, id, bundle, runtime, shim, log, stdio, output, execs: new Map() })
     return { facts: [task.fact(id, 'task.created', { pid, stopSignal })], result: { pid } }
   } catch (thrown) {
     const error = toPurserError(thrown)

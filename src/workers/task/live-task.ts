@@ -1,4 +1,5 @@
 import { rm } from 'node:fs/promises'
+import type { LogFile } from '../../shim/log-file.ts'
 import type { OutputHub } from '../../shim/output-hub.ts'
 import type { Shim } from '../../shim/shim.ts'
 import type { ProcessStdio } from '../../shim/stdio.ts'
@@ -16,6 +17,7 @@ export interface LiveTask extends LiveProcess {
   bundle: string
   runtime: string
   shim: Shim
+  log: LogFile
   execs: Map<string, LiveProcess>
 }
 

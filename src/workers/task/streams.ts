@@ -1,0 +1,114 @@
+import { existsSync } from 'node:fs'
+import { containers } from '../../commands/container.ts'
+import { tasks as taskKind } from '../../commands/task.ts'
+import type { EventLog } from '../../log/event-log.ts'
+import { PurserError } from '../../model/errors.ts'
+import { encodeLog } from '../../shim/log-format.ts'
+import type { OutputChunk } from '../../shim/output-hub.ts'
+import { readLogBlocks } from '../../shim/log-reader.ts'
+import { endInput, type LiveProcess, type LiveTask } from './live-task.ts'
+import type { TaskPaths } from './paths.ts'
+import type { Tasks } from './tasks.ts'
+
+export interface LogRequest {
+  follow: boolean
+  tailLines?: number
+  since?: Date
+}
+
+/** Containers' bytes for whoever attaches or reads logs. */
+export class TaskStreams {
+  readonly #log: EventLog
+  readonly #tasks: Tasks
+  readonly #paths: TaskPaths
+
+  constructor(log: EventLog, tasks: Tasks, paths: TaskPaths) {
+    this.#log = log
+    this.#tasks = tasks
+    this.#paths = paths
+  }
+
+  /** @throws PurserError not_found when there is no such process */
+  async attach(namespace: string, id: string, options: { execId?: string; replay: boolean }, signal: AbortSignal) {
+    const { execId, replay } = options
+    const live = this.#tasks.get(namespace, id)
+    const process = execId === undefined ? live : live?.execs.get(execId)
+    if (live && process) return attachTo(live, process, execId, replay, signal)
+    const state = this.#log.documents.get(taskKind, namespace, id)
+    if (execId === undefined && state.status === 'stopped') return this.#ended(namespace, id, replay, signal)
+    const what = execId === undefined ? `container ${id} has no task` : `container ${id} has no running exec ${execId}`
+    throw new PurserError('not_found', what, { remedy: `purser start ${id}` })
+  }
+
+  /** A container's log in CRI format; with follow until its task has ended. */
+  async *logs(namespace: string, id: string, request: LogRequest, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    const path = this.#paths.log(namespace, id)
+    if (this.#log.documents.get(containers, namespace, id).status === 'absent') {
+      throw new PurserError('not_found', `container ${id} is not in namespace ${namespace}`, { remedy: 'purser ps -a' })
+    }
+    if (!existsSync(path)) return
+    const tail = request.follow ? this.#tasks.get(namespace, id)?.log : undefined
+    const blocks = readLogBlocks(path, {
+      signal,
+      ...(tail === undefined ? {} : { follow: tail }),
+      ...(request.tailLines === undefined ? {} : { tailLines: request.tailLines }),
+      ...(request.since === undefined ? {} : { sinceMs: request.since.getTime() }),
+    })
+    for await (const entries of blocks) {
+      yield Buffer.concat(entries.map((entry) => encodeLog(entry.stream, entry.data, Date.parse(entry.time))))
+    }
+  }
+
+  #ended(namespace: string, id: string, replay: boolean, signal: AbortSignal) {
+    const path = this.#paths.log(namespace, id)
+    const nothing = async (): Promise<void> => {
+      throw new PurserError('failed_precondition', `container ${id} has ended`, { remedy: `purser start ${id}` })
+    }
+    return {
+      output: replay && existsSync(path) ? entriesOf(path, signal) : none(),
+      writeStdin: nothing,
+      closeStdin: async () => {},
+      resize: nothing,
+      [Symbol.asyncDispose]: async () => {},
+    }
+  }
+}
+
+function attachTo(live: LiveTask, process: LiveProcess, execId: string | undefined, replay: boolean, signal: AbortSignal) {
+  const left = new AbortController()
+  const within = AbortSignal.any([signal, left.signal])
+  return {
+    output: chunksOf(process.output.subscribe({ replay: replay ? 'all' : 'none', signal: within })),
+    writeStdin: async (chunk: Uint8Array) => {
+      const stdin = process.stdio.openStdin()
+      if (stdin.write(chunk)) return
+      await new Promise<void>((resolve) => {
+        const done = () => {
+          stdin.off('drain', done)
+          stdin.off('close', done)
+          within.removeEventListener('abort', done)
+          resolve()
+        }
+        stdin.on('drain', done)
+        stdin.on('close', done)
+        within.addEventListener('abort', done, { once: true })
+      })
+    },
+    closeStdin: () => endInput(live, process, execId, within),
+    resize: (width: number, height: number) =>
+      live.shim.resizePty({ width, height, ...(execId === undefined ? {} : { execId }) }, within),
+    [Symbol.asyncDispose]: async () => left.abort(new PurserError('cancelled', 'detached')),
+  }
+}
+
+async function* chunksOf(output: AsyncIterable<OutputChunk>) {
+  for await (const { stream, data } of output) yield { stream, chunk: data }
+}
+
+async function* entriesOf(path: string, signal: AbortSignal) {
+  for await (const entries of readLogBlocks(path, { signal })) {
+    for (const { stream, data } of entries) yield { stream, chunk: data }
+  }
+}
+
+async function* none(): AsyncGenerator<never> {}

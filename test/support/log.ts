@@ -1,0 +1,32 @@
+import { Redis } from 'ioredis'
+import { aggregates } from '../../src/commands/index.ts'
+import { EventLog } from '../../src/log/event-log.ts'
+import { logKeys } from '../../src/log/keys.ts'
+import type { StoredEvent } from '../../src/model/event.ts'
+import { startTestRedis } from './redis.ts'
+
+/** An event log on a Redis of its own, and what tests ask of it. */
+export async function startLog() {
+  const server = await startTestRedis()
+  const redis = new Redis(server.url)
+  const keys = logKeys('test', server.keyPrefix || 'purser')
+  const open = () => EventLog.open({ redis, keys, node: 'test', aggregates })
+  const log = await open()
+  return {
+    log,
+    redis,
+    keys,
+    server,
+    /** A second daemon on the same books. */
+    open,
+    async events(): Promise<StoredEvent[]> {
+      const events: StoredEvent[] = []
+      for await (const event of log.read(0)) events.push(event)
+      return events
+    },
+    async [Symbol.asyncDispose]() {
+      redis.disconnect()
+      await server[Symbol.asyncDispose]()
+    },
+  }
+}
