@@ -23,9 +23,16 @@ const configSchema = z.strictObject({
   log: z.strictObject({ level: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info') }).prefault({}),
   redis: z
     .strictObject({
-      url: z.string().regex(/^(redis|rediss|unix):/, 'a Redis URL begins with redis:, rediss: or unix:').optional(),
+      url: z
+        .string()
+        .regex(/^(redis|rediss|unix):/, 'a Redis URL begins with redis:, rediss: or unix:')
+        .optional(),
       binary: z.string().optional().describe('redis-server or valkey-server of the embedded Redis'),
-      prefix: z.string().regex(/^[A-Za-z0-9_-]+$/).default('purser').describe('first part of every key'),
+      prefix: z
+        .string()
+        .regex(/^[A-Za-z0-9_-]+$/)
+        .default('purser')
+        .describe('first part of every key'),
     })
     .prefault({}),
   workers: z
@@ -40,7 +47,10 @@ const configSchema = z.strictObject({
     .prefault({}),
   registry: z
     .strictObject({
-      plainHttp: z.array(z.string()).default([]).describe('registries (host:port) spoken to without TLS, besides loopback'),
+      plainHttp: z
+        .array(z.string())
+        .default([])
+        .describe('registries (host:port) spoken to without TLS, besides loopback'),
       dockerConfig: z.string().optional().describe("docker's config.json with credentials"),
     })
     .prefault({}),
@@ -67,7 +77,10 @@ export function loadConfig(file: string | undefined, overrides: ConfigOverrides)
     const unknown = issue?.code === 'unrecognized_keys' ? issue.keys.join(', ') : undefined
     const at = [...(issue?.path ?? []), ...(unknown === undefined ? [] : [unknown])].join('.')
     const why = unknown === undefined ? (issue?.message ?? 'not valid') : 'there is no such key'
-    throw new PurserError('invalid_argument', `${file}: ${at}: ${why}`, { field: at, remedy: 'see packaging/purser.toml' })
+    throw new PurserError('invalid_argument', `${file}: ${at}: ${why}`, {
+      field: at,
+      remedy: 'see packaging/purser.toml',
+    })
   }
   const { root, state, level } = overrides
   const config = parsed.data
@@ -84,7 +97,10 @@ function parseToml(file: string): unknown {
   try {
     text = readFileSync(file, 'utf8')
   } catch (cause) {
-    throw new PurserError('not_found', `the config file ${file} cannot be read`, { cause, remedy: 'name another with --config' })
+    throw new PurserError('not_found', `the config file ${file} cannot be read`, {
+      cause,
+      remedy: 'name another with --config',
+    })
   }
   try {
     return parse(text)

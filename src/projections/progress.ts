@@ -23,6 +23,7 @@ export class Progress {
   readonly #byCommand = new Map<string, CommandProgress>()
   readonly #changed = new EventEmitter().setMaxListeners(0)
   readonly #dirty = new Set<string>()
+  readonly #parents = new Map<string, string>()
   #timer: NodeJS.Timeout | undefined
 
   /** The progress of a running command, to be changed in place and then `touch`ed. */
@@ -42,12 +43,28 @@ export class Progress {
     this.#dirty.add(commandId)
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined
-      for (const id of this.#dirty) this.#changed.emit(id, this.#byCommand.get(id))
+      for (const id of this.#dirty) {
+        const progress = this.#byCommand.get(id)
+        this.#changed.emit(id, progress)
+        const parentId = this.#parents.get(id)
+        if (parentId !== undefined) this.#changed.emit(parentId, progress)
+      }
       this.#dirty.clear()
     }, 100).unref()
   }
 
+  /** Shows a step's progress as that of the composite command too. */
+  share(commandId: string, parentId: string): void {
+    const progress = this.#byCommand.get(commandId)
+    if (!progress) return
+    this.#byCommand.set(parentId, progress)
+    this.#parents.set(commandId, parentId)
+  }
+
   end(commandId: string): void {
+    const parentId = this.#parents.get(commandId)
+    if (parentId !== undefined) this.#byCommand.delete(parentId)
+    this.#parents.delete(commandId)
     this.#byCommand.delete(commandId)
     this.#dirty.delete(commandId)
   }

@@ -7,6 +7,8 @@ export interface SnapshotEffects {
   snapshotters: ReadonlyMap<string, Snapshotter>
   content: ContentStore
   layers: LayerPool
+  /** For mounts that are needed for a moment. */
+  runDir: string
 }
 
 export const defineSnapshotHandler = handlersFor<SnapshotEffects>()

@@ -4,8 +4,8 @@ import { tasks as taskKind } from '../../commands/task.ts'
 import type { EventLog } from '../../log/event-log.ts'
 import { PurserError } from '../../model/errors.ts'
 import { encodeLog } from '../../shim/log-format.ts'
-import type { OutputChunk } from '../../shim/output-hub.ts'
 import { readLogBlocks } from '../../shim/log-reader.ts'
+import type { OutputChunk } from '../../shim/output-hub.ts'
 import { endInput, type LiveProcess, type LiveTask } from './live-task.ts'
 import type { TaskPaths } from './paths.ts'
 import type { Tasks } from './tasks.ts'
@@ -74,7 +74,13 @@ export class TaskStreams {
   }
 }
 
-function attachTo(live: LiveTask, process: LiveProcess, execId: string | undefined, replay: boolean, signal: AbortSignal) {
+function attachTo(
+  live: LiveTask,
+  process: LiveProcess,
+  execId: string | undefined,
+  replay: boolean,
+  signal: AbortSignal,
+) {
   const left = new AbortController()
   const within = AbortSignal.any([signal, left.signal])
   return {

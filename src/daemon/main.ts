@@ -1,0 +1,338 @@
+import { readFileSync } from 'node:fs'
+import { mkdir, rm } from 'node:fs/promises'
+import { arch, availableParallelism } from 'node:os'
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+import { type Logger, pino } from 'pino'
+import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import { startHttp } from '../api/http/server.ts'
+import type { Services } from '../api/services.ts'
+import { aggregates } from '../commands/index.ts'
+import { snapshot } from '../commands/snapshot.ts'
+import { ContentStore } from '../content/store.ts'
+import { cgroupVersion } from '../host/cgroups.ts'
+import { peerOf } from '../host/peer.ts'
+import { LayerPool } from '../layers/pool.ts'
+import { EventLog } from '../log/event-log.ts'
+import { logKeys } from '../log/keys.ts'
+import { rebuildState } from '../log/rebuild.ts'
+import { PurserError, toPurserError } from '../model/errors.ts'
+import { Progress } from '../projections/progress.ts'
+import { Harness } from '../queue/harness.ts'
+import { checkRoutes, Intake } from '../queue/intake.ts'
+import { Outcomes } from '../queue/outcomes.ts'
+import { type Lane, Relay } from '../queue/relay.ts'
+import { RegistryClient } from '../registry/client.ts'
+import { dockerCredentials } from '../registry/docker-config.ts'
+import { isLoopback } from '../registry/endpoint.ts'
+import { sagas } from '../sagas/index.ts'
+import type { RuntimeConfig } from '../shim/runtimes.ts'
+import { Shims } from '../shim/shims.ts'
+import { listenForTaskEvents } from '../shim/task-events.ts'
+import { openSnapshotters } from '../snapshotters/index.ts'
+import type { Snapshotter } from '../snapshotters/snapshotter.ts'
+import { gcHandlers } from '../workers/gc/index.ts'
+import { collectAfterFailedPulls } from '../workers/gc/trigger.ts'
+import { pullHandlers } from '../workers/pull/index.ts'
+import { Transfers } from '../workers/pull/transfers.ts'
+import { snapshotHandlers } from '../workers/snapshot/index.ts'
+import { taskHandlers } from '../workers/task/index.ts'
+import { TaskPaths } from '../workers/task/paths.ts'
+import { reconcileTasks } from '../workers/task/reconcile.ts'
+import { TaskStreams } from '../workers/task/streams.ts'
+import { Tasks } from '../workers/task/tasks.ts'
+import { type Config, loadConfig } from './config.ts'
+import { startRedis } from './redis.ts'
+
+export interface DaemonOptions {
+  config?: string | undefined
+  root?: string | undefined
+  state?: string | undefined
+  debug: boolean
+}
+
+const TRANSFERS_AT_ONCE = 16
+const SEARCH_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+
+/**
+ * Runs the daemon until SIGTERM or SIGINT; containers go on.
+ *
+ * @returns the process's exit status
+ * @throws PurserError when it cannot start
+ */
+export async function runDaemon(options: DaemonOptions): Promise<number> {
+  const config = loadConfig(options.config, {
+    root: options.root,
+    state: options.state,
+    level: options.debug ? 'debug' : undefined,
+  })
+  const logger = createLogger(config)
+  const stop = new AbortController()
+  const { promise: stopped, resolve } = Promise.withResolvers<void>()
+  for (const name of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(name, () => {
+      logger.info({ signal: name }, 'stopping')
+      resolve()
+    })
+  }
+  await using running = await startDaemon(config, logger, stop.signal)
+  await stopped
+  stop.abort(new PurserError('unavailable', 'the daemon stops'))
+  await running[Symbol.asyncDispose]()
+  logger.info('stopped; containers go on')
+  logger.flush()
+  return 0
+}
+
+function createLogger(config: Config): Logger {
+  const options = { level: config.log.level, base: null, timestamp: pino.stdTimeFunctions.isoTime }
+  if (process.stderr.isTTY)
+    return pino({ ...options, transport: { target: 'pino-pretty', options: { destination: 2 } } })
+  return pino(options, pino.destination({ dest: 2, sync: true }))
+}
+
+/** Starts every part, in the order they need each other; disposing ends them the other way round. */
+export async function startDaemon(config: Config, logger: Logger, signal: AbortSignal): Promise<AsyncDisposable> {
+  const begunAt = performance.now()
+  const version = readVersion()
+  await using starting = new AsyncDisposableStack()
+  const { root, state } = config
+  await mkdir(root, { recursive: true, mode: 0o700 })
+  await mkdir(state, { recursive: true, mode: 0o711 })
+  const runDir = join(state, 'mounts')
+  await mkdir(runDir, { recursive: true, mode: 0o700 })
+
+  const url = config.redis.url ?? (await startEmbedded(config, logger, signal, starting))
+  const connect = (blocking: 'blocking' | 'calls') => {
+    // BullMQ's blocking connections wait for ever; what callers use fails at once, and says so.
+    const patience =
+      blocking === 'blocking' ? { maxRetriesPerRequest: null } : { maxRetriesPerRequest: 0, enableOfflineQueue: false }
+    const redis = new Redis(url, {
+      ...patience,
+      lazyConnect: blocking === 'calls',
+      retryStrategy: (times) => Math.min(50 * times, 1000),
+    })
+    redis.on('error', (err) => logger.debug({ err }, 'redis connection'))
+    return redis
+  }
+  const redis = connect('calls')
+  starting.defer(() => redis.disconnect())
+  try {
+    await redis.connect()
+  } catch (cause) {
+    throw new PurserError('unavailable', `Redis does not answer at ${new URL(url, 'unix:').host || url}`, {
+      cause,
+      remedy: 'start it, or leave redis.url out',
+    })
+  }
+  const log = await EventLog.open({
+    redis,
+    keys: logKeys(config.node, config.redis.prefix),
+    node: config.node,
+    aggregates,
+  })
+
+  const outcomes = new Outcomes(log)
+  const lanes: Lane[] = [
+    { kind: 'pull', concurrency: config.workers.pull, types: pullHandlers.map(({ type }) => type) },
+    { kind: 'snapshot', concurrency: config.workers.snapshot, types: snapshotHandlers.map(({ type }) => type) },
+    { kind: 'task', concurrency: config.workers.task, types: taskHandlers.map(({ type }) => type) },
+    { kind: 'gc', concurrency: config.workers.gc, types: gcHandlers.map(({ type }) => type) },
+    { kind: 'saga', concurrency: config.workers.saga, types: sagas.map(({ type }) => type) },
+  ]
+  const queued = new Set(lanes.flatMap(({ types }) => types))
+  checkRoutes(queued)
+  const intake = new Intake(log, outcomes, (type) => queued.has(type))
+
+  const content = await ContentStore.open(join(root, 'content'))
+  const snapshotters = await openSnapshotters(join(root, 'snapshotters'))
+  await removeUnknownSnapshots(log, snapshotters, logger)
+  const layers = new LayerPool({ threads: config.workers.layerThreads ?? availableParallelism() })
+  starting.defer(() => layers.close())
+  const plain = new Set(config.registry.plainHttp)
+  const registry = new RegistryClient({
+    credentials: dockerCredentials(
+      config.registry.dockerConfig === undefined ? {} : { file: config.registry.dockerConfig },
+    ),
+    plainHttp: (name) => plain.has(name) || isLoopback(name),
+    userAgent: `purser/${version}`,
+    logger,
+  })
+  starting.use(registry)
+
+  const paths = new TaskPaths(root, state)
+  const eventsAddress = join(state, 'events.ttrpc')
+  const shims = new Shims({
+    stateDir: state,
+    eventsAddress,
+    runtimes: runtimesOf(config),
+    searchPath: SEARCH_PATH,
+    logger,
+  })
+  const tasks = new Tasks({ log, intake, shims, paths, logger })
+  starting.defer(() => tasks.stop())
+  await rm(eventsAddress, { force: true })
+  const events = await listenForTaskEvents({
+    socketPath: eventsAddress,
+    logger,
+    onEvent: (event) => tasks.onShimEvent(event),
+  })
+  starting.defer(() => events.close())
+
+  const progress = new Progress()
+  const effects = {
+    content,
+    snapshotters,
+    layers,
+    registry,
+    transfers: new Transfers(TRANSFERS_AT_ONCE),
+    progress,
+    runDir,
+    shims,
+    tasks,
+    paths,
+    architecture: arch() === 'x64' ? 'amd64' : arch(),
+    cgroupVersion: cgroupVersion(),
+  }
+  const harness = new Harness({
+    log,
+    intake,
+    outcomes,
+    handlers: [...pullHandlers, ...snapshotHandlers, ...taskHandlers, ...gcHandlers, ...sagas],
+    effects,
+    logger,
+  })
+  const relay = new Relay({
+    log,
+    harness,
+    lanes,
+    connect: () => connect('blocking'),
+    prefix: `${config.redis.prefix}-queue`,
+    logger,
+  })
+  starting.use(collectAfterFailedPulls(log, intake, logger))
+
+  // Before any command goes on: handlers find the tasks that they left.
+  const reconciled = await reconcileTasks({ log, tasks, shims, paths, logger })
+  await relay.start()
+  starting.defer(async () => {
+    await harness.stop()
+    await relay.stop()
+  })
+
+  const register = new Registry()
+  collectDefaultMetrics({ register })
+  observeNode(register, log, relay)
+  const services: Services = {
+    node: config.node,
+    version,
+    log,
+    intake,
+    outcomes,
+    progress,
+    streams: new TaskStreams(log, tasks, paths),
+    metrics: () => register.metrics(),
+    notReady: async () => ((await redis.ping().catch(() => '')) === 'PONG' ? [] : ['Redis does not answer']),
+    info: async () => ({
+      node: config.node,
+      version,
+      root,
+      state,
+      position: log.head,
+      redis: config.redis.url === undefined ? 'embedded' : 'external',
+      snapshotters: [...snapshotters.keys()],
+      runtimes: Object.keys(runtimesOf(config)),
+      cgroupVersion: effects.cgroupVersion,
+      containers: log.documents.count('container'),
+      images: log.documents.count('image'),
+      queues: Object.fromEntries(relay.depth()),
+      pid: process.pid,
+    }),
+    rebuild: (mode) => rebuildState(log, redis, aggregates, mode),
+  }
+  starting.use(
+    await startHttp({
+      services,
+      socketPath: join(state, 'purser.sock'),
+      group: config.group,
+      register,
+      peerOf,
+      logger,
+    }),
+  )
+  logger.info({ ...reconciled, position: log.head, startMs: Math.round(performance.now() - begunAt) }, 'ready')
+  return starting.move()
+}
+
+async function startEmbedded(
+  config: Config,
+  logger: Logger,
+  signal: AbortSignal,
+  stack: AsyncDisposableStack,
+): Promise<string> {
+  const dir = join(config.state, 'redis')
+  await mkdir(dir, { recursive: true, mode: 0o700 })
+  const redis = await startRedis({
+    binary: config.redis.binary,
+    dataDir: join(config.root, 'redis'),
+    socketPath: join(dir, 'redis.sock'),
+    logger,
+    signal,
+  })
+  stack.defer(() => redis.stop())
+  return redis.url
+}
+
+/** What a pull that was cut off had unpacked: the log does not know it, so nobody will ask for it. */
+async function removeUnknownSnapshots(log: EventLog, snapshotters: ReadonlyMap<string, Snapshotter>, logger: Logger) {
+  const known = new Set(
+    [...log.documents.list(snapshot)].flatMap(({ state }) => (state.status === 'absent' ? [] : [state.dir])),
+  )
+  for (const snapshotter of snapshotters.values()) {
+    for (const id of await snapshotter.list()) {
+      if (known.has(id)) continue
+      logger.info({ snapshotter: snapshotter.name, id }, 'removing a snapshot that was not finished')
+      await snapshotter
+        .remove(id, AbortSignal.timeout(600_000))
+        .catch((err) => logger.warn({ err, id }, 'it could not be removed'))
+    }
+  }
+}
+
+function runtimesOf(config: Config): Record<string, RuntimeConfig> {
+  const given = Object.entries(config.runtime).map(([name, { shim, binary }]): [string, RuntimeConfig] => [
+    name,
+    { ...(shim === undefined ? {} : { shim }), ...(binary === undefined ? {} : { options: { binaryName: binary } }) },
+  ])
+  const shim = 'containerd-shim-runc-v2'
+  return { runc: { shim }, crun: { shim, options: { binaryName: 'crun' } }, ...Object.fromEntries(given) }
+}
+
+function observeNode(register: Registry, log: EventLog, relay: Relay): void {
+  new Gauge({
+    name: 'purser_log_position',
+    help: 'Position of the last event in the log.',
+    registers: [register],
+    collect() {
+      this.set(log.head)
+    },
+  })
+  new Gauge({
+    name: 'purser_commands_active',
+    help: 'Commands that wait or run, by worker.',
+    labelNames: ['worker'],
+    registers: [register],
+    collect() {
+      for (const [worker, count] of relay.depth()) this.set({ worker }, count)
+    },
+  })
+}
+
+function readVersion(): string {
+  const file = new URL('../../package.json', import.meta.url)
+  try {
+    return String(JSON.parse(readFileSync(file, 'utf8')).version)
+  } catch (error) {
+    throw toPurserError(error)
+  }
+}

@@ -1,0 +1,115 @@
+import { mountTemporarily } from '../host/mounts.ts'
+import type { AvailableBytes } from '../layers/available-bytes.ts'
+import type { LayerPool } from '../layers/pool.ts'
+import type { LayerResult } from '../layers/protocol.ts'
+import type { Digest } from '../model/digest.ts'
+import { PurserError } from '../model/errors.ts'
+import type { Snapshotter } from '../snapshotters/snapshotter.ts'
+import { copyAttributes, findBelow } from './lower-layers.ts'
+
+export interface LayerToUnpack {
+  digest: Digest
+  diffId: Digest
+  sizeBytes: number
+  /** The compressed file, and how much of it is there while it is being fetched. */
+  path: string
+  available?: AvailableBytes
+}
+
+export interface Unpacker {
+  pool: LayerPool
+  snapshotter: Snapshotter
+  /** For mounts that are needed for a moment. */
+  runDir: string
+}
+
+/**
+ * Extracts a layer into a new directory by itself, whatever is known of the layers below it. Nothing is checked against
+ * them yet: {@link joinLayer} does that when they are there.
+ *
+ * @throws PurserError data_loss when the bytes are not what digest and diff ID say
+ */
+export async function extractAlone(
+  { pool, snapshotter }: Unpacker,
+  layer: LayerToUnpack,
+  dir: string,
+  position: 'bottom' | 'above',
+  signal: AbortSignal,
+): Promise<LayerResult> {
+  await snapshotter.create(dir, [], signal)
+  const { path: target } = snapshotter.layerTarget(dir)
+  const { path, sizeBytes, available } = layer
+  const result = await pool.extract(
+    {
+      source: { path, sizeBytes, algorithm: layer.digest.startsWith('sha512') ? 'sha512' : 'sha256' },
+      ...(available === undefined ? {} : { available }),
+      target,
+      whiteouts: position === 'bottom' ? 'ignore' : 'overlay',
+    },
+    signal,
+  )
+  checkDigests(layer, result)
+  return result
+}
+
+/**
+ * Makes a layer that was extracted alone what it would be had it been extracted on top of its parents: directories it only
+ * passes through look as they do below; where it writes through a link of a lower layer it is extracted again, on them.
+ *
+ * @param parents directories of the layers below, topmost first
+ * @param complete path of the whole compressed file
+ */
+export async function joinLayer(
+  unpacker: Unpacker,
+  layer: LayerToUnpack,
+  dir: string,
+  alone: LayerResult,
+  parents: readonly string[],
+  complete: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const { snapshotter } = unpacker
+  const below = parents.map((parent) => snapshotter.layerTarget(parent).path)
+  const found = alone.implicitParents.map((path) => ({ path, lower: findBelow(below, path) }))
+  if (alone.needsParents || found.some(({ lower }) => lower.what === 'symlink')) {
+    await snapshotter.remove(dir, signal)
+    await extractOnParents(unpacker, { ...layer, path: complete }, dir, parents, signal)
+    return
+  }
+  const { path: target } = snapshotter.layerTarget(dir)
+  for (const { path, lower } of found) {
+    if (lower.what === 'directory') await copyAttributes(lower, path === '' ? target : `${target}/${path}`)
+  }
+}
+
+/** Extracts a complete layer where its parents can be seen. */
+export async function extractOnParents(
+  { pool, snapshotter, runDir }: Unpacker,
+  layer: LayerToUnpack,
+  dir: string,
+  parents: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
+  await snapshotter.create(dir, parents, signal)
+  await using merged = await mountTemporarily(snapshotter.mounts(dir, 'active', parents), runDir, signal)
+  const { path, sizeBytes, available } = layer
+  const source = { path, sizeBytes, algorithm: layer.digest.startsWith('sha512') ? 'sha512' : 'sha256' } as const
+  const result = await pool.extract(
+    { source, target: merged.path, whiteouts: 'apply', ...(available === undefined ? {} : { available }) },
+    signal,
+  )
+  checkDigests(layer, result)
+}
+
+function checkDigests(layer: LayerToUnpack, result: Pick<LayerResult, 'digest' | 'diffId'>): void {
+  if (result.digest !== layer.digest) {
+    throw new PurserError('data_loss', `layer ${layer.digest} arrived as ${result.digest}`, {
+      remedy: 'pull again; if it stays so, the registry or a proxy alters it',
+    })
+  }
+  if (result.diffId !== layer.diffId) {
+    throw new PurserError('data_loss', `layer ${layer.digest} unpacks to ${result.diffId}, not to ${layer.diffId}`, {
+      remedy: "the image's configuration is wrong: have it built again",
+    })
+  }
+}

@@ -1,0 +1,20 @@
+import type { ContentStore } from '../../content/store.ts'
+import type { LayerPool } from '../../layers/pool.ts'
+import type { Progress } from '../../projections/progress.ts'
+import { handlersFor } from '../../queue/handler.ts'
+import type { RegistryClient } from '../../registry/client.ts'
+import type { Snapshotter } from '../../snapshotters/snapshotter.ts'
+import type { Transfers } from './transfers.ts'
+
+export interface PullEffects {
+  content: ContentStore
+  registry: RegistryClient
+  layers: LayerPool
+  snapshotters: ReadonlyMap<string, Snapshotter>
+  transfers: Transfers
+  progress: Progress
+  /** For mounts that are needed for a moment. */
+  runDir: string
+}
+
+export const definePullHandler = handlersFor<PullEffects>()

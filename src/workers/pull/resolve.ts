@@ -1,0 +1,80 @@
+import type { ContentStore } from '../../content/store.ts'
+import { PurserError } from '../../model/errors.ts'
+import { type ImageConfig, parseImageConfig } from '../../oci/image-config.ts'
+import { type Descriptor, type ImageManifest, parseManifestDocument } from '../../oci/manifest.ts'
+import { isImageConfigType, layerFormat } from '../../oci/media-types.ts'
+import { formatPlatform, type Platform, selectManifest } from '../../oci/platform.ts'
+import type { ImageReference } from '../../oci/reference.ts'
+import { DOCUMENT_BYTES_MAX, type RegistryClient } from '../../registry/client.ts'
+
+export interface ResolvedPull {
+  target: Descriptor
+  manifest: { descriptor: Descriptor; document: ImageManifest }
+  config: { descriptor: Descriptor; document: ImageConfig }
+  /** Documents that were fetched, by descriptor: to be recorded. */
+  documents: Descriptor[]
+  fetchedBytes: number
+}
+
+const INDEX_DEPTH_MAX = 4
+
+/** From a name to the documents of one platform's image; all of them in the content store, their digests checked. */
+export async function resolveImage(
+  { registry, content }: { registry: RegistryClient; content: ContentStore },
+  reference: ImageReference,
+  platform: Platform,
+  signal: AbortSignal,
+): Promise<ResolvedPull> {
+  const documents: Descriptor[] = []
+  let fetchedBytes = 0
+  const { descriptor: target } = await registry.resolve(reference, signal)
+  const load = async (descriptor: Descriptor): Promise<Buffer> => {
+    documents.push(descriptor)
+    const stored = await content.stat(descriptor.digest)
+    if (stored) return await content.read(descriptor.digest, { maxBytes: DOCUMENT_BYTES_MAX })
+    const bytes = await registry.fetchDocument(reference, descriptor, DOCUMENT_BYTES_MAX, signal)
+    await content.writeDocument(bytes, descriptor.digest)
+    fetchedBytes += bytes.length
+    return bytes
+  }
+  let at: Descriptor = target
+  for (let depth = 0; depth < INDEX_DEPTH_MAX; depth++) {
+    const document = parseManifestDocument(await load(at), at.mediaType)
+    if (document.kind === 'index') {
+      at = selectManifest(document.manifests, platform)
+      continue
+    }
+    const config = parseConfig(document.config, await load(document.config))
+    checkLayers(document, config)
+    const manifest = { descriptor: at, document }
+    return { target, manifest, config: { descriptor: document.config, document: config }, documents, fetchedBytes }
+  }
+  throw new PurserError('invalid_argument', `the index ${target.digest} is nested more than ${INDEX_DEPTH_MAX} deep`)
+}
+
+function parseConfig(descriptor: Descriptor, bytes: Buffer): ImageConfig {
+  if (isImageConfigType(descriptor.mediaType)) return parseImageConfig(bytes)
+  throw new PurserError(
+    'invalid_argument',
+    `${descriptor.mediaType} is the configuration of an artifact, not of an image`,
+    {
+      remedy: 'name an image',
+    },
+  )
+}
+
+function checkLayers(manifest: ImageManifest, config: ImageConfig): void {
+  for (const { mediaType, digest } of manifest.layers) {
+    if (layerFormat(mediaType).foreign) {
+      throw new PurserError('unimplemented', `layer ${digest} is not distributable (${mediaType})`, {
+        remedy: 'use an image whose layers the registry has',
+      })
+    }
+  }
+  if (manifest.layers.length === config.diffIds.length && manifest.layers.length > 0) return
+  throw new PurserError(
+    'invalid_argument',
+    `the manifest has ${manifest.layers.length} layers, the configuration ${config.diffIds.length} (${formatPlatform(config.platform)})`,
+    { remedy: 'have the image built again' },
+  )
+}

@@ -1,0 +1,41 @@
+import { type ImageState, image } from '../../commands/image.ts'
+import { dirOf, parentDirs, snapshot, snapshotId } from '../../commands/snapshot.ts'
+import { PurserError } from '../../model/errors.ts'
+import { uuidv7 } from '../../model/ids.ts'
+import { chainIds } from '../../oci/chain-id.ts'
+import { extractAlone, extractOnParents, joinLayer } from '../../unpack/unpack-layers.ts'
+import { defineSnapshotHandler } from './effects.ts'
+import { snapshotterOf } from './snapshotter-of.ts'
+
+/** Makes snapshots of the layers of an image whose blobs are here: for another snapshotter, or after theirs were removed. */
+export const unpackSnapshot = defineSnapshotHandler(snapshot, 'snapshot.unpack', async (job) => {
+  const { effects, view, namespace, signal } = job
+  const { snapshotter } = snapshotterOf(effects.snapshotters, job.id)
+  const name = job.payload.image
+  const found: ImageState = view.get(image, namespace, name)
+  if (found.status === 'absent') {
+    throw new PurserError('not_found', `image ${name} is not in namespace ${namespace}`, {
+      remedy: `purser pull ${name}`,
+    })
+  }
+  const unpacker = { pool: effects.layers, snapshotter, runDir: effects.runDir }
+  const chain = chainIds(found.layers.map((layer) => layer.diffId))
+  for (const [index, layer] of found.layers.entries()) {
+    const id = snapshotId(snapshotter.name, chain[index] ?? '')
+    if (view.get(snapshot, namespace, id).status === 'committed') continue
+    const parent = chain[index - 1]
+    const parents = parentDirs(view, namespace, snapshotter.name, parent)
+    const path = effects.content.path(layer.digest)
+    const dir = dirOf(uuidv7())
+    await using undo = job.undoStack()
+    undo.defer(() => snapshotter.remove(dir, AbortSignal.timeout(60_000)))
+    if (snapshotter.layerTarget(dir).placement === 'alone') {
+      const position = index === 0 ? 'bottom' : 'above'
+      const alone = await extractAlone(unpacker, { ...layer, path }, dir, position, signal)
+      await joinLayer(unpacker, { ...layer, path }, dir, alone, parents, path, signal)
+    } else await extractOnParents(unpacker, { ...layer, path }, dir, parents, signal)
+    undo.move()
+    await job.append(snapshot.fact(id, 'snapshot.committed', { dir, labels: {}, parent }))
+  }
+  return { facts: [image.fact(name, 'image.unpacked', { snapshotter: snapshotter.name })] }
+})
