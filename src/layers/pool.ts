@@ -1,0 +1,200 @@
+import { Worker } from 'node:worker_threads'
+import { PurserError } from '../model/errors.ts'
+import type { AvailableBytes } from './available-bytes.ts'
+import { DEFAULT_LIMITS, type LayerLimits } from './limits.ts'
+import { type FromWorker, JobControl, type LayerResult, type ToWorker, type Whiteouts } from './protocol.ts'
+
+export interface ExtractRequest {
+  source: { path: string; sizeBytes: number; algorithm?: 'sha256' | 'sha512' }
+  /** For a file that is still being written: how much of it is there. Left out for complete files. */
+  available?: AvailableBytes
+  /** An existing directory; undefined when only the digests are wanted. */
+  target: string | undefined
+  whiteouts: Whiteouts
+  limits?: Partial<LayerLimits>
+  /** Called a few times a second while the layer is being read. */
+  onProgress?: (progress: { tarBytes: number; entries: number }) => void
+}
+
+/** Bytes that have to be there before a thread is given to a growing file. */
+const START_BYTES = 256 * 1024
+const PROGRESS_MS = 200
+
+interface Waiting {
+  request: ExtractRequest
+  control: JobControl
+  start(thread: Worker): void
+}
+
+/**
+ * Threads that read layers. They start when there is work and end after a time without any, because an idle thread
+ * costs memory. The largest waiting layer is taken first, so that it does not run alone at the end.
+ *
+ * A thread that has begun a growing file keeps it to its end and blocks while it waits for bytes. So a download must
+ * never wait for an extraction, only the other way round; and a file is begun only once some of it is there, so that
+ * threads are not taken by downloads that have not started.
+ */
+export class LayerPool {
+  readonly #threads: number
+  readonly #idleMs: number
+  readonly #idle: { thread: Worker; timer: NodeJS.Timeout }[] = []
+  readonly #busy = new Set<Worker>()
+  readonly #stop = new AbortController()
+  readonly #waiting: Waiting[] = []
+  #onQuiet: (() => void) | undefined
+
+  constructor({ threads, idleMs = 10_000 }: { threads: number; idleMs?: number }) {
+    this.#threads = threads
+    this.#idleMs = idleMs
+  }
+
+  /**
+   * Reads a layer: hashes, decompresses, extracts. Digests are not checked here but returned.
+   *
+   * @throws PurserError data_loss for wrong bytes, resource_exhausted beyond a limit or on a full disk; the error that
+   * `available.fail` was given; the reason of the signal
+   */
+  async extract(request: ExtractRequest, callerSignal: AbortSignal): Promise<LayerResult> {
+    const signal = AbortSignal.any([callerSignal, this.#stop.signal])
+    signal.throwIfAborted()
+    const control = new JobControl()
+    const { available, onProgress } = request
+    using _watch = available?.watch(() => this.#next())
+    const timer = onProgress && setInterval(() => onProgress(control.progress()), PROGRESS_MS)
+    const onAbort = () => {
+      control.cancel()
+      available?.wake()
+    }
+    signal.addEventListener('abort', onAbort, { once: true })
+    try {
+      const thread = await this.#thread(request, control, signal)
+      const answer = await this.#run(thread, request, control)
+      if ('result' in answer) {
+        onProgress?.(answer.result)
+        return answer.result
+      }
+      signal.throwIfAborted()
+      if (available?.failure !== undefined) throw available.failure
+      throw new PurserError(answer.error.code, answer.error.message, {
+        ...answer.error,
+        cause: new Error(`in a layer thread: ${answer.cause}`),
+      })
+    } finally {
+      clearInterval(timer)
+      signal.removeEventListener('abort', onAbort)
+    }
+  }
+
+  /** Starts the threads ahead of work, which takes some tens of milliseconds. */
+  warm(): void {
+    while (!this.#stop.signal.aborted && this.#idle.length + this.#busy.size < this.#threads)
+      this.#rest(this.#startThread())
+  }
+
+  /** Ends all threads; extractions that are running or waiting are cancelled. */
+  async close(): Promise<void> {
+    this.#stop.abort(new PurserError('cancelled', 'the layer pool is closed'))
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#onQuiet = resolve
+    if (this.#busy.size === 0) resolve()
+    await promise
+    const idle = this.#idle.splice(0)
+    for (const { timer } of idle) clearTimeout(timer)
+    await Promise.all(idle.map(({ thread }) => thread.terminate()))
+  }
+
+  #thread(request: ExtractRequest, control: JobControl, signal: AbortSignal): Promise<Worker> {
+    return new Promise((resolve, reject) => {
+      const waiting: Waiting = {
+        request,
+        control,
+        start: (thread) => {
+          signal.removeEventListener('abort', onAbort)
+          resolve(thread)
+        },
+      }
+      const onAbort = () => {
+        this.#waiting.splice(this.#waiting.indexOf(waiting), 1)
+        reject(signal.reason)
+      }
+      signal.addEventListener('abort', onAbort, { once: true })
+      this.#waiting.push(waiting)
+      this.#next()
+    })
+  }
+
+  /** Gives free threads to the largest layers that can begin. */
+  #next(): void {
+    while (this.#busy.size < this.#threads) {
+      let best: Waiting | undefined
+      for (const each of this.#waiting) {
+        if (canBegin(each.request) && (!best || each.request.source.sizeBytes > best.request.source.sizeBytes))
+          best = each
+      }
+      if (!best) return
+      this.#waiting.splice(this.#waiting.indexOf(best), 1)
+      const rested = this.#idle.pop()
+      clearTimeout(rested?.timer)
+      const thread = rested?.thread ?? this.#startThread()
+      this.#busy.add(thread)
+      thread.ref()
+      best.start(thread)
+    }
+  }
+
+  #startThread(): Worker {
+    return new Worker(new URL('./worker.ts', import.meta.url), { trackUnmanagedFds: false })
+  }
+
+  async #run(thread: Worker, request: ExtractRequest, control: JobControl): Promise<FromWorker> {
+    const { source, available, target, whiteouts, limits } = request
+    const message: ToWorker = {
+      job: {
+        path: source.path,
+        sizeBytes: source.sizeBytes,
+        algorithm: source.algorithm ?? 'sha256',
+        available: available?.shared,
+        control: control.shared,
+        target,
+        whiteouts,
+        limits: { ...DEFAULT_LIMITS, ...limits },
+      },
+    }
+    let isAlive = true
+    try {
+      return await new Promise<FromWorker>((resolve, reject) => {
+        const died = (cause: unknown) => {
+          isAlive = false
+          reject(new PurserError('internal', 'a layer thread ended while it was extracting', { cause }))
+        }
+        thread.once('message', resolve).once('error', died).once('exit', died)
+        thread.postMessage(message)
+      })
+    } finally {
+      thread.removeAllListeners()
+      this.#busy.delete(thread)
+      if (isAlive) this.#rest(thread)
+      this.#next()
+      if (this.#busy.size === 0) this.#onQuiet?.()
+    }
+  }
+
+  #rest(thread: Worker): void {
+    thread.unref()
+    const timer = setTimeout(() => {
+      this.#idle.splice(
+        this.#idle.findIndex((each) => each.thread === thread),
+        1,
+      )
+      void thread.terminate()
+    }, this.#idleMs)
+    timer.unref()
+    this.#idle.push({ thread, timer })
+  }
+}
+
+/** A failed download begins as well, so that its extraction ends with its error. */
+function canBegin({ source, available }: ExtractRequest): boolean {
+  if (!available || available.failure !== undefined) return true
+  return available.total >= Math.min(START_BYTES, source.sizeBytes)
+}

@@ -1,0 +1,380 @@
+import { closeSync, fstatSync, ftruncateSync, readdirSync, rmSync, type Stats, writeSync } from 'node:fs'
+import { type ByteString, cPath, fsPath, printable } from '../host/byte-paths.ts'
+import * as sys from '../host/syscalls.ts'
+import { setXattr, setXattrOfFd } from '../host/xattrs.ts'
+import { PurserError, toPurserError } from '../model/errors.ts'
+import { XattrWriter } from './attributes.ts'
+import { Directories, type Directory, lstatIn, procPath, timespecOfNs } from './directories.ts'
+import { cleanPath, parseWhiteout, splitPath } from './paths.ts'
+import type { NeedsParentsReason, Whiteouts } from './protocol.ts'
+import { malformed, type TarEntry } from './tar/header.ts'
+import type { TarSink } from './tar/reader.ts'
+
+/** Thrown when the layer refers to what only the layers below have. */
+export class NeedsParents extends Error {
+  readonly reason: NeedsParentsReason
+
+  constructor(reason: NeedsParentsReason['reason'], path: ByteString) {
+    super(`the layer needs its parents: ${reason} at ${printable(path)}`)
+    this.reason = { reason, path }
+  }
+}
+
+const OPAQUE_XATTR = 'trusted.overlay.opaque'
+const YES = Buffer.from('y')
+const FILE_FLAGS = sys.O.CREAT | sys.O.EXCL | sys.O.WRONLY | sys.O.NOFOLLOW
+
+const LAYERS_FAULT = new Set(['ENAMETOOLONG', 'E2BIG', 'EFBIG', 'ERANGE', 'EINVAL', 'ELOOP'])
+
+const isWhiteoutDevice = (stat: Stats): boolean => stat.isCharacterDevice() && stat.rdev === 0
+
+/** Writes the entries of a tar below a directory, and nothing anywhere else. */
+export class TreeWriter implements TarSink, Disposable {
+  unpackedBytes = 0
+  readonly implicitParents = new Set<ByteString>([''])
+  readonly whiteoutsMade = new Set<ByteString>()
+  readonly xattrs = new XattrWriter()
+  readonly #mode: Whiteouts
+  readonly #directories: Directories
+  /** Times of directories, set when all is written; by key in apply mode, else by path. */
+  readonly #times = new Map<string, { path: ByteString; time: sys.Timespec }>()
+  /** What this layer wrote, as `directory key/name`; apply mode only. */
+  readonly #written = new Set<string>()
+  readonly #opaque = new Set<ByteString>()
+  #entry: TarEntry | undefined
+  #fd = -1
+
+  constructor(target: string, mode: Whiteouts) {
+    this.#mode = mode
+    this.#directories = new Directories(target, mode === 'apply' ? 'track-existing' : 'all-new', {
+      made: (parent, name, path, how) => this.#parentMade(parent, name, path, how),
+      clear: (obstacle) => this.#clearForParent(obstacle.directory, obstacle.name, obstacle.path),
+      opened: ({ key }, path, time) => {
+        if (!this.#times.has(key)) this.#times.set(key, { path: path(), time })
+      },
+    })
+  }
+
+  entry(entry: TarEntry): void {
+    this.#entry = entry
+    this.#directories.refresh()
+    try {
+      this.#write(entry)
+    } catch (error) {
+      throw this.#explain(error, entry)
+    }
+  }
+
+  data(piece: Buffer, position: number): void {
+    if (this.#fd < 0) return
+    try {
+      // Holes are left by position; other files are written one piece after the other.
+      const at = this.#entry?.sparse ? position : null
+      let done = writeSync(this.#fd, piece, 0, piece.length, at)
+      while (done < piece.length) {
+        done += writeSync(this.#fd, piece, done, piece.length - done, at === null ? null : at + done)
+      }
+      this.unpackedBytes += piece.length
+    } catch (error) {
+      throw this.#explain(error, this.#entry)
+    }
+  }
+
+  entryEnd(): void {
+    const entry = this.#entry
+    if (this.#fd < 0 || !entry) return
+    try {
+      const fd = this.#fd
+      if (entry.sparse) ftruncateSync(fd, entry.sizeBytes)
+      // Owner first: a change of owner takes setuid, setgid and capabilities away. @see chown(2)
+      sys.fchown(fd, entry.uid, entry.gid)
+      if (entry.xattrs.size > 0) this.xattrs.write(entry, (name, value) => setXattrOfFd(fd, name, value))
+      sys.fchmod(fd, entry.mode)
+      sys.futimens(fd, entry.mtime)
+    } catch (error) {
+      throw this.#explain(error, entry)
+    } finally {
+      this.#closeFile()
+    }
+  }
+
+  /** Sets the times of directories, which writing into them has changed. */
+  finish(): void {
+    for (const [key, { path, time }] of this.#times) {
+      let fd: number
+      try {
+        const resolve = sys.RESOLVE.IN_ROOT | sys.RESOLVE.NO_MAGICLINKS
+        fd = sys.openat2(this.#directories.root.fd, cPath(path || '.'), sys.O.DIRECTORY, resolve)
+      } catch (error) {
+        const errno = sys.errnoOf(error)
+        if (errno === 'ENOENT' || errno === 'ENOTDIR' || errno === 'ELOOP') continue // A later entry replaced it.
+        throw error
+      }
+      try {
+        if (this.#mode !== 'apply' || this.#needsTime(fd, key, time)) sys.futimens(fd, time)
+      } finally {
+        closeSync(fd)
+      }
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#closeFile()
+    this.#directories[Symbol.dispose]()
+  }
+
+  #needsTime(fd: number, key: string, time: sys.Timespec): boolean {
+    const { dev, ino, mtimeNs } = fstatSync(fd, { bigint: true })
+    const now = timespecOfNs(mtimeNs)
+    const isSame = now.seconds === time.seconds && now.nanoseconds === time.nanoseconds
+    return `${dev}:${ino}` === key && !isSame
+  }
+
+  #closeFile(): void {
+    if (this.#fd < 0) return
+    closeSync(this.#fd)
+    this.#fd = -1
+  }
+
+  #write(entry: TarEntry): void {
+    const path = cleanPath(entry.path)
+    if (path.includes('\0')) throw malformed('its name has a zero byte', path)
+    if (path === '') {
+      this.#writeRoot(entry)
+      return
+    }
+    const { parent, name } = splitPath(path)
+    const whiteout = parseWhiteout(path, name)
+    if (whiteout) {
+      if (whiteout.is === 'leftover' || this.#mode === 'ignore') return
+      const directory = this.#directories.findOrMake(parent)
+      if (whiteout.is === 'opaque') this.#makeOpaque(directory, parent)
+      else this.#whiteOut(directory, whiteout.of)
+      return
+    }
+    // A character device 0/0 is how overlayfs writes a whiteout; as a file it has no meaning anywhere.
+    if (entry.type === 'char' && entry.major === 0 && entry.minor === 0) return
+    const directory = this.#directories.findOrMake(parent)
+    switch (entry.type) {
+      case 'directory':
+        this.#writeDirectory(directory, name, path, entry)
+        break
+      case 'link':
+        this.#writeLink(directory, name, entry)
+        break
+      case 'file':
+        this.#fd = this.#make(directory, name, () => sys.openat(directory.fd, cPath(name), FILE_FLAGS, 0o600))
+        break
+      default:
+        this.#writeSpecial(directory, name, entry)
+    }
+    this.#noteWritten(directory, name)
+  }
+
+  #writeRoot(entry: TarEntry): void {
+    if (entry.type !== 'directory') throw malformed('the root is not a directory', entry.path)
+    this.implicitParents.delete('')
+    this.#setAttributes(this.#directories.root, '.', entry)
+    this.#times.set(this.#directories.root.key, { path: '', time: entry.mtime })
+  }
+
+  #writeDirectory(directory: Directory, name: ByteString, path: ByteString, entry: TarEntry): void {
+    let existing: Stats | undefined
+    try {
+      sys.mkdirat(directory.fd, cPath(name), 0o700)
+    } catch (error) {
+      if (sys.errnoOf(error) !== 'EEXIST') throw error
+      existing = lstatIn(directory, name)
+      if (existing?.isDirectory()) this.#checkNotImplicit(directory, name)
+      else this.#replaceWithDirectory(directory, name, 0o700)
+    }
+    if (existing?.isDirectory() && this.#mode === 'apply' && !this.#isWritten(directory, name)) {
+      this.xattrs.removeOthers(procPath(directory, name), entry)
+    }
+    this.#setAttributes(directory, name, entry)
+    const key = this.#mode === 'apply' ? this.#keyOf(directory, name) : path
+    this.#times.set(key, { path, time: entry.mtime })
+  }
+
+  #keyOf(directory: Directory, name: ByteString): string {
+    const fd = sys.openat(directory.fd, cPath(name), sys.O.PATH | sys.O.NOFOLLOW)
+    try {
+      const { dev, ino } = fstatSync(fd, { bigint: true })
+      return `${dev}:${ino}`
+    } finally {
+      closeSync(fd)
+    }
+  }
+
+  /** Entries before this one may have been meant to go through a symlink of a lower layer, which it then replaces. */
+  #checkNotImplicit(directory: Directory, name: ByteString): void {
+    if (this.#mode !== 'overlay' || this.implicitParents.size < 2) return
+    const path = this.#resolvedPath(directory, name)
+    if (this.implicitParents.has(path)) throw new NeedsParents('late-directory', path)
+  }
+
+  #writeSpecial(directory: Directory, name: ByteString, entry: TarEntry): void {
+    const { fd } = directory
+    const cName = cPath(name)
+    if (entry.type === 'symlink') {
+      if (entry.linkPath === '') throw malformed('a symlink without a target', entry.path)
+      this.#make(directory, name, () => sys.symlinkat(cPath(entry.linkPath), fd, cName))
+    } else {
+      const type = { char: sys.S_IFCHR, block: sys.S_IFBLK, fifo: sys.S_IFIFO }[entry.type as 'char' | 'block' | 'fifo']
+      this.#make(directory, name, () => sys.mknodat(fd, cName, type | 0o600, entry.major, entry.minor))
+    }
+    this.#setAttributes(directory, name, entry)
+    sys.lutimesat(fd, cName, entry.mtime)
+  }
+
+  #setAttributes(directory: Directory, name: ByteString, entry: TarEntry): void {
+    sys.lchownat(directory.fd, cPath(name), entry.uid, entry.gid)
+    if (entry.xattrs.size > 0) this.xattrs.writeTo(procPath(directory, name), entry)
+    if (entry.type !== 'symlink') sys.chmodat(directory.fd, cPath(name), entry.mode)
+  }
+
+  /** A hard link keeps the attributes of its file, as GNU tar and umoci have it. */
+  #writeLink(directory: Directory, name: ByteString, entry: TarEntry): void {
+    const targetPath = cleanPath(entry.linkPath)
+    const target = splitPath(targetPath)
+    const from = this.#directories.find(target.parent)
+    const source = from && target.name !== '' ? lstatIn(from, target.name) : undefined
+    if (!from || !source || isWhiteoutDevice(source)) {
+      if (this.#mode === 'overlay') throw new NeedsParents('hard-link', targetPath)
+      throw malformed(`it is a hard link to ${printable(targetPath)}, which is not there`, entry.path)
+    }
+    if (source.isDirectory()) throw malformed('it is a hard link to a directory', entry.path)
+    const existing = lstatIn(directory, name)
+    if (existing && existing.ino === source.ino && existing.dev === source.dev) return
+    this.#make(directory, name, () => sys.linkat(from.fd, cPath(target.name), directory.fd, cPath(name)))
+  }
+
+  /** Makes an entry; what is there already goes first. */
+  #make<T>(directory: Directory, name: ByteString, make: () => T): T {
+    try {
+      return make()
+    } catch (error) {
+      if (sys.errnoOf(error) !== 'EEXIST') throw error
+      this.#remove(directory, name)
+      return make()
+    }
+  }
+
+  #remove(directory: Directory, name: ByteString): void {
+    const stat = lstatIn(directory, name)
+    if (!stat) return
+    if (stat.isDirectory() || stat.isSymbolicLink()) this.#directories.invalidate()
+    if (stat.isDirectory()) rmSync(fsPath(procPath(directory, name)), { recursive: true, force: true })
+    else sys.unlinkat(directory.fd, cPath(name))
+    this.#written.delete(`${directory.key}/${name}`)
+  }
+
+  #replaceWithDirectory(directory: Directory, name: ByteString, mode: number): void {
+    this.#remove(directory, name)
+    sys.mkdirat(directory.fd, cPath(name), mode)
+    // What it replaces hid the lower layers' directory of this name; the new directory has to hide it as well.
+    if (this.#mode !== 'overlay') return
+    setXattr(procPath(directory, name), OPAQUE_XATTR, YES)
+    const path = this.#resolvedPath(directory, name)
+    this.#opaque.add(path)
+    this.whiteoutsMade.delete(path)
+  }
+
+  #parentMade(parent: Directory, name: ByteString, path: ByteString, how: 'direct' | 'through-symlink'): void {
+    const time = this.#entry?.mtime ?? { seconds: 0, nanoseconds: 0 }
+    if (this.#mode === 'overlay') {
+      if (how === 'through-symlink') throw new NeedsParents('symlink', path)
+      if (!this.#isBelowOpaque(path)) this.implicitParents.add(path)
+    }
+    this.#times.set(this.#mode === 'apply' ? this.#keyOf(parent, name) : path, { path, time })
+    this.#noteWritten(parent, name)
+  }
+
+  #clearForParent(directory: Directory, name: ByteString, path: ByteString): void {
+    this.#replaceWithDirectory(directory, name, 0o755)
+    const time = this.#entry?.mtime ?? { seconds: 0, nanoseconds: 0 }
+    this.#times.set(this.#mode === 'apply' ? this.#keyOf(directory, name) : path, { path, time })
+    this.#noteWritten(directory, name)
+  }
+
+  #isBelowOpaque(path: ByteString): boolean {
+    if (this.#opaque.size === 0) return false
+    for (let at = path.lastIndexOf('/'); at > 0; at = path.lastIndexOf('/', at - 1)) {
+      if (this.#opaque.has(path.slice(0, at))) return true
+    }
+    return false
+  }
+
+  #makeOpaque(directory: Directory, path: ByteString): void {
+    if (this.#mode === 'apply') {
+      this.#removeUnwritten(directory)
+      return
+    }
+    // overlayfs merges the roots of its layers whatever their attributes say.
+    if (path === '') throw new NeedsParents('opaque-root', path)
+    setXattr(`/proc/self/fd/${directory.fd}/.`, OPAQUE_XATTR, YES)
+    this.#opaque.add(this.#directories.resolvedPath(directory))
+  }
+
+  /** Hides a name of the layers below; what this layer wrote itself stays. */
+  #whiteOut(directory: Directory, name: ByteString): void {
+    const existing = lstatIn(directory, name)
+    if (this.#mode === 'apply') {
+      if (!existing) return
+      if (!this.#isWritten(directory, name)) this.#remove(directory, name)
+      else if (existing.isDirectory()) this.#clearDirectory(directory, name)
+      return
+    }
+    if (!existing) {
+      sys.mknodat(directory.fd, cPath(name), sys.S_IFCHR, 0, 0)
+      this.whiteoutsMade.add(this.#resolvedPath(directory, name))
+    } else if (existing.isDirectory()) {
+      setXattr(procPath(directory, name), OPAQUE_XATTR, YES)
+      this.#opaque.add(this.#resolvedPath(directory, name))
+    }
+  }
+
+  #clearDirectory(directory: Directory, name: ByteString): void {
+    const fd = sys.openat(directory.fd, cPath(name), sys.O.DIRECTORY | sys.O.NOFOLLOW)
+    try {
+      const { dev, ino } = fstatSync(fd, { bigint: true })
+      this.#removeUnwritten({ fd, key: `${dev}:${ino}` })
+    } finally {
+      closeSync(fd)
+    }
+  }
+
+  #removeUnwritten(directory: Directory): void {
+    for (const name of readdirSync(`/proc/self/fd/${directory.fd}`, 'latin1')) {
+      if (!this.#isWritten(directory, name)) this.#remove(directory, name)
+      else if (lstatIn(directory, name)?.isDirectory()) this.#clearDirectory(directory, name)
+    }
+  }
+
+  #noteWritten(directory: Directory, name: ByteString): void {
+    if (this.#mode === 'apply') this.#written.add(`${directory.key}/${name}`)
+  }
+
+  #isWritten(directory: Directory, name: ByteString): boolean {
+    return this.#written.has(`${directory.key}/${name}`)
+  }
+
+  #resolvedPath(directory: Directory, name: ByteString): ByteString {
+    const parent = this.#directories.resolvedPath(directory)
+    return parent === '' ? name : `${parent}/${name}`
+  }
+
+  /** The host's errors with the entry they are about; those that only a wrong name can cause are the layer's fault. */
+  #explain(error: unknown, entry: TarEntry | undefined): unknown {
+    if (error instanceof NeedsParents || error instanceof PurserError || !entry) return error
+    const errno = sys.errnoOf(error)
+    if (errno !== undefined && LAYERS_FAULT.has(errno)) {
+      return malformed(error instanceof Error ? error.message : String(error), entry.path)
+    }
+    const { code, message, remedy } = toPurserError(error)
+    return new PurserError(code, `cannot extract ${printable(entry.path)}: ${message}`, {
+      cause: error,
+      ...(remedy === undefined ? {} : { remedy }),
+    })
+  }
+}
