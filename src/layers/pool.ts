@@ -161,17 +161,17 @@ export class LayerPool {
       },
     }
     let isAlive = true
+    const { promise, resolve, reject } = Promise.withResolvers<FromWorker>()
+    const died = (cause: unknown) => {
+      isAlive = false
+      reject(new PurserError('internal', 'a layer thread ended while it was extracting', { cause }))
+    }
+    thread.on('message', resolve).on('error', died).on('exit', died)
     try {
-      return await new Promise<FromWorker>((resolve, reject) => {
-        const died = (cause: unknown) => {
-          isAlive = false
-          reject(new PurserError('internal', 'a layer thread ended while it was extracting', { cause }))
-        }
-        thread.once('message', resolve).once('error', died).once('exit', died)
-        thread.postMessage(message)
-      })
+      thread.postMessage(message)
+      return await promise
     } finally {
-      thread.removeAllListeners()
+      thread.off('message', resolve).off('error', died).off('exit', died)
       this.#busy.delete(thread)
       if (isAlive) this.#rest(thread)
       this.#next()
