@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, open, readFile } from 'node:fs/promises'
+import { mkdir, open, readFile, realpath } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
@@ -55,15 +55,16 @@ interface Session {
  * @throws PurserError failed_precondition when there is no server program, or the socket belongs to other data
  * @throws PurserError unavailable when the server ends at once; the message has its last log lines
  */
-export async function startRedis(options: RedisOptions): Promise<EmbeddedRedis> {
-  const { dataDir, socketPath, signal, logger } = options
+export async function startRedis(given: RedisOptions): Promise<EmbeddedRedis> {
+  const { socketPath, signal, logger } = given
   if (Buffer.byteLength(socketPath) > SOCKET_PATH_BYTES_MAX) {
     throw new PurserError('invalid_argument', `the socket path ${socketPath} is longer than 107 bytes`, {
       remedy: 'choose a shorter --state directory',
     })
   }
-  const binary = await findServer(options.binary, signal)
-  await mkdir(dataDir, { recursive: true, mode: 0o700 })
+  const binary = await findServer(given.binary, signal)
+  await mkdir(given.dataDir, { recursive: true, mode: 0o700 })
+  const options = { ...given, dataDir: await realpath(given.dataDir) } // as Redis reports it
   await mkdir(dirname(socketPath), { recursive: true, mode: 0o700 })
 
   let session = await openSession(binary, options)

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises'
 import { test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
@@ -118,6 +118,16 @@ test('of two started at once for one directory, one runs and both use it', async
   const [a, b] = await Promise.all([place.start(), place.start()])
   assert.equal(a.pid, b.pid)
   await Promise.all([a.stop(), b.stop()])
+})
+
+test('a data directory behind a symbolic link is the same directory', async () => {
+  await using place = await makePlace()
+  const first = await place.start()
+  const link = `${place.dataDir}.link`
+  await symlink(place.dataDir, link)
+  const second = await startRedis({ ...place, dataDir: link, signal: AbortSignal.timeout(20_000) })
+  assert.equal(second.pid, first.pid)
+  await Promise.all([first.stop(), second.stop()])
 })
 
 test('servers with two directories do not meet', async () => {
