@@ -2,7 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { request } from 'node:http'
-import { join } from 'node:path'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
 import { findLeftovers, listLeftovers, removeLeftovers } from './leftovers.ts'
@@ -62,14 +63,14 @@ export interface TestNode extends AsyncDisposable {
 
 /** Starts a daemon and waits until it is ready. Disposing removes all of it, and fails when the daemon left something. */
 export async function startNode(options: NodeOptions = {}): Promise<TestNode> {
-  const dir = await mkdtemp('/tmp/pt-') // short: a socket's path has 107 bytes at most
+  const dir = await mkdtemp(join(tmpdir(), 'pt-')) // short: a socket's path has 107 bytes at most
   const root = `${dir}/root`
   const state = `${dir}/run`
   const socketPath = `${state}/purser.sock`
   const logPath = `${dir}/daemon.log`
   const configPath = `${dir}/purser.toml`
   const shared = process.env.REDIS_URL
-  const redis = shared ? `[redis]\nurl = ${JSON.stringify(shared)}\nprefix = ${JSON.stringify(dir.slice(5))}\n` : ''
+  const redis = shared ? `[redis]\nurl = ${JSON.stringify(shared)}\nprefix = ${JSON.stringify(basename(dir))}\n` : ''
   await writeFile(configPath, `${options.config ?? ''}\n${redis}`)
   const env = { ...process.env, ...options.env }
 

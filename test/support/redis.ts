@@ -3,6 +3,8 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 
@@ -35,7 +37,7 @@ export async function startTestRedis(options: TestRedisOptions = {}): Promise<Te
     }
   }
 
-  const dir = await mkdtemp('/tmp/purser-test-redis-')
+  const dir = await mkdtemp(join(tmpdir(), 'purser-redis-'))
   const socketPath = `${dir}/redis.sock`
   const config = [
     ...['--port', '0', '--unixsocket', socketPath, '--unixsocketperm', '600', '--dir', dir, '--save', ''],

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
@@ -12,7 +14,7 @@ const logger = pino({ level: 'silent' })
 
 /** A directory for one server, and the end of whatever server still uses it. */
 async function makePlace() {
-  const dir = await mkdtemp('/tmp/purser-test-own-redis-')
+  const dir = await mkdtemp(join(tmpdir(), 'purser-own-redis-'))
   const place = { dataDir: `${dir}/data`, socketPath: `${dir}/run/redis.sock`, logger }
   return {
     ...place,
