@@ -172,7 +172,7 @@ export async function startNode(options: NodeOptions = {}): Promise<TestNode> {
 async function endInOrder(node: TestNode, runs: () => boolean): Promise<string[]> {
   try {
     if (!runs()) await node.restart()
-    for (const namespace of await namesOf(node, 'namespaces')) {
+    for (const namespace of new Set(['default', ...(await namesOf(node, 'namespaces'))])) {
       const ids = await namesOf(node, 'containers', namespace)
       if (ids.length === 0) continue
       const removed = await node.cli('-n', namespace, 'rm', '-f', ...ids)
