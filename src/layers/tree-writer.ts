@@ -313,7 +313,20 @@ export class TreeWriter implements TarSink, Disposable {
     // overlayfs merges the roots of its layers whatever their attributes say.
     if (path === '') throw new NeedsParents('opaque-root', path)
     setXattr(`/proc/self/fd/${directory.fd}/.`, OPAQUE_XATTR, YES)
-    this.#opaque.add(this.#directories.resolvedPath(directory))
+    const resolved = this.#directories.resolvedPath(directory)
+    this.#opaque.add(resolved)
+    for (const whiteout of this.whiteoutsMade) {
+      if (whiteout.startsWith(`${resolved}/`)) this.#removeWhiteout(whiteout)
+    }
+  }
+
+  /** In a directory that hides the lower ones by itself, overlayfs would show a whiteout as a broken entry. */
+  #removeWhiteout(path: ByteString): void {
+    const { parent, name } = splitPath(path)
+    const directory = this.#directories.find(parent)
+    const stat = directory && lstatIn(directory, name)
+    if (directory && stat && isWhiteoutDevice(stat)) sys.unlinkat(directory.fd, cPath(name))
+    this.whiteoutsMade.delete(path)
   }
 
   /** Hides a name of the layers below; what this layer wrote itself stays. */
@@ -326,8 +339,10 @@ export class TreeWriter implements TarSink, Disposable {
       return
     }
     if (!existing) {
+      const path = this.#resolvedPath(directory, name)
+      if (this.#isBelowOpaque(path)) return
       sys.mknodat(directory.fd, cPath(name), sys.S_IFCHR, 0, 0)
-      this.whiteoutsMade.add(this.#resolvedPath(directory, name))
+      this.whiteoutsMade.add(path)
     } else if (existing.isDirectory()) {
       setXattr(procPath(directory, name), OPAQUE_XATTR, YES)
       this.#opaque.add(this.#resolvedPath(directory, name))

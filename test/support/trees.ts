@@ -1,0 +1,61 @@
+import { createHash } from 'node:crypto'
+import { lstatSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { byteString, fsPath } from '../../src/host/byte-paths.ts'
+import { listMounts, unmount } from '../../src/host/mounts.ts'
+import { getXattr, listXattrs } from '../../src/host/xattrs.ts'
+
+/** A new directory; disposal unmounts whatever is mounted below and removes it. */
+export function temporaryDirectory(): Disposable & { path: string } {
+  const path = mkdtempSync(join(tmpdir(), 'purser-test-'))
+  return {
+    path,
+    [Symbol.dispose]() {
+      for (const { target } of listMounts().reverse()) if (target.startsWith(`${path}/`)) unmount(target)
+      rmSync(path, { recursive: true, force: true })
+    },
+  }
+}
+
+/**
+ * Everything about a tree that a container can see, a line for each entry, by path.
+ *
+ * @param ignoreMtimeOf paths (the root is '') whose time is not stated by any layer
+ */
+export function describeTree(root: string, ignoreMtimeOf: readonly string[] = []): Record<string, string> {
+  const lines: Record<string, string> = {}
+  const firstNames = new Map<string, string>()
+  const visit = (path: string) => {
+    const at = path === '' ? byteString(root) : `${byteString(root)}/${path}`
+    const status = lstatSync(fsPath(at), { bigint: true, throwIfNoEntry: false })
+    if (!status) {
+      lines[path] = 'listed, but not there'
+      return
+    }
+    const fields = [status.mode.toString(8), `${status.uid}:${status.gid}`]
+    if (!ignoreMtimeOf.includes(path)) fields.push(`mtime ${status.mtimeNs}`)
+    if (status.isFile()) {
+      const hash = createHash('sha256')
+        .update(readFileSync(fsPath(at)))
+        .digest('hex')
+        .slice(0, 12)
+      fields.push(`size ${status.size}`, hash)
+    }
+    if (status.isSymbolicLink()) fields.push(`-> ${readlinkSync(fsPath(at), 'latin1')}`)
+    if (status.isBlockDevice() || status.isCharacterDevice()) fields.push(`rdev ${status.rdev}`)
+    if (!status.isDirectory() && status.nlink > 1n) {
+      const key = String(status.ino)
+      fields.push(`nlink ${status.nlink} with ${firstNames.get(key) ?? 'itself'}`)
+      if (!firstNames.has(key)) firstNames.set(key, path)
+    }
+    for (const name of listXattrs(at).sort()) {
+      if (!name.startsWith('trusted.overlay.')) fields.push(`${name}=${getXattr(at, name)?.toString('hex')}`)
+    }
+    lines[path] = fields.join(' ')
+    if (!status.isDirectory()) return
+    for (const name of readdirSync(fsPath(at), 'latin1').sort()) visit(path === '' ? name : `${path}/${name}`)
+  }
+  visit('')
+  return lines
+}
