@@ -47,7 +47,7 @@ export class Relay {
   readonly #laneOf = new Map<string, Lane>()
   /** Active commands by aggregate instance, in the order they were accepted; the first one is offered. */
   readonly #lines = new Map<string, Carried[]>()
-  readonly #byId = new Map<string, CommandEnvelope>()
+  readonly #byId = new Map<string, { envelope: CommandEnvelope; line: string }>()
   readonly #deadlines = new Map<string, NodeJS.Timeout>()
   readonly #connections: Redis[] = []
   #sweeper: NodeJS.Timeout | undefined
@@ -161,29 +161,36 @@ export class Relay {
   }
 
   #carry(envelope: CommandEnvelope): void {
-    const key = lineKey(envelope)
+    const key = this.#lineOf(envelope)
     const line = this.#lines.get(key) ?? []
     this.#lines.set(key, line)
     const carried: Carried = { envelope, offeredAt: 0 }
     line.push(carried)
-    this.#byId.set(envelope.id, envelope)
+    this.#byId.set(envelope.id, { envelope, line: key })
     if (envelope.deadline !== undefined) this.#watchDeadline(envelope, envelope.deadline)
     if (line.length === 1) this.#offer(carried)
   }
 
   #ended(id: string): void {
-    const envelope = this.#byId.get(id)
-    if (!envelope) return
+    const known = this.#byId.get(id)
+    if (!known) return
     this.#byId.delete(id)
     clearTimeout(this.#deadlines.get(id))
     this.#deadlines.delete(id)
-    const key = lineKey(envelope)
+    const key = known.line
     const line = this.#lines.get(key) ?? []
     const at = line.findIndex((carried) => carried.envelope.id === id)
     line.splice(at, at < 0 ? 0 : 1)
     const next = line[0]
     if (!next) this.#lines.delete(key)
     else if (at === 0) this.#offer(next)
+  }
+
+  /** Commands on one aggregate instance wait for each other, but a step never for the command that it is a step of. */
+  #lineOf({ namespace, aggregate, subject, parentId }: CommandEnvelope): string {
+    const line = `${namespace}\n${aggregate}\n${subject}`
+    const parentLine = parentId === undefined ? undefined : this.#byId.get(parentId)?.line
+    return parentLine?.startsWith(line) ? `${line}\n${parentId}` : line
   }
 
   #offer(carried: Carried): void {
@@ -211,9 +218,9 @@ export class Relay {
 
   /** A running attempt is told by the harness; one that has not begun ends here. */
   #cancel(id: string): void {
-    const envelope = this.#byId.get(id)
-    if (!envelope || this.#options.harness.isRunning(id)) return
-    this.#endWaiting(envelope, new PurserError('cancelled', 'cancelled before it began'))
+    const known = this.#byId.get(id)
+    if (!known || this.#options.harness.isRunning(id)) return
+    this.#endWaiting(known.envelope, new PurserError('cancelled', 'cancelled before it began'))
   }
 
   #watchDeadline(envelope: CommandEnvelope, deadline: string): void {
@@ -238,4 +245,3 @@ export class Relay {
 }
 
 const queueName = (lane: Lane, node: string): string => `${lane.kind}.{${node}}`
-const lineKey = ({ namespace, aggregate, subject }: CommandEnvelope): string => `${namespace}\n${aggregate}\n${subject}`

@@ -1,0 +1,20 @@
+import { commands } from './commands.ts'
+import { containerStreams } from './container-streams.ts'
+import { daemon } from './daemon.ts'
+import { eventStreams } from './events.ts'
+import { openapi } from './openapi.ts'
+import { records } from './records.ts'
+import type { Resource } from './route.ts'
+
+/** What is served. */
+export const resources: readonly Resource[] = [
+  //
+  commands,
+  containerStreams,
+  daemon,
+  eventStreams,
+  records,
+]
+
+/** The document that describes them, served beside them. */
+export const described: readonly Resource[] = [...resources, openapi(resources)]

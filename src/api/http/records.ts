@@ -1,0 +1,192 @@
+import { z } from 'zod'
+import { container } from '../../commands/container.ts'
+import { content } from '../../commands/content.ts'
+import { image } from '../../commands/image.ts'
+import { namespace } from '../../commands/namespace.ts'
+import { snapshot, snapshotId } from '../../commands/snapshot.ts'
+import { task } from '../../commands/task.ts'
+import type { Documents } from '../../log/documents.ts'
+import type { Entry, Kind } from '../../model/aggregate.ts'
+import { PurserError } from '../../model/errors.ts'
+import { type Labels, labelMatches } from '../../model/labels.ts'
+import { containerView, contentView, imageView, namespaceView, snapshotView, taskView } from '../../projections/views.ts'
+import { parse } from '../../queue/intake.ts'
+import { containerId } from './container-id.ts'
+import { keyOfCursor, pageOf, paging } from './pages.ts'
+import { type Answer, type Call, defineRoute, many, noQuery, type Resource } from './route.ts'
+import * as schemas from './schemas.ts'
+import { firstFrom } from './sorted-ids.ts'
+
+type Present<S extends { status: string }> = Exclude<S, { status: 'absent' }>
+
+/** How the entries of one aggregate are shown. */
+interface Shown<S extends { status: string }> {
+  of: Kind<S>
+  view(entry: Entry<Present<S>>, documents: Documents): object
+  labels(entry: Entry<Present<S>>, documents: Documents): Labels
+}
+
+const labelsOf = ({ state }: { state: { labels: Labels } }): Labels => state.labels
+const labelsOfContainer = ({ namespace, id }: Entry<unknown>, documents: Documents): Labels => {
+  const state = documents.get(container, namespace, id)
+  return state.status === 'absent' ? {} : state.labels
+}
+
+const shownContainer: Shown<typeof container.initial> = {
+  of: container,
+  view: (entry, documents) => containerView(entry, documents.get(task, entry.namespace, entry.id)),
+  labels: labelsOf,
+}
+const shownContent: Shown<typeof content.initial> = { of: content, view: contentView, labels: labelsOf }
+const shownImage: Shown<typeof image.initial> = { of: image, view: imageView, labels: labelsOf }
+const shownNamespace: Shown<typeof namespace.initial> = { of: namespace, view: namespaceView, labels: labelsOf }
+const shownSnapshot: Shown<typeof snapshot.initial> = { of: snapshot, view: snapshotView, labels: labelsOf }
+const shownTask: Shown<typeof task.initial> = { of: task, view: taskView, labels: labelsOfContainer }
+
+const listQuery = z.strictObject({
+  ...paging,
+  label: many(z.string().min(1).max(4096)).describe('k, k=v or k!=v; all must hold'),
+})
+
+function entryOf<S extends { status: string }>(
+  documents: Documents,
+  of: Kind<S>,
+  namespace: string,
+  id: string,
+): Entry<Present<S>> | undefined {
+  const { version, state } = documents.read(of.name, namespace, id)
+  // Documents hold only what exists.
+  return version === 0 ? undefined : { namespace, id, version, state: state as Present<S> }
+}
+
+/** A page of what is there, in the order of ids. */
+function page<S extends { status: string }>(
+  { services, ids, query, namespace }: Call<unknown, z.output<typeof listQuery>>,
+  { of, view, labels }: Shown<S>,
+): Answer {
+  const { documents } = services.log
+  const isNamespaces = of.name === 'namespace' // Each of those is kept within itself.
+  const all = ids.of(of.name, isNamespaces ? undefined : namespace)
+  const from = query.cursor === undefined ? 0 : firstFrom(all, `${keyOfCursor(query.cursor)}\0`)
+  const body = pageOf(idsFrom(all, from), query.limit, (id) => {
+    const entry = entryOf(documents, of, isNamespaces ? id : namespace, id)
+    if (!entry) return undefined
+    if (query.label.length > 0) {
+      const labelled = labels(entry, documents)
+      if (!query.label.every((selector) => labelMatches(labelled, selector))) return undefined
+    }
+    return view(entry, documents)
+  })
+  return { status: 200, body }
+}
+
+function* idsFrom(ids: readonly string[], from: number): Iterable<string> {
+  for (let at = from; at < ids.length; at++) yield ids[at] ?? ''
+}
+
+/** @throws PurserError not_found */
+function one<S extends { status: string }>(
+  { services: { log } }: Call,
+  { of, view }: Shown<S>,
+  namespace: string,
+  id: string,
+  remedy: string,
+): Answer {
+  const entry = entryOf(log.documents, of, namespace, id)
+  if (entry) return { status: 200, body: view(entry, log.documents) }
+  const where = of.name === 'namespace' ? 'not known' : `not in namespace ${namespace}`
+  throw new PurserError('not_found', `${of.name} ${id} is ${where}`, { remedy })
+}
+
+const listRoute = <Path extends string, S extends { status: string }>(path: Path, shown: Shown<S>, item: z.ZodType) =>
+  defineRoute({
+    method: 'GET',
+    path,
+    summary: `What there is of ${shown.of.name}, in the order of ids`,
+    scope: shown.of.name === 'namespace' ? 'node' : 'namespace',
+    query: listQuery,
+    answers: { 200: { description: 'a page', schema: schemas.pageOf(item) } },
+    handle: async (call) => page(call, shown),
+  })
+
+export const records: Resource = {
+  name: 'records',
+  routes: [
+    listRoute('/v1/containers', shownContainer, schemas.containerSchema),
+    listRoute('/v1/content', shownContent, schemas.contentSchema),
+    listRoute('/v1/images', shownImage, schemas.imageSchema),
+    listRoute('/v1/namespaces', shownNamespace, schemas.namespaceSchema),
+    listRoute('/v1/snapshots', shownSnapshot, schemas.snapshotSchema),
+    listRoute('/v1/tasks', shownTask, schemas.taskSchema),
+    defineRoute({
+      method: 'GET',
+      path: '/v1/containers/{id}',
+      summary: 'A container, by its id or a unique beginning of it',
+      scope: 'namespace',
+      query: noQuery,
+      answers: { 200: { description: 'the container', schema: schemas.containerSchema } },
+      handle: async (call) =>
+        one(call, shownContainer, call.namespace, containerId(call, call.params.id), 'purser ps -a lists them'),
+    }),
+    defineRoute({
+      method: 'GET',
+      path: '/v1/content/{digest}',
+      summary: "A blob's record",
+      scope: 'namespace',
+      query: noQuery,
+      answers: { 200: { description: 'the record', schema: schemas.contentSchema } },
+      handle: async (call) => {
+        const digest = parse(content.id, call.params.digest, 'digest')
+        return one(call, shownContent, call.namespace, digest, 'GET /v1/content lists what is stored')
+      },
+    }),
+    defineRoute({
+      method: 'GET',
+      path: '/v1/images/{name}',
+      summary: 'An image, by any name that docker understands, percent-encoded',
+      scope: 'namespace',
+      query: noQuery,
+      answers: { 200: { description: 'the image', schema: schemas.imageSchema } },
+      handle: async (call) => {
+        const name = parse(image.id, call.params.name, 'name')
+        return one(call, shownImage, call.namespace, name, `purser pull ${name}`)
+      },
+    }),
+    defineRoute({
+      method: 'GET',
+      path: '/v1/namespaces/{name}',
+      summary: 'A namespace',
+      scope: 'node',
+      query: noQuery,
+      answers: { 200: { description: 'the namespace', schema: schemas.namespaceSchema } },
+      handle: async (call) => {
+        const name = parse(namespace.id, call.params.name, 'name')
+        return one(call, shownNamespace, name, name, 'purser namespace ls')
+      },
+    }),
+    defineRoute({
+      method: 'GET',
+      path: '/v1/snapshots/{snapshotter}/{key}',
+      summary: 'A snapshot; its key is percent-encoded',
+      scope: 'namespace',
+      query: noQuery,
+      answers: { 200: { description: 'the snapshot', schema: schemas.snapshotSchema } },
+      handle: async (call) => {
+        const id = parse(snapshot.id, snapshotId(call.params.snapshotter, call.params.key), 'key')
+        return one(call, shownSnapshot, call.namespace, id, 'GET /v1/snapshots lists them')
+      },
+    }),
+    defineRoute({
+      method: 'GET',
+      path: '/v1/tasks/{id}',
+      summary: 'The task of a container, by its id or a unique beginning of it',
+      scope: 'namespace',
+      query: noQuery,
+      answers: { 200: { description: 'the task', schema: schemas.taskSchema } },
+      handle: async (call) => {
+        const id = containerId(call, call.params.id)
+        return one(call, shownTask, call.namespace, id, `purser start ${id}`)
+      },
+    }),
+  ],
+}

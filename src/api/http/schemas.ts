@@ -1,0 +1,147 @@
+import { z } from 'zod'
+import { container } from '../../commands/container.ts'
+import { imageTarget } from '../../commands/image.ts'
+import { task } from '../../commands/task.ts'
+import { commandEnvelope } from '../../model/command.ts'
+import { digestSchema } from '../../model/digest.ts'
+import { ERROR_CODES, type ErrorCode } from '../../model/errors.ts'
+import { eventEnvelope } from '../../model/event.ts'
+import { labels } from '../../model/labels.ts'
+import type {
+  CommandView,
+  ContainerView,
+  contentView,
+  ImageView,
+  namespaceView,
+  snapshotView,
+  taskView,
+} from '../../projections/views.ts'
+
+/** The shapes of answers, for the OpenAPI document. The compiler checks below that the views have them. */
+
+const instant = z.iso.datetime().describe('RFC 3339, UTC')
+const version = z.int().positive().describe('position of the last event that changed it')
+const stored = { namespace: z.string(), version }
+
+const errorSchema = z.strictObject({
+  code: z.enum(Object.keys(ERROR_CODES) as [ErrorCode, ...ErrorCode[]]),
+  message: z.string(),
+  remedy: z.string().optional(),
+  field: z.string().optional(),
+})
+
+export const commandSchema = commandEnvelope.extend({
+  version,
+  status: z.enum(['accepted', 'running', 'succeeded', 'failed', 'cancelled']),
+  attempts: z.int().nonnegative().describe('how often a worker began it'),
+  startedAt: instant.optional(),
+  endedAt: instant.optional(),
+  cancelRequested: z.literal(true).optional(),
+  result: z.record(z.string(), z.unknown()).optional(),
+  error: errorSchema.optional(),
+})
+
+const execSchema = z.strictObject({
+  id: z.string(),
+  status: z.enum(['starting', 'running', 'exited']),
+  process: task.commands['task.exec'].omit({ execId: true }),
+  pid: z.int().optional(),
+  startedAt: instant.optional(),
+  exitCode: z.int().optional(),
+  exitedAt: instant.optional(),
+})
+
+const taskFields = z.strictObject({
+  status: z.enum(['creating', 'created', 'running', 'paused', 'stopped']),
+  runtime: z.string(),
+  pid: z.int().optional(),
+  since: instant.optional(),
+  createdAt: instant.optional(),
+  startedAt: instant.optional(),
+  exitCode: z.int().optional(),
+  exitedAt: instant.optional(),
+  reason: z.string().optional().describe("why, when it was not the process's own exit"),
+  oomKills: z.int().nonnegative().optional(),
+  host: z.enum(['held', 'released']).optional(),
+  execs: z.array(execSchema).optional(),
+})
+
+export const taskSchema = taskFields.extend({ id: z.string(), ...stored })
+
+export const containerSchema = container.commands['container.create'].extend({
+  id: z.string(),
+  ...stored,
+  createdAt: instant,
+  status: z.enum(['created', 'running', 'paused', 'exited']),
+  task: taskFields.optional(),
+})
+
+export const imageSchema = imageTarget.extend({
+  name: z.string(),
+  ...stored,
+  labels,
+  createdAt: instant,
+  updatedAt: instant,
+  sizeBytes: z.int().nonnegative().describe('manifest, config and layers as they were transferred'),
+})
+
+export const snapshotSchema = z.strictObject({
+  snapshotter: z.string(),
+  key: z.string(),
+  ...stored,
+  status: z.enum(['preparing', 'active', 'view', 'committed', 'removing']),
+  kind: z.enum(['active', 'view']).optional(),
+  dir: z.string(),
+  parent: z.string().optional(),
+  labels,
+  createdAt: instant,
+  by: z.string().describe('the command that made it'),
+})
+
+export const contentSchema = z.strictObject({
+  digest: digestSchema,
+  ...stored,
+  sizeBytes: z.int().nonnegative(),
+  mediaType: z.string(),
+  labels,
+  createdAt: instant,
+  by: z.string().describe('the command that brought it'),
+})
+
+export const namespaceSchema = z.strictObject({ name: z.string(), version, labels, createdAt: instant })
+
+export const eventSchema = eventEnvelope.extend({ position: z.int().positive().describe('its place in the log') })
+
+export const exitSchema = z.strictObject({
+  exitCode: z.int(),
+  exitedAt: instant,
+  reason: z.string().optional(),
+})
+
+export const pageOf = (item: z.ZodType) =>
+  z.strictObject({ items: z.array(item), next: z.string().optional().describe('the cursor of the next page') })
+
+type Shapes = {
+  command: [CommandView, typeof commandSchema]
+  container: [ContainerView, typeof containerSchema]
+  content: [ReturnType<typeof contentView>, typeof contentSchema]
+  image: [ImageView, typeof imageSchema]
+  namespace: [ReturnType<typeof namespaceView>, typeof namespaceSchema]
+  snapshot: [ReturnType<typeof snapshotView>, typeof snapshotSchema]
+  task: [ReturnType<typeof taskView>, typeof taskSchema]
+}
+
+/** A view that its schema does not describe fails to compile here. */
+type Described<Shape extends Record<keyof Shape, [unknown, z.ZodType]>> = {
+  [Name in keyof Shape]: Shape[Name][0] extends z.input<Shape[Name][1]> ? true : Name
+}
+const described: Described<Shapes> = {
+  command: true,
+  container: true,
+  content: true,
+  image: true,
+  namespace: true,
+  snapshot: true,
+  task: true,
+}
+void described

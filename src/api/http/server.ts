@@ -1,0 +1,255 @@
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import type { Logger } from 'pino'
+import { Histogram, type Registry } from 'prom-client'
+import { z } from 'zod'
+import { PurserError } from '../../model/errors.ts'
+import { identifier } from '../../model/ids.ts'
+import { parse } from '../../queue/intake.ts'
+import type { Services } from '../services.ts'
+import { ByteStream } from './byte-stream.ts'
+import { described } from './index.ts'
+import { type Problem, problemAnswer, problemOfThrown, rawProblem, unknownRoute } from './problem.ts'
+import { type Answer, type Call, namespaced, type Route } from './route.ts'
+import { listenOn } from './socket-file.ts'
+import { SortedIds } from './sorted-ids.ts'
+import { Upgrades } from './upgrades.ts'
+
+export interface HttpOptions {
+  services: Services
+  socketPath: string
+  /** Group that owns the socket, where the host has it. */
+  group: string
+  /** Where the latencies of requests are counted. */
+  register: Registry
+  /** Who is at the other end of a connection. */
+  peerOf: (socket: Socket) => { pid: number; uid: number; gid: number } | undefined
+  logger: Logger
+}
+
+export interface HttpServer extends AsyncDisposable {
+  readonly socketPath: string
+}
+
+const BODY_BYTES_MAX = 1024 * 1024
+/** For a request to arrive; answering may take as long as it takes. */
+const REQUEST_MS = 30_000
+const KEEP_ALIVE_MS = 60_000
+/** An image name of 1024 characters, percent-encoded. */
+const PARAM_CHARACTERS_MAX = 3072
+/** Answers that are under way when the server stops have this long. */
+const STOPPING_MS = 1000
+
+const LATENCY_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Method and path as the OpenAPI document has them. */
+    route?: string
+    streams?: 'always'
+  }
+}
+
+/** What serves one request, whether it came as HTTP or asks for a WebSocket. */
+export interface Context {
+  readonly services: Services
+  readonly ids: SortedIds
+  readonly logger: Logger
+  actorOf(socket: Socket): string
+  /** Aborts with its owner, or when the server stops; to be disposed when the request is over. */
+  lifetime(): Lifetime
+}
+
+export interface Lifetime extends Disposable {
+  readonly signal: AbortSignal
+  abort(reason: unknown): void
+}
+
+/** Serves the API on a Unix socket until disposed. */
+export async function startHttp(options: HttpOptions): Promise<HttpServer> {
+  const { services, socketPath, logger } = options
+  await using starting = new AsyncDisposableStack()
+  const ids = starting.use(new SortedIds(services.log))
+  const open = new Set<AbortController>()
+  const actors = new WeakMap<Socket, string>()
+  const actorOf = (socket: Socket): string => {
+    const known = actors.get(socket)
+    if (known !== undefined) return known
+    const peer = options.peerOf(socket)
+    const actor = peer ? `unix:uid=${peer.uid},gid=${peer.gid},pid=${peer.pid}` : 'unix:unknown'
+    actors.set(socket, actor)
+    return actor
+  }
+  const lifetime = (): Lifetime => {
+    const controller = new AbortController()
+    open.add(controller)
+    return {
+      signal: controller.signal,
+      abort: (reason) => controller.abort(reason),
+      [Symbol.dispose]: () => open.delete(controller),
+    }
+  }
+  const context: Context = { services, ids, logger, actorOf, lifetime }
+
+  const app = createApp(logger)
+  observeLatency(app, options.register)
+  for (const { routes } of described) for (const route of routes) addRoute(app, context, route)
+  const upgrades = new Upgrades(context, described.flatMap(({ sockets }) => sockets ?? []))
+  for (const path of upgrades.paths()) app.get(colonPath(path), { config: { route: `GET ${path}` } }, needsUpgrade)
+  await app.ready()
+
+  app.server.on('connection', actorOf) // While the connection is open for certain.
+  app.server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) =>
+    upgrades.handle(request, socket, head),
+  )
+  starting.defer(async () => {
+    const stopped = new PurserError('unavailable', 'the daemon stops', { remedy: 'try again when it is back' })
+    for (const controller of open) controller.abort(stopped)
+    const force = setTimeout(() => app.server.closeAllConnections(), STOPPING_MS)
+    app.server.closeIdleConnections()
+    await Promise.all([upgrades.close(), app.close()])
+    clearTimeout(force)
+  })
+  await listenOn(app.server, socketPath, options.group)
+  logger.info({ socketPath }, 'serving HTTP')
+  const running = starting.move()
+  return { socketPath, [Symbol.asyncDispose]: () => running.disposeAsync() }
+}
+
+function createApp(logger: Logger): FastifyInstance {
+  const app = fastify({
+    bodyLimit: BODY_BYTES_MAX,
+    requestTimeout: REQUEST_MS,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    exposeHeadRoutes: false,
+    routerOptions: { maxParamLength: PARAM_CHARACTERS_MAX },
+    frameworkErrors: (error, _request, reply) => sendProblem(reply, problemOfThrown(error)),
+    clientErrorHandler: (error, socket) => {
+      if (socket.writable) socket.end(rawProblem(problemOfThrown(error)))
+      else socket.destroy()
+    },
+  })
+  const parseJson = app.getDefaultJsonParser('error', 'error')
+  app.removeContentTypeParser('text/plain')
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body: string, done) => {
+    parseJson(request, body, (error, value) => (error ? done(withReason(error, body)) : done(null, value)))
+  })
+  app.setNotFoundHandler((request, reply) => sendProblem(reply, unknownRoute(request.method, pathOf(request.url))))
+  app.setErrorHandler((error, request, reply) => {
+    const problem = problemOfThrown(error)
+    if (problem.code === 'internal') logger.error({ err: error, url: pathOf(request.url) }, 'request failed unexpectedly')
+    return sendProblem(reply, problem)
+  })
+  return app
+}
+
+/** An error of the parser, with where it stumbled. */
+function withReason(error: Error, body: string): Error {
+  try {
+    JSON.parse(body)
+  } catch (cause) {
+    error.cause = cause
+  }
+  return error
+}
+
+function addRoute(app: FastifyInstance, context: Context, route: Route): void {
+  const query = z.strictObject({ ...route.query.shape, ...namespaced })
+  app.route({
+    method: route.method,
+    url: colonPath(route.path),
+    config: { route: `${route.method} ${route.path}`, ...(route.streams === undefined ? {} : { streams: route.streams }) },
+    handler: async (request, reply) => {
+      using lifetime = context.lifetime()
+      reply.raw.once('close', () => lifetime.abort(new PurserError('cancelled', 'the client has gone')))
+      const call: Call = {
+        ...callOf(context, request.raw.socket, lifetime.signal, request.headers, query, request.query),
+        params: request.params,
+        body: route.body === undefined ? undefined : parse(route.body, request.body, ''),
+        stream: (contentType) => {
+          reply.hijack()
+          reply.raw.writeHead(200, { 'content-type': contentType, 'cache-control': 'no-store' })
+          reply.raw.flushHeaders()
+          return new ByteStream(reply.raw, lifetime.signal)
+        },
+      }
+      try {
+        const answer = await route.handle(call as Parameters<Route['handle']>[0])
+        if (answer !== 'streamed') return send(reply, answer)
+      } catch (error) {
+        if (!reply.sent) throw error
+        // The status is sent: a connection that breaks off is all that can be said.
+        if (!lifetime.signal.aborted) context.logger.warn({ err: error, route: route.path }, 'stream broke off')
+        reply.raw.destroy()
+      }
+      return reply
+    },
+  })
+}
+
+/** The part of a call that HTTP and WebSockets have in common. @throws PurserError invalid_argument */
+export function callOf(
+  { services, ids, actorOf }: Context,
+  socket: Socket,
+  signal: AbortSignal,
+  headers: IncomingHttpHeaders,
+  schema: z.ZodObject,
+  rawQuery: unknown,
+): Omit<Call, 'params' | 'body' | 'stream'> {
+  const { namespace: inQuery, ...query } = parse(schema, rawQuery, '') as { namespace?: string }
+  const inHeader = headerOf(headers, 'purser-namespace')
+  const namespaceAsked =
+    inQuery ?? (inHeader === undefined ? undefined : parse(identifier, inHeader, 'Purser-Namespace'))
+  return {
+    services,
+    ids,
+    query,
+    namespace: namespaceAsked ?? 'default',
+    namespaceAsked,
+    actor: actorOf(socket),
+    signal,
+    header: (name) => headerOf(headers, name),
+  }
+}
+
+function headerOf(headers: IncomingHttpHeaders, name: string): string | undefined {
+  const value = headers[name]
+  return Array.isArray(value) ? value.join(', ') : value
+}
+
+function observeLatency(app: FastifyInstance, register: Registry): void {
+  const latency = new Histogram({
+    name: 'purser_api_request_duration_seconds',
+    help: 'Time from the arrival of a request to the end of its answer; streams are not among them.',
+    labelNames: ['surface', 'route', 'status'],
+    buckets: LATENCY_SECONDS,
+    registers: [register],
+  })
+  app.addHook('onResponse', async (request: FastifyRequest, reply) => {
+    const { route, streams } = request.routeOptions.config
+    if (streams === 'always') return
+    const labels = { surface: 'http', route: route ?? 'unknown', status: String(reply.statusCode) }
+    latency.observe(labels, reply.elapsedTime / 1000)
+  })
+}
+
+async function needsUpgrade(_request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  const problem: Problem = problemOfThrown(
+    new PurserError('invalid_argument', 'this is a WebSocket endpoint', { remedy: 'ask for an upgrade to websocket' }),
+  )
+  return sendProblem(reply.header('upgrade', 'websocket'), { ...problem, status: 426 })
+}
+
+const sendProblem = (reply: FastifyReply, problem: Problem): FastifyReply => send(reply, problemAnswer(problem))
+
+const send = (reply: FastifyReply, { status, body, headers }: Answer): FastifyReply =>
+  reply
+    .code(status)
+    .headers(headers ?? {})
+    .send(body)
+
+/** `/v1/containers/:id`, as the router wants it. */
+const colonPath = (path: string): string => path.replaceAll(/\{(\w+)\}/g, ':$1')
+
+const pathOf = (url: string): string => url.split('?')[0] ?? url
