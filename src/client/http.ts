@@ -1,6 +1,9 @@
-import { type IncomingMessage, request } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { type ErrorBody, PurserError } from '../model/errors.ts'
+
+// The static import would load every part of the module: that is a third of the start of a command.
+const { request } = process.getBuiltinModule('node:http')
 
 export interface RequestOptions {
   method?: 'GET' | 'POST' | 'DELETE'

@@ -252,6 +252,12 @@ export interface Timespec {
   nanoseconds: number
 }
 
+/** From nanoseconds since 1970, as node:fs has them with `bigint`. */
+export function timespecOfNs(ns: bigint): Timespec {
+  const seconds = ns / 1_000_000_000n - (ns % 1_000_000_000n < 0n ? 1n : 0n)
+  return { seconds: Number(seconds), nanoseconds: Number(ns - seconds * 1_000_000_000n) }
+}
+
 const times = Buffer.alloc(32)
 
 function fillTimes({ seconds, nanoseconds }: Timespec): Buffer {

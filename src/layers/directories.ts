@@ -1,6 +1,6 @@
 import { closeSync, fstatSync, lstatSync, readlinkSync } from 'node:fs'
 import { type ByteString, cPath, fsPath } from '../host/byte-paths.ts'
-import { errnoOf, mkdirat, O, openat, openat2, RESOLVE, type Timespec } from '../host/syscalls.ts'
+import { errnoOf, mkdirat, O, openat, openat2, RESOLVE, type Timespec, timespecOfNs } from '../host/syscalls.ts'
 import { malformed } from './tar/header.ts'
 
 /** An open directory below the root of the extraction. */
@@ -8,10 +8,12 @@ export interface Directory {
   readonly fd: number
   /** Device and inode: one key per directory, whatever path led to it. Empty unless `existing` is kept. */
   readonly key: string
+  /** Known once it has been asked for. */
+  resolvedPath?: ByteString
 }
 
 /** What stands in the way when a parent has to be made. */
-export type Obstacle = { directory: Directory; name: ByteString; path: ByteString }
+export type Obstacle = { directory: Directory; name: ByteString }
 
 export interface ParentHooks {
   /** A parent had no entry of its own and has been made. @param path resolved, no symlinks in it */
@@ -67,7 +69,7 @@ export class Directories implements Disposable {
       if (errno === 'ENOENT' || errno === 'ENOTDIR' || errno === 'ELOOP') return undefined
       throw error
     }
-    const directory: Directory = this.#describe(fd, () => this.resolvedPath(directory))
+    const directory = this.#describe(fd, () => this.#pathOf(fd))
     this.#open.set(path, directory)
     if (this.#open.size > OPEN_MAX) this.#closeOldest()
     return directory
@@ -102,9 +104,14 @@ export class Directories implements Disposable {
 
   /** The path of an open directory below the root, without symlinks. */
   resolvedPath(directory: Directory): ByteString {
-    const read = (fd: number) => readlinkSync(`/proc/self/fd/${fd}`, 'latin1')
+    directory.resolvedPath ??= this.#pathOf(directory.fd)
+    return directory.resolvedPath
+  }
+
+  #pathOf(fd: number): ByteString {
+    const read = (of: number) => readlinkSync(`/proc/self/fd/${of}`, 'latin1')
     const root = read(this.root.fd)
-    return read(directory.fd).slice(root === '/' ? 1 : root.length + 1)
+    return read(fd).slice(root === '/' ? 1 : root.length + 1)
   }
 
   [Symbol.dispose](): void {
@@ -153,7 +160,7 @@ export class Directories implements Disposable {
       resolved.push(name)
       if (stat?.isDirectory()) continue
       const made = resolved.join('/')
-      if (stat) this.#hooks.clear({ directory, name, path: made })
+      if (stat) this.#hooks.clear({ directory, name })
       else {
         mkdirat(directory.fd, cPath(name), 0o755)
         this.#hooks.made(directory, name, made, symlinks > 0 ? 'through-symlink' : 'direct')
@@ -161,9 +168,4 @@ export class Directories implements Disposable {
     }
     return resolved.join('/')
   }
-}
-
-export function timespecOfNs(ns: bigint): Timespec {
-  const seconds = ns / 1_000_000_000n - (ns % 1_000_000_000n < 0n ? 1n : 0n)
-  return { seconds: Number(seconds), nanoseconds: Number(ns - seconds * 1_000_000_000n) }
 }

@@ -1,10 +1,11 @@
-import { closeSync, fstatSync, ftruncateSync, readdirSync, rmSync, type Stats, writeSync } from 'node:fs'
+import { closeSync, fstatSync, ftruncateSync, rmSync, type Stats, writeSync } from 'node:fs'
 import { type ByteString, cPath, fsPath, printable } from '../host/byte-paths.ts'
 import * as sys from '../host/syscalls.ts'
 import { setXattr, setXattrOfFd } from '../host/xattrs.ts'
 import { PurserError, toPurserError } from '../model/errors.ts'
 import { XattrWriter } from './attributes.ts'
-import { Directories, type Directory, lstatIn, procPath, timespecOfNs } from './directories.ts'
+import { Directories, type Directory, lstatIn, procPath } from './directories.ts'
+import { OwnEntries } from './own-entries.ts'
 import { cleanPath, parseWhiteout, splitPath } from './paths.ts'
 import type { NeedsParentsReason, Whiteouts } from './protocol.ts'
 import { malformed, type TarEntry } from './tar/header.ts'
@@ -24,7 +25,8 @@ const OPAQUE_XATTR = 'trusted.overlay.opaque'
 const YES = Buffer.from('y')
 const FILE_FLAGS = sys.O.CREAT | sys.O.EXCL | sys.O.WRONLY | sys.O.NOFOLLOW
 
-const LAYERS_FAULT = new Set(['ENAMETOOLONG', 'E2BIG', 'EFBIG', 'ERANGE', 'EINVAL', 'ELOOP'])
+/** ENOENT: a hard link that replaces the directory which its target was in. */
+const LAYERS_FAULT = new Set(['ENOENT', 'ENAMETOOLONG', 'E2BIG', 'EFBIG', 'ERANGE', 'EINVAL', 'ELOOP'])
 
 const isWhiteoutDevice = (stat: Stats): boolean => stat.isCharacterDevice() && stat.rdev === 0
 
@@ -38,8 +40,10 @@ export class TreeWriter implements TarSink, Disposable {
   readonly #directories: Directories
   /** Times of directories, set when all is written; by key in apply mode, else by path. */
   readonly #times = new Map<string, { path: ByteString; time: sys.Timespec }>()
-  /** What this layer wrote, as `directory key/name`; apply mode only. */
-  readonly #written = new Set<string>()
+  readonly #own = new OwnEntries(
+    (directory, name) => this.#remove(directory, name),
+    (directory, time) => this.#keepTime(directory.key, () => this.#directories.resolvedPath(directory), time),
+  )
   readonly #opaque = new Set<ByteString>()
   #entry: TarEntry | undefined
   #fd = -1
@@ -48,10 +52,8 @@ export class TreeWriter implements TarSink, Disposable {
     this.#mode = mode
     this.#directories = new Directories(target, mode === 'apply' ? 'track-existing' : 'all-new', {
       made: (parent, name, path, how) => this.#parentMade(parent, name, path, how),
-      clear: (obstacle) => this.#clearForParent(obstacle.directory, obstacle.name, obstacle.path),
-      opened: ({ key }, path, time) => {
-        if (!this.#times.has(key)) this.#times.set(key, { path: path(), time })
-      },
+      clear: (obstacle) => this.#clearForParent(obstacle.directory, obstacle.name),
+      opened: ({ key }, path, time) => this.#keepTime(key, path, time),
     })
   }
 
@@ -125,7 +127,7 @@ export class TreeWriter implements TarSink, Disposable {
 
   #needsTime(fd: number, key: string, time: sys.Timespec): boolean {
     const { dev, ino, mtimeNs } = fstatSync(fd, { bigint: true })
-    const now = timespecOfNs(mtimeNs)
+    const now = sys.timespecOfNs(mtimeNs)
     const isSame = now.seconds === time.seconds && now.nanoseconds === time.nanoseconds
     return `${dev}:${ino}` === key && !isSame
   }
@@ -146,8 +148,9 @@ export class TreeWriter implements TarSink, Disposable {
     const { parent, name } = splitPath(path)
     const whiteout = parseWhiteout(path, name)
     if (whiteout) {
-      if (whiteout.is === 'leftover' || this.#mode === 'ignore') return
+      if (whiteout.is === 'leftover') return
       const directory = this.#directories.findOrMake(parent)
+      if (this.#mode === 'ignore') return
       if (whiteout.is === 'opaque') this.#makeOpaque(directory, parent)
       else this.#whiteOut(directory, whiteout.of)
       return
@@ -157,7 +160,7 @@ export class TreeWriter implements TarSink, Disposable {
     const directory = this.#directories.findOrMake(parent)
     switch (entry.type) {
       case 'directory':
-        this.#writeDirectory(directory, name, path, entry)
+        this.#writeDirectory(directory, name, entry)
         break
       case 'link':
         this.#writeLink(directory, name, entry)
@@ -178,7 +181,7 @@ export class TreeWriter implements TarSink, Disposable {
     this.#times.set(this.#directories.root.key, { path: '', time: entry.mtime })
   }
 
-  #writeDirectory(directory: Directory, name: ByteString, path: ByteString, entry: TarEntry): void {
+  #writeDirectory(directory: Directory, name: ByteString, entry: TarEntry): void {
     let existing: Stats | undefined
     try {
       sys.mkdirat(directory.fd, cPath(name), 0o700)
@@ -188,12 +191,21 @@ export class TreeWriter implements TarSink, Disposable {
       if (existing?.isDirectory()) this.#checkNotImplicit(directory, name)
       else this.#replaceWithDirectory(directory, name, 0o700)
     }
-    if (existing?.isDirectory() && this.#mode === 'apply' && !this.#isWritten(directory, name)) {
+    if (existing?.isDirectory() && this.#mode === 'apply' && !this.#own.has(directory, name)) {
       this.xattrs.removeOthers(procPath(directory, name), entry)
     }
     this.#setAttributes(directory, name, entry)
-    const key = this.#mode === 'apply' ? this.#keyOf(directory, name) : path
-    this.#times.set(key, { path, time: entry.mtime })
+    this.#setTime(directory, name, entry.mtime)
+  }
+
+  /** The time of a directory of the layers below, in which something is about to change. */
+  #keepTime(key: string, path: () => ByteString, time: sys.Timespec): void {
+    if (!this.#times.has(key)) this.#times.set(key, { path: path(), time })
+  }
+
+  #setTime(directory: Directory, name: ByteString, time: sys.Timespec): void {
+    const path = this.#resolvedPath(directory, name)
+    this.#times.set(this.#mode === 'apply' ? this.#keyOf(directory, name) : path, { path, time })
   }
 
   #keyOf(directory: Directory, name: ByteString): string {
@@ -266,7 +278,7 @@ export class TreeWriter implements TarSink, Disposable {
     if (stat.isDirectory() || stat.isSymbolicLink()) this.#directories.invalidate()
     if (stat.isDirectory()) rmSync(fsPath(procPath(directory, name)), { recursive: true, force: true })
     else sys.unlinkat(directory.fd, cPath(name))
-    this.#written.delete(`${directory.key}/${name}`)
+    this.#own.delete(directory, name)
   }
 
   #replaceWithDirectory(directory: Directory, name: ByteString, mode: number): void {
@@ -281,19 +293,23 @@ export class TreeWriter implements TarSink, Disposable {
   }
 
   #parentMade(parent: Directory, name: ByteString, path: ByteString, how: 'direct' | 'through-symlink'): void {
-    const time = this.#entry?.mtime ?? { seconds: 0, nanoseconds: 0 }
     if (this.#mode === 'overlay') {
       if (how === 'through-symlink') throw new NeedsParents('symlink', path)
       if (!this.#isBelowOpaque(path)) this.implicitParents.add(path)
     }
-    this.#times.set(this.#mode === 'apply' ? this.#keyOf(parent, name) : path, { path, time })
-    this.#noteWritten(parent, name)
+    this.#givePlainAttributes(parent, name)
   }
 
-  #clearForParent(directory: Directory, name: ByteString, path: ByteString): void {
+  #clearForParent(directory: Directory, name: ByteString): void {
     this.#replaceWithDirectory(directory, name, 0o755)
-    const time = this.#entry?.mtime ?? { seconds: 0, nanoseconds: 0 }
-    this.#times.set(this.#mode === 'apply' ? this.#keyOf(directory, name) : path, { path, time })
+    this.#givePlainAttributes(directory, name)
+  }
+
+  /** A parent without an entry is root's, also in a directory that hands its group on, and as old as its first entry. */
+  #givePlainAttributes(directory: Directory, name: ByteString): void {
+    sys.lchownat(directory.fd, cPath(name), 0, 0)
+    sys.chmodat(directory.fd, cPath(name), 0o755)
+    this.#setTime(directory, name, this.#entry?.mtime ?? { seconds: 0, nanoseconds: 0 })
     this.#noteWritten(directory, name)
   }
 
@@ -307,7 +323,7 @@ export class TreeWriter implements TarSink, Disposable {
 
   #makeOpaque(directory: Directory, path: ByteString): void {
     if (this.#mode === 'apply') {
-      this.#removeUnwritten(directory)
+      this.#own.removeOthersIn(directory)
       return
     }
     // overlayfs merges the roots of its layers whatever their attributes say.
@@ -333,45 +349,24 @@ export class TreeWriter implements TarSink, Disposable {
   #whiteOut(directory: Directory, name: ByteString): void {
     const existing = lstatIn(directory, name)
     if (this.#mode === 'apply') {
-      if (!existing) return
-      if (!this.#isWritten(directory, name)) this.#remove(directory, name)
-      else if (existing.isDirectory()) this.#clearDirectory(directory, name)
+      if (existing) this.#own.removeOthers(directory, name)
       return
     }
+    const path = this.#resolvedPath(directory, name)
     if (!existing) {
-      const path = this.#resolvedPath(directory, name)
       if (this.#isBelowOpaque(path)) return
       sys.mknodat(directory.fd, cPath(name), sys.S_IFCHR, 0, 0)
       this.whiteoutsMade.add(path)
     } else if (existing.isDirectory()) {
+      // Which of its files are of this layer only shows on top of the others.
+      if (this.implicitParents.has(path)) throw new NeedsParents('late-whiteout', path)
       setXattr(procPath(directory, name), OPAQUE_XATTR, YES)
-      this.#opaque.add(this.#resolvedPath(directory, name))
-    }
-  }
-
-  #clearDirectory(directory: Directory, name: ByteString): void {
-    const fd = sys.openat(directory.fd, cPath(name), sys.O.DIRECTORY | sys.O.NOFOLLOW)
-    try {
-      const { dev, ino } = fstatSync(fd, { bigint: true })
-      this.#removeUnwritten({ fd, key: `${dev}:${ino}` })
-    } finally {
-      closeSync(fd)
-    }
-  }
-
-  #removeUnwritten(directory: Directory): void {
-    for (const name of readdirSync(`/proc/self/fd/${directory.fd}`, 'latin1')) {
-      if (!this.#isWritten(directory, name)) this.#remove(directory, name)
-      else if (lstatIn(directory, name)?.isDirectory()) this.#clearDirectory(directory, name)
+      this.#opaque.add(path)
     }
   }
 
   #noteWritten(directory: Directory, name: ByteString): void {
-    if (this.#mode === 'apply') this.#written.add(`${directory.key}/${name}`)
-  }
-
-  #isWritten(directory: Directory, name: ByteString): boolean {
-    return this.#written.has(`${directory.key}/${name}`)
+    if (this.#mode === 'apply') this.#own.add(directory, name)
   }
 
   #resolvedPath(directory: Directory, name: ByteString): ByteString {

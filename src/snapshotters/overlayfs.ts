@@ -1,5 +1,7 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { byteString } from '../host/byte-paths.ts'
+import { copyDirectoryAttributes } from '../host/copy-attributes.ts'
 import type { Mount } from '../host/mounts.ts'
 import { SnapshotDirectories } from './directories.ts'
 import type { LayerTarget, SnapshotKind, Snapshotter } from './snapshotter.ts'
@@ -17,11 +19,13 @@ export class OverlayfsSnapshotter implements Snapshotter {
     return new OverlayfsSnapshotter(await SnapshotDirectories.open(join(root, 'snapshots')))
   }
 
-  async create(id: string): Promise<void> {
+  /** The root of a mount looks as its upper directory does, so that one looks as the parent's. */
+  async create(id: string, [parent]: readonly string[]): Promise<void> {
     const path = this.#directories.path(id)
     await mkdir(path, { mode: 0o700 })
     await mkdir(join(path, 'fs'), { mode: 0o755 })
     await mkdir(join(path, 'work'), { mode: 0o711 })
+    if (parent !== undefined) copyDirectoryAttributes(byteString(this.#fs(parent)), byteString(this.#fs(id)))
   }
 
   mounts(id: string, kind: SnapshotKind, parents: readonly string[]): Mount[] {

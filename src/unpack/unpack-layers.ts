@@ -1,3 +1,6 @@
+import { unlinkSync } from 'node:fs'
+import { type ByteString, fsPath } from '../host/byte-paths.ts'
+import { copyDirectoryAttributes, modifiedAt, setModifiedAt } from '../host/copy-attributes.ts'
 import { mountTemporarily } from '../host/mounts.ts'
 import type { AvailableBytes } from '../layers/available-bytes.ts'
 import type { LayerPool } from '../layers/pool.ts'
@@ -5,7 +8,7 @@ import type { LayerResult } from '../layers/protocol.ts'
 import type { Digest } from '../model/digest.ts'
 import { PurserError } from '../model/errors.ts'
 import type { Snapshotter } from '../snapshotters/snapshotter.ts'
-import { copyAttributes, findBelow } from './lower-layers.ts'
+import { findBelow, isWhiteout, statusOf } from './lower-layers.ts'
 
 export interface LayerToUnpack {
   digest: Digest
@@ -77,8 +80,30 @@ export async function joinLayer(
     return
   }
   const { path: target } = snapshotter.layerTarget(dir)
+  removeVainWhiteouts(target, alone.whiteouts, below)
   for (const { path, lower } of found) {
-    if (lower.what === 'directory') await copyAttributes(lower, path === '' ? target : `${target}/${path}`)
+    // A later entry of the layer may have put something else there, also a symlink that leads anywhere.
+    const own = findBelow([target], path)
+    if (lower.what === 'directory' && own.what === 'directory') copyDirectoryAttributes(lower.path, own.path)
+  }
+}
+
+/** Where no lower layer has the directory, overlayfs does not merge, and shows a whiteout as an entry that is not there. */
+function removeVainWhiteouts(target: string, whiteouts: readonly ByteString[], below: readonly string[]): void {
+  const byParent = Map.groupBy(whiteouts, (path) => path.slice(0, Math.max(0, path.lastIndexOf('/'))))
+  for (const [parent, paths] of byParent) {
+    const own = findBelow([target], parent)
+    if (own.what !== 'directory' || findBelow(below, parent).what === 'directory') continue
+    const vain = paths
+      .map((path) => `${own.path}/${path.slice(path.lastIndexOf('/') + 1)}`)
+      .filter((path) => {
+        const status = statusOf(path)
+        return status !== undefined && isWhiteout(status)
+      })
+    if (vain.length === 0) continue
+    const modified = modifiedAt(own.path)
+    for (const path of vain) unlinkSync(fsPath(path))
+    setModifiedAt(own.path, modified)
   }
 }
 

@@ -14,7 +14,13 @@ const logs = defineRoute({
   scope: 'namespace',
   query: z.strictObject({
     follow: flag.describe('whether to go on until the task has exited'),
-    tail: z.coerce.number().int().min(0).max(2 ** 31).optional().describe('of what is there, the last lines'),
+    tail: z.coerce
+      .number()
+      .int()
+      .min(0)
+      .max(2 ** 31)
+      .optional()
+      .describe('of what is there, the last lines'),
     since: z.string().max(100).optional().describe('an RFC 3339 time, or a duration (15m)'),
   }),
   streams: 'always',

@@ -1,9 +1,9 @@
-import type { CommandEnvelope } from '../../model/command.ts'
 import { command } from '../../commands/command.ts'
 import { image } from '../../commands/image.ts'
 import { aggregates } from '../../commands/index.ts'
 import { snapshot } from '../../commands/snapshot.ts'
 import type { EventLog } from '../../log/event-log.ts'
+import type { CommandEnvelope } from '../../model/command.ts'
 import type { StoredEvent } from '../../model/event.ts'
 
 /**

@@ -4,7 +4,15 @@ import type { AnyAggregate } from '../../model/aggregate.ts'
 import { CREATES_ITS_SUBJECT } from '../../queue/intake.ts'
 import { commandBody } from './commands.ts'
 import { PROBLEM_TYPE, problemSchema } from './problem.ts'
-import { type AnswerShape, defineRoute, namespaced, noQuery, type Resource, type Route, type SocketRoute } from './route.ts'
+import {
+  type AnswerShape,
+  defineRoute,
+  namespaced,
+  noQuery,
+  type Resource,
+  type Route,
+  type SocketRoute,
+} from './route.ts'
 import * as schemas from './schemas.ts'
 
 type Json = Record<string, unknown>

@@ -19,7 +19,10 @@ export const problemSchema = z.strictObject({
 
 export type Problem = z.output<typeof problemSchema>
 
-export function problemOf({ code, message, remedy, field }: ErrorBody, more: { status?: number; command?: string } = {}) {
+export function problemOf(
+  { code, message, remedy, field }: ErrorBody,
+  more: { status?: number; command?: string } = {},
+) {
   const problem: Problem = {
     type: 'about:blank',
     title: code,

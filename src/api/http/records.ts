@@ -9,7 +9,14 @@ import type { Documents } from '../../log/documents.ts'
 import type { Entry, Kind } from '../../model/aggregate.ts'
 import { PurserError } from '../../model/errors.ts'
 import { type Labels, labelMatches } from '../../model/labels.ts'
-import { containerView, contentView, imageView, namespaceView, snapshotView, taskView } from '../../projections/views.ts'
+import {
+  containerView,
+  contentView,
+  imageView,
+  namespaceView,
+  snapshotView,
+  taskView,
+} from '../../projections/views.ts'
 import { parse } from '../../queue/intake.ts'
 import { containerId } from './container-id.ts'
 import { keyOfCursor, pageOf, paging } from './pages.ts'

@@ -95,7 +95,10 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   const app = createApp(logger)
   observeLatency(app, options.register)
   for (const { routes } of described) for (const route of routes) addRoute(app, context, route)
-  const upgrades = new Upgrades(context, described.flatMap(({ sockets }) => sockets ?? []))
+  const upgrades = new Upgrades(
+    context,
+    described.flatMap(({ sockets }) => sockets ?? []),
+  )
   for (const path of upgrades.paths()) app.get(colonPath(path), { config: { route: `GET ${path}` } }, needsUpgrade)
   await app.ready()
 
@@ -138,7 +141,8 @@ function createApp(logger: Logger): FastifyInstance {
   app.setNotFoundHandler((request, reply) => sendProblem(reply, unknownRoute(request.method, pathOf(request.url))))
   app.setErrorHandler((error, request, reply) => {
     const problem = problemOfThrown(error)
-    if (problem.code === 'internal') logger.error({ err: error, url: pathOf(request.url) }, 'request failed unexpectedly')
+    if (problem.code === 'internal')
+      logger.error({ err: error, url: pathOf(request.url) }, 'request failed unexpectedly')
     return sendProblem(reply, problem)
   })
   return app
@@ -159,7 +163,10 @@ function addRoute(app: FastifyInstance, context: Context, route: Route): void {
   app.route({
     method: route.method,
     url: colonPath(route.path),
-    config: { route: `${route.method} ${route.path}`, ...(route.streams === undefined ? {} : { streams: route.streams }) },
+    config: {
+      route: `${route.method} ${route.path}`,
+      ...(route.streams === undefined ? {} : { streams: route.streams }),
+    },
     handler: async (request, reply) => {
       using lifetime = context.lifetime()
       reply.raw.once('close', () => lifetime.abort(new PurserError('cancelled', 'the client has gone')))

@@ -13,7 +13,8 @@ const INSTANT = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d
 export function momentOf(text: string, nowMs: number): number {
   if (DURATION.test(text)) {
     let agoMs = 0
-    for (const [, count, unit] of text.matchAll(/(\d+)(ms|s|m|h|d)/g)) agoMs += Number(count) * (UNIT_MS[unit ?? ''] ?? 0)
+    for (const [, count, unit] of text.matchAll(/(\d+)(ms|s|m|h|d)/g))
+      agoMs += Number(count) * (UNIT_MS[unit ?? ''] ?? 0)
     return nowMs - agoMs
   }
   const timeMs = INSTANT.test(text) ? Date.parse(text) : Number.NaN

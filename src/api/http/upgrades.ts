@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
-import { WebSocket, WebSocketServer } from 'ws'
+import { type WebSocket, WebSocketServer } from 'ws'
 import { z } from 'zod'
 import { PurserError } from '../../model/errors.ts'
 import { problemOfThrown, rawProblem, unknownRoute } from './problem.ts'
@@ -67,7 +67,9 @@ export class Upgrades {
     try {
       session = await this.#open(request, socket, lifetime.signal)
     } catch (error) {
-      socket.end(rawProblem(error instanceof Unserved ? unknownRoute(error.method, error.path) : problemOfThrown(error)))
+      socket.end(
+        rawProblem(error instanceof Unserved ? unknownRoute(error.method, error.path) : problemOfThrown(error)),
+      )
       return
     }
     if (socket.destroyed) lifetime.abort(new PurserError('cancelled', 'the client has gone'))

@@ -16,7 +16,10 @@ test('of two appends at one version, one is written', async () => {
   const changes = log.changesOf([created('a')], 'a')
   const outcomes = await Promise.all([log.append(changes, cause), log.append(changes, cause)])
   assert.deepEqual(outcomes.map(({ outcome }) => outcome).sort(), ['conflict', 'written'])
-  assert.deepEqual((await books.events()).map(({ type }) => type), ['namespace.created'])
+  assert.deepEqual(
+    (await books.events()).map(({ type }) => type),
+    ['namespace.created'],
+  )
 })
 
 test('an append of several changes writes all of them or none', async () => {
@@ -35,7 +38,10 @@ test('an append of several changes writes all of them or none', async () => {
 test('positions have no gaps, whoever appends at the same time', async () => {
   await using books = await startLog()
   await Promise.all(Array.from({ length: 200 }, (_, i) => books.log.record([created(`n${i}`)], `n${i}`, cause)))
-  assert.deepEqual((await books.events()).map(({ position }) => position), Array.from({ length: 200 }, (_, i) => i + 1))
+  assert.deepEqual(
+    (await books.events()).map(({ position }) => position),
+    Array.from({ length: 200 }, (_, i) => i + 1),
+  )
   assert.equal(books.log.head, 200)
 })
 
@@ -52,9 +58,14 @@ test('an attempt whose fence was taken by another can write nothing', async () =
   const commandId = '01890000-0000-7000-8000-000000000000'
   const first = await log.record([created('a')], 'a', cause, { fence: { commandId, take: true } })
   const second = await log.record([created('b')], 'b', cause, { fence: { commandId, take: true } })
-  await assert.rejects(log.record([created('c')], 'c', cause, { fence: { commandId, token: first } }), { code: 'aborted' })
+  await assert.rejects(log.record([created('c')], 'c', cause, { fence: { commandId, token: first } }), {
+    code: 'aborted',
+  })
   await log.record([created('d')], 'd', cause, { fence: { commandId, token: second, release: true } })
-  assert.deepEqual((await books.events()).map(({ subject }) => subject), ['namespace/a', 'namespace/b', 'namespace/d'])
+  assert.deepEqual(
+    (await books.events()).map(({ subject }) => subject),
+    ['namespace/a', 'namespace/b', 'namespace/d'],
+  )
 })
 
 test('an idempotency key is used once, and tells what for', async () => {
@@ -93,7 +104,10 @@ test('a subscriber that begins in the past gets every event once, then those to 
   for (let i = 30; i < 60; i++) await log.record([created(`n${i}`)], `n${i}`, cause)
   await reading
   stop.abort()
-  assert.deepEqual(seen, Array.from({ length: 50 }, (_, i) => i + 11))
+  assert.deepEqual(
+    seen,
+    Array.from({ length: 50 }, (_, i) => i + 11),
+  )
 })
 
 test('the whole log folded anew gives byte for byte what is stored', async () => {
