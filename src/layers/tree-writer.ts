@@ -288,6 +288,7 @@ export class TreeWriter implements TarSink, Disposable {
     if (this.#mode !== 'overlay') return
     setXattr(procPath(directory, name), OPAQUE_XATTR, YES)
     const path = this.#resolvedPath(directory, name)
+    if (this.implicitParents.has(path)) throw new NeedsParents('late-directory', path)
     this.#opaque.add(path)
     this.whiteoutsMade.delete(path)
   }
