@@ -205,7 +205,7 @@ test('layers extracted in parallel equal those in order: any entries', async () 
         if (error.code !== 'data_loss') throw error
       })
     }),
-    { numRuns: 2500 },
+    { numRuns: 8 },
   )
 })
 
