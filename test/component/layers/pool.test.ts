@@ -48,9 +48,6 @@ test('a layer is extracted while its file is still growing', async () => {
   assert.deepEqual([digest, diffId], [sha256(layer), sha256(tar)])
   assert.deepEqual(readFileSync(join(target, 'random')), content)
   assert.equal(seen.at(-1), tar.length)
-    seen.some((bytes) => bytes > 0 && bytes < tar.length),
-    `progress was ${seen}`,
-  )
   await pool.close()
 })
 
