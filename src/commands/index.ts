@@ -27,3 +27,6 @@ export const aggregates: ReadonlyMap<string, AnyAggregate> = new Map(all.map((ea
 export const commandTypes: ReadonlyMap<string, AnyAggregate> = new Map(
   all.flatMap((each) => Object.keys(each.commands).map((type) => [type, each] as const)),
 )
+
+/** Commands that make up an id where the request names none. */
+export const CREATES_ITS_SUBJECT: ReadonlySet<string> = new Set(['container.provision', 'container.run'])

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { z } from 'zod'
 import { command, type EndedCommand } from '../commands/command.ts'
-import { aggregates, commandTypes } from '../commands/index.ts'
+import { aggregates, CREATES_ITS_SUBJECT, commandTypes } from '../commands/index.ts'
 import { namespace as namespaces } from '../commands/namespace.ts'
 import type { AppendOptions, EventLog } from '../log/event-log.ts'
 import { type AnyAggregate, type Fact, isRefusal } from '../model/aggregate.ts'
@@ -9,6 +9,7 @@ import { type CommandEnvelope, type CommandRequest, commandRequest } from '../mo
 import { PurserError } from '../model/errors.ts'
 import type { Cause } from '../model/event.ts'
 import { randomContainerId, uuidv7 } from '../model/ids.ts'
+import { parse } from '../model/parse.ts'
 import type { Outcomes } from './outcomes.ts'
 
 export interface Submitter {
@@ -25,8 +26,6 @@ export interface Accepted {
   duplicate: boolean
 }
 
-/** Commands that make up an id where the request names none. */
-export const CREATES_ITS_SUBJECT = new Set(['container.provision', 'container.run'])
 const CONFLICTS_MAX = 20
 
 /**
@@ -157,26 +156,6 @@ function unknownType(type: string): PurserError {
     remedy: `use one of ${known}`,
     field: 'type',
   })
-}
-
-/** Parses outside data; the error names the field and what is wrong with it. */
-export function parse<T>(schema: z.ZodType<T>, value: unknown, at: string): T {
-  const parsed = schema.safeParse(value)
-  if (parsed.success) return parsed.data
-  const issue = parsed.error.issues[0]
-  const path = [at, ...(issue?.path ?? [])].filter((part) => part !== '').join('.')
-  const given = valueAt(value, issue?.path ?? [])
-  const shown = given === undefined ? '' : `: ${JSON.stringify(given)?.slice(0, 100)}`
-  throw new PurserError('invalid_argument', `${path || 'request'}${shown}: ${issue?.message ?? 'not valid'}`, {
-    field: path,
-    remedy: 'see /v1/openapi.json for what is expected',
-  })
-}
-
-function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
-  let at = value
-  for (const key of path) at = typeof at === 'object' && at !== null ? Reflect.get(at, key) : undefined
-  return typeof at === 'object' ? undefined : at
 }
 
 /** For start-up: that every type routed to a worker is a command of some aggregate. */

@@ -1,7 +1,7 @@
 import { type RawData, WebSocket } from 'ws'
 import { z } from 'zod'
 import { PurserError, toPurserError } from '../../model/errors.ts'
-import { parse } from '../../queue/intake.ts'
+import { parse } from '../../model/parse.ts'
 import type { Attachment, Exit, OutputStream } from '../services.ts'
 import { type Problem, problemOf } from './problem.ts'
 import type { Call } from './route.ts'

@@ -1,7 +1,6 @@
 import { z } from 'zod'
-import { commandTypes } from '../../commands/index.ts'
+import { CREATES_ITS_SUBJECT, commandTypes } from '../../commands/index.ts'
 import type { AnyAggregate } from '../../model/aggregate.ts'
-import { CREATES_ITS_SUBJECT } from '../../queue/intake.ts'
 import { commandBody } from './commands.ts'
 import { PROBLEM_TYPE, problemSchema } from './problem.ts'
 import {

@@ -9,6 +9,7 @@ import type { Documents } from '../../log/documents.ts'
 import type { Entry, Kind } from '../../model/aggregate.ts'
 import { PurserError } from '../../model/errors.ts'
 import { type Labels, labelMatches } from '../../model/labels.ts'
+import { parse } from '../../model/parse.ts'
 import {
   containerView,
   contentView,
@@ -17,7 +18,6 @@ import {
   snapshotView,
   taskView,
 } from '../../projections/views.ts'
-import { parse } from '../../queue/intake.ts'
 import { containerId } from './container-id.ts'
 import { keyOfCursor, pageOf, paging } from './pages.ts'
 import { type Answer, type Call, defineRoute, many, noQuery, type Resource } from './route.ts'
