@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import { containers } from '../../commands/container.ts'
+import { namespace } from '../../commands/namespace.ts'
 import { type TaskState, task, tasks as taskKind } from '../../commands/task.ts'
 import { removeCgroups } from '../../host/cgroups.ts'
 import type { EventLog } from '../../log/event-log.ts'
@@ -100,6 +101,9 @@ export class Tasks {
     for (const timer of this.#deadlines.values()) clearTimeout(timer)
     await Promise.allSettled([...this.#live.values()].map(detach))
     this.#live.clear()
+    // Not after each task: the runtime may be making another cgroup in there.
+    const { log, paths } = this.#options
+    for (const { id } of log.documents.list(namespace)) await removeCgroups(paths.cgroupParents(id))
   }
 
   /** Records how a task ended whose shim cannot be asked any more, and removes what is left of it. */
@@ -144,7 +148,6 @@ export class Tasks {
     }
     await shims.removeRemains({ namespace, id, bundle, runtime, signal })
     await removeBundle(bundle)
-    await removeCgroups(paths.cgroupParents(namespace))
     this.#live.delete(`${namespace}/${id}`)
     await this.#record(namespace, [task.fact(id, 'task.released', {})])
     this.#removeIfAsked(namespace, id)
