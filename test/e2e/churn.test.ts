@@ -20,4 +20,7 @@ test('containers that come and go at the same time do not disturb each other', a
   }
   await Promise.all(Array.from({ length: 8 }, caller))
   assert.deepEqual(failures, [])
+  const containers = async () => (await node.cli('ps', '-a', '-q')).stdout
+  const deadline = Date.now() + 30_000
+  while ((await containers()) !== '') assert.ok(Date.now() < deadline, `not removed: ${await containers()}`)
 })
