@@ -158,12 +158,22 @@ export class Archive implements AsyncDisposable {
     return before
   }
 
+  /** The last position of the segments that are too much, when the newest may have so many bytes; 0 when none is. */
+  async positionBeyond(bytes: number): Promise<number> {
+    let left = bytes
+    for (const segment of this.#segments.toReversed()) {
+      left -= (await stat(segment.path)).size
+      if (left < 0) return segment.last
+    }
+    return 0
+  }
+
   /**
    * Drops whole segments from the front; their hashes stay, so that what is left can be proved as before.
    *
    * @param through no segment with a later event is dropped, and the last one never
    */
-  async drop(through: number): Promise<SegmentFile[]> {
+  async drop(through: number): Promise<(SegmentFile & { bytes: number })[]> {
     const gone = this.#segments.slice(0, -1).filter(({ last }) => last <= through)
     const end = gone.at(-1)
     if (end === undefined) return []
@@ -171,8 +181,13 @@ export class Archive implements AsyncDisposable {
     await writeDropped(this.paths, { through: end.last, leaves })
     this.#dropped = { through: end.last, leaves }
     this.#segments = this.#segments.slice(gone.length)
-    for (const { path } of gone) await rm(path, { force: true })
-    return gone
+    return await Promise.all(
+      gone.map(async (segment) => {
+        const bytes = (await stat(segment.path)).size
+        await rm(segment.path)
+        return { ...segment, bytes }
+      }),
+    )
   }
 
   /** Leaf hashes of the positions after one, up to and with another, from the segments or from what dropping left. */

@@ -4,6 +4,7 @@ import { command } from './command.ts'
 import { container } from './container.ts'
 import { content } from './content.ts'
 import { image } from './image.ts'
+import { logBook } from './log.ts'
 import { namespace } from './namespace.ts'
 import { snapshot } from './snapshot.ts'
 import { task } from './task.ts'
@@ -15,6 +16,7 @@ const all: AnyAggregate[] = [
   container,
   content,
   image,
+  logBook,
   namespace,
   snapshot,
   task,

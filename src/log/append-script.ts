@@ -7,7 +7,8 @@ import type { Redis } from 'ioredis'
  * ARGV  1 epoch, 2 fenced command id or '', 3 its token ('' = take the fence), 4 '1' = release the fence,
  *       5 idempotency value or '', 6 its lifetime in seconds, 7 number of changes,
  *       then per change: field, expected version, new JSON ('' = delete), number of events, the events' JSON
- * Reply {'ok', first position} | {'conflict', field, version} | {'fenced'} | {'superseded', epoch} | {'duplicate', value}
+ * Reply {'ok', first position} | {'conflict', field, version} | {'fenced'} | {'superseded', epoch} | {'duplicate', value} |
+ *       {'foreign'}: the stream has entries beyond the head, which somebody else wrote; nothing was appended
  *
  * A document's version is the position of its last event: it is never used again, even when the document goes.
  */
@@ -35,7 +36,11 @@ for change = 1, changes do
   local events = tonumber(ARGV[at + 3])
   for event = 1, events do
     position = position + 1
-    redis.call('XADD', KEYS[1], string.format('%d-0', position), 'e', ARGV[at + 3 + event])
+    local added = redis.pcall('XADD', KEYS[1], string.format('%d-0', position), 'e', ARGV[at + 3 + event])
+    if type(added) == 'table' and added.err then
+      if position == first and string.find(added.err, 'equal or smaller', 1, true) then return {'foreign'} end
+      return added
+    end
   end
   if ARGV[at + 2] == '' then redis.call('HDEL', KEYS[4 + change], ARGV[at])
   else redis.call('HSET', KEYS[4 + change], ARGV[at], string.format('%d ', position) .. ARGV[at + 2]) end
@@ -54,12 +59,35 @@ export type AppendReply =
   | ['fenced']
   | ['superseded', string]
   | ['duplicate', string]
+  | ['foreign']
 
 export type AppendCall = (keyCount: number, ...keysAndArguments: (string | number)[]) => Promise<AppendReply>
 
-/** Registers the script on a connection; calls go out as EVALSHA, pipelined with others of the same tick. */
-export function defineAppend(redis: Redis): AppendCall {
+/**
+ * Takes entries beyond the head out of the stream, and keeps them in another as evidence.
+ *
+ * KEYS  1 events, 2 meta, 3 quarantine
+ * Reply the ids they had
+ */
+const QUARANTINE = `
+local head = redis.call('HGET', KEYS[2], 'head') or '0'
+local ids = {}
+for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '(' .. head .. '-0', '+')) do
+  redis.call('XADD', KEYS[3], '*', 'id', entry[1], 'fields', cjson.encode(entry[2]))
+  redis.call('XDEL', KEYS[1], entry[1])
+  ids[#ids + 1] = entry[1]
+end
+redis.call('XSETID', KEYS[1], head .. '-0')
+return ids
+`
+
+export type QuarantineCall = (events: string, meta: string, quarantine: string) => Promise<string[]>
+
+/** Registers the scripts on a connection; calls go out as EVALSHA, pipelined with others of the same tick. */
+export function defineScripts(redis: Redis): { append: AppendCall; quarantine: QuarantineCall } {
   redis.defineCommand('purserAppend', { lua: APPEND })
-  const call = Reflect.get(redis, 'purserAppend') as AppendCall
-  return call.bind(redis)
+  redis.defineCommand('purserQuarantine', { lua: QUARANTINE, numberOfKeys: 3 })
+  const append = Reflect.get(redis, 'purserAppend') as AppendCall
+  const quarantine = Reflect.get(redis, 'purserQuarantine') as QuarantineCall
+  return { append: append.bind(redis), quarantine: quarantine.bind(redis) }
 }

@@ -1,9 +1,10 @@
 import type { Redis } from 'ioredis'
+import { lineOf } from '../archive/lines.ts'
 import type { AnyAggregate, Fact } from '../model/aggregate.ts'
 import { PurserError } from '../model/errors.ts'
-import type { Cause, EventEnvelope, StoredEvent } from '../model/event.ts'
+import { type Cause, type EventEnvelope, type StoredEvent, spontaneous } from '../model/event.ts'
 import { uuidv7 } from '../model/ids.ts'
-import { type AppendCall, type AppendReply, defineAppend } from './append-script.ts'
+import { type AppendReply, defineScripts } from './append-script.ts'
 import { Documents } from './documents.ts'
 import type { LogKeys } from './keys.ts'
 import { CommandRetention } from './retention.ts'
@@ -31,6 +32,23 @@ export type Appended =
   | { outcome: 'conflict'; field: string }
   | { outcome: 'duplicate'; value: string }
 
+/** The part of the log that is on disk, and of which Redis may hold nothing any more. */
+export interface Sealed {
+  /** Positions of the first event that it holds and of the last. */
+  readonly first: number
+  readonly last: number
+  /** Events after a position, up to and with another; each line is JSON and begins with its position. */
+  read(after: number, through: number): AsyncIterable<{ position: number; line: Buffer }>
+}
+
+export interface EventLogOptions {
+  redis: Redis
+  keys: LogKeys
+  node: string
+  aggregates: ReadonlyMap<string, AnyAggregate>
+  sealed?: Sealed
+}
+
 const IDEMPOTENCY_SECONDS = 7 * 24 * 3600
 const READ_BATCH = 1000
 const RECENT_MAX = 4096
@@ -46,7 +64,8 @@ export class EventLog {
   readonly node: string
   readonly #redis: Redis
   readonly #keys: LogKeys
-  readonly #append: AppendCall
+  readonly #scripts: ReturnType<typeof defineScripts>
+  readonly #sealed: Sealed | undefined
   readonly #retention: CommandRetention
   readonly #listeners = new Set<Listener>()
   /** The last events applied, so that subscribers near the head need not ask Redis. */
@@ -54,28 +73,34 @@ export class EventLog {
   #epoch = 0
   #catchingUp: Promise<void> | undefined
 
-  private constructor(redis: Redis, keys: LogKeys, node: string, aggregates: ReadonlyMap<string, AnyAggregate>) {
+  private constructor({ redis, keys, node, aggregates, sealed }: EventLogOptions) {
     this.#redis = redis
     this.#keys = keys
     this.node = node
+    this.#sealed = sealed
     this.documents = new Documents(aggregates)
-    this.#append = defineAppend(redis)
+    this.#scripts = defineScripts(redis)
     this.#retention = new CommandRetention(this.documents, (fields) => {
       // Lost when Redis is away: the next start applies retention again.
       redis.hdel(keys.documents('command'), ...fields).catch(() => {})
     })
   }
 
-  /** Loads the stored documents, and folds what the log holds beyond them. */
-  static async open(options: {
-    redis: Redis
-    keys: LogKeys
-    node: string
-    aggregates: ReadonlyMap<string, AnyAggregate>
-  }): Promise<EventLog> {
-    const log = new EventLog(options.redis, options.keys, options.node, options.aggregates)
+  /**
+   * Loads the stored documents.
+   *
+   * @throws PurserError data_loss when Redis holds less of the log than the archive
+   */
+  static async open(options: EventLogOptions): Promise<EventLog> {
+    const log = new EventLog(options)
+    const head = await log.#storedHead()
+    const sealed = options.sealed?.last ?? 0
+    if (head < sealed)
+      throw new PurserError('data_loss', `Redis holds the log up to event ${head}, its archive up to ${sealed}`, {
+        remedy: "Redis's data was lost or is of another node: purser log restore makes it anew from the archive",
+      })
     log.#epoch = await options.redis.hincrby(options.keys.meta, 'epoch', 1)
-    log.documents.head = Number((await options.redis.hget(options.keys.meta, 'head')) ?? 0)
+    log.documents.head = head
     for (const name of options.aggregates.keys()) {
       for await (const [field, value] of scanHash(options.redis, options.keys.documents(name))) {
         log.documents.load(name, field, value)
@@ -141,7 +166,11 @@ export class EventLog {
       const stored = aggregate.exists(state) ? JSON.stringify(state) : ''
       args.push(`${change.namespace}/${change.id}`, change.expectedVersion, stored, serialised.length, ...serialised)
     }
-    const reply = await this.#send(keys, args)
+    let reply = await this.#send(keys, args)
+    if (reply[0] === 'foreign') {
+      await this.#quarantine()
+      reply = await this.#send(keys, args)
+    }
     switch (reply[0]) {
       case 'ok': {
         const first = Number(reply[1])
@@ -158,6 +187,10 @@ export class EventLog {
       case 'superseded':
         throw new PurserError('aborted', `a newer daemon (epoch ${reply[1]}) serves node ${this.node}`, {
           remedy: 'stop this one',
+        })
+      case 'foreign':
+        throw new PurserError('aborted', 'somebody else keeps writing to the stream of events in Redis', {
+          remedy: 'give Purser a Redis, or a redis.prefix, of its own',
         })
     }
   }
@@ -191,16 +224,42 @@ export class EventLog {
     return [...changes.values()]
   }
 
-  /** Events after a position, up to and with another (default: the head). */
+  /**
+   * Events after a position, up to and with another (default: the head), from the archive and from Redis. What retention
+   * has dropped is left out.
+   *
+   * @throws PurserError data_loss when an event is missing
+   */
   async *read(after: number, through = Number.POSITIVE_INFINITY): AsyncGenerator<StoredEvent> {
-    let position = after
-    while (position < through) {
-      const end = Number.isFinite(through) ? `${through}-0` : '+'
+    for await (const { line } of this.readLines(after, through)) yield JSON.parse(line.toString())
+  }
+
+  /** The same as lines of JSON, as they are or will be in the archive. */
+  async *readLines(
+    after: number,
+    through = Number.POSITIVE_INFINITY,
+  ): AsyncGenerator<{ position: number; line: Buffer | string }> {
+    const end = Math.min(through, await this.#storedHead())
+    let position = Math.max(after, (this.#sealed?.first ?? 1) - 1)
+    while (position < end) {
       const entries = await this.#readBatch(position, end)
-      for (const event of entries) yield event
-      const last = entries.at(-1)
-      if (!last || entries.length < READ_BATCH) return
-      position = last.position
+      const next = entries[0]?.position ?? end + 1
+      if (next > position + 1) {
+        // Redis has been trimmed up to there.
+        const before = next - 1
+        if (this.#sealed === undefined || this.#sealed.last < before) throw missing(position + 1)
+        for await (const sealed of this.#sealed.read(position, Math.min(before, end))) {
+          yield sealed
+          position = sealed.position
+        }
+        if (position < Math.min(before, end)) throw missing(position + 1)
+        if (position < before) return
+      }
+      for (const entry of entries) {
+        if (entry.position !== position + 1) throw missing(position + 1)
+        yield entry
+        position = entry.position
+      }
     }
   }
 
@@ -225,9 +284,8 @@ export class EventLog {
         const batch =
           position + 1 >= oldest
             ? this.#recent.slice(position + 1 - oldest, position + 1 - oldest + READ_BATCH)
-            : await this.#readBatch(position, `${this.head}-0`)
-        if (batch.length === 0) return
-        for (const event of batch) {
+            : this.read(position, Math.min(this.head, oldest - 1))
+        for await (const event of batch) {
           if (signal.aborted) return
           yield event
           position = event.position
@@ -280,7 +338,7 @@ export class EventLog {
 
   async #send(keys: string[], args: (string | number)[]): Promise<AppendReply> {
     try {
-      return await this.#append(keys.length, ...keys, ...args)
+      return await this.#scripts.append(keys.length, ...keys, ...args)
     } catch (error) {
       throw unavailable(error)
     }
@@ -302,17 +360,61 @@ export class EventLog {
     for (const listener of this.#listeners) listener(event)
   }
 
-  async #readBatch(after: number, end: string): Promise<StoredEvent[]> {
+  async #readBatch(after: number, through: number): Promise<{ position: number; line: string }[]> {
     try {
-      const entries = await this.#redis.xrange(this.#keys.events, `(${after}-0`, end, 'COUNT', READ_BATCH)
-      return entries.map(([id, fields]) => ({ ...JSON.parse(fields[1] ?? '{}'), position: Number.parseInt(id, 10) }))
+      const found = await this.#redis.xrange(this.#keys.events, `(${after}-0`, `${through}-0`, 'COUNT', READ_BATCH)
+      // An id of another form is no event of ours: nothing reads it.
+      const ours = found.filter(([id]) => id.endsWith('-0'))
+      return ours.map(([id, fields]) => {
+        const position = Number.parseInt(id, 10)
+        return { position, line: lineOf(position, fields[1] ?? '{}') }
+      })
     } catch (error) {
       throw unavailable(error)
     }
   }
+
+  async #storedHead(): Promise<number> {
+    try {
+      return Number((await this.#redis.hget(this.#keys.meta, 'head')) ?? 0)
+    } catch (error) {
+      throw unavailable(error)
+    }
+  }
+
+  /** Entries that somebody else put into the stream beyond the head are taken out, and that is recorded. */
+  async #quarantine(): Promise<void> {
+    const { events, meta, quarantine } = this.#keys
+    const entries = await this.#scripts.quarantine(events, meta, quarantine).catch((error) => {
+      throw unavailable(error)
+    })
+    if (entries.length === 0) return
+    const data = { count: entries.length, entries: entries.slice(0, 100), stream: quarantine }
+    const fact = { aggregate: 'log', id: 'node', type: 'log.entries-quarantined', data }
+    await this.record([fact], 'default', spontaneous('log'))
+  }
 }
 
+const missing = (position: number): PurserError =>
+  new PurserError('data_loss', `event ${position} is missing in the log`, {
+    remedy: 'purser log verify says what else is; purser log restore makes Redis anew from the archive',
+  })
+
+/** @see redis.io, "Error replies": the first word is the code */
 function unavailable(error: unknown): PurserError {
+  const code = error instanceof Error && error.name === 'ReplyError' ? error.message.split(' ', 1)[0] : undefined
+  if (code === 'OOM') {
+    return new PurserError('resource_exhausted', 'Redis, which holds the log, has reached its maxmemory', {
+      remedy: 'purser log seal moves events to the archive; or raise maxmemory',
+      cause: error,
+    })
+  }
+  if (code === 'MISCONF') {
+    return new PurserError('resource_exhausted', 'Redis, which holds the log, cannot write to its disk', {
+      remedy: 'free space on the disk that holds the root directory',
+      cause: error,
+    })
+  }
   return new PurserError('unavailable', 'Redis, which holds the log, does not answer', {
     remedy: 'the daemon reconnects by itself: try again shortly',
     cause: error,

@@ -8,6 +8,8 @@ export interface LogKeys {
   fences: string
   /** Hash of one aggregate's documents: NAMESPACE/ID → `VERSION JSON`. */
   documents(aggregate: string): string
+  /** Stream: entries that were found in `events` and that no append wrote. */
+  quarantine: string
   /** String, expiring: what an idempotency key was used for. */
   idempotency(namespace: string, key: string): string
 }
@@ -18,6 +20,7 @@ export function logKeys(node: string, prefix = 'purser'): LogKeys {
     events: `${base}:events`,
     meta: `${base}:meta`,
     fences: `${base}:fences`,
+    quarantine: `${base}:quarantine`,
     documents: (aggregate) => `${base}:state:${aggregate}`,
     idempotency: (namespace, key) => `${base}:idempotency:${namespace}:${key}`,
   }

@@ -1,16 +1,16 @@
 import { Redis } from 'ioredis'
 import { aggregates } from '../../src/commands/index.ts'
-import { EventLog } from '../../src/log/event-log.ts'
+import { EventLog, type Sealed } from '../../src/log/event-log.ts'
 import { logKeys } from '../../src/log/keys.ts'
 import type { StoredEvent } from '../../src/model/event.ts'
 import { startTestRedis } from './redis.ts'
 
 /** An event log on a Redis of its own, and what tests ask of it. */
-export async function startLog() {
+export async function startLog({ sealed }: { sealed?: Sealed } = {}) {
   const server = await startTestRedis()
   const redis = new Redis(server.url)
   const keys = logKeys('test', server.keyPrefix || 'purser')
-  const open = () => EventLog.open({ redis, keys, node: 'test', aggregates })
+  const open = () => EventLog.open({ redis, keys, node: 'test', aggregates, ...(sealed ? { sealed } : {}) })
   const log = await open()
   return {
     log,
