@@ -1,5 +1,8 @@
+import type { Archive } from '../archive/archive.ts'
+import type { Verifier } from '../archive/note.ts'
 import type { EventLog } from '../log/event-log.ts'
 import type { StateCheck } from '../log/rebuild.ts'
+import type { Sealer } from '../log/sealer.ts'
 import type { Progress } from '../projections/progress.ts'
 import type { Intake } from '../queue/intake.ts'
 import type { Outcomes } from '../queue/outcomes.ts'
@@ -42,11 +45,19 @@ export interface Streams {
   ): AsyncIterable<Uint8Array>
 }
 
+/** The sealed part of the log. */
+export interface Books {
+  archive: Archive
+  sealer: Sealer
+  verifier: Verifier
+}
+
 /** What a surface may use: requests go in through intake, views come out of documents and log. */
 export interface Services {
   node: string
   version: string
   log: EventLog
+  books: Books
   intake: Intake
   outcomes: Outcomes
   progress: Progress

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { parse, TomlError } from 'smol-toml'
 import { z } from 'zod'
+import { duration } from '../model/duration.ts'
 import { PurserError } from '../model/errors.ts'
 
 const runtime = z.strictObject({
@@ -20,7 +21,25 @@ const configSchema = z.strictObject({
     .regex(/^[A-Za-z0-9][A-Za-z0-9.-]{0,62}$/, 'a node name is letters, digits, dots and hyphens, 63 at most')
     .default(() => hostname()),
   group: z.string().default('purser').describe('may use the socket'),
-  log: z.strictObject({ level: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info') }).prefault({}),
+  log: z
+    .strictObject({
+      level: z
+        .enum(['trace', 'debug', 'info', 'warn', 'error'])
+        .default('info')
+        .describe("of the daemon's own messages"),
+      segmentEvents: z.int().min(1).max(1_000_000).default(16_384).describe('events in a sealed segment, at most'),
+      segmentBytes: z.int().min(1024).default(67_108_864).describe('bytes of their JSON, at most'),
+      segmentAge: duration.prefault('1h').describe('after which events are sealed, however few'),
+      tailEvents: z.int().min(0).default(10_000).describe('sealed events that stay in Redis, at most'),
+      tailAge: duration.prefault('24h').describe('after which a sealed event leaves Redis'),
+      keepAge: duration.optional().describe('after which sealed segments are dropped; never by default'),
+      keepBytes: z.int().min(0).optional().describe('of segments, beyond which the oldest are dropped'),
+      checkpointUrl: z
+        .url({ protocol: /^https?$/ })
+        .optional()
+        .describe('is sent each signed head, by POST'),
+    })
+    .prefault({}),
   redis: z
     .strictObject({
       url: z

@@ -13,8 +13,7 @@ import { ContentStore } from '../content/store.ts'
 import { cgroupVersion } from '../host/cgroups.ts'
 import { peerOf } from '../host/peer.ts'
 import { LayerPool } from '../layers/pool.ts'
-import { EventLog } from '../log/event-log.ts'
-import { logKeys } from '../log/keys.ts'
+import type { EventLog } from '../log/event-log.ts'
 import { rebuildState } from '../log/rebuild.ts'
 import { PurserError, toPurserError } from '../model/errors.ts'
 import { Progress } from '../projections/progress.ts'
@@ -41,6 +40,7 @@ import { TaskPaths } from '../workers/task/paths.ts'
 import { reconcileTasks } from '../workers/task/reconcile.ts'
 import { TaskStreams } from '../workers/task/streams.ts'
 import { Tasks } from '../workers/task/tasks.ts'
+import { openBooks } from './books.ts'
 import { type Config, loadConfig } from './config.ts'
 import { startRedis } from './redis.ts'
 
@@ -125,12 +125,8 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
       remedy: 'start it, or leave redis.url out',
     })
   }
-  const log = await EventLog.open({
-    redis,
-    keys: logKeys(config.node, config.redis.prefix),
-    node: config.node,
-    aggregates,
-  })
+  const books = await openBooks(config, redis, logger, starting)
+  const { log } = books
 
   const outcomes = new Outcomes(log)
   const lanes: Lane[] = [
@@ -227,6 +223,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     node: config.node,
     version,
     log,
+    books,
     intake,
     outcomes,
     progress,

@@ -39,6 +39,8 @@ export interface Sealed {
   readonly last: number
   /** Events after a position, up to and with another; each line is JSON and begins with its position. */
   read(after: number, through: number): AsyncIterable<{ position: number; line: Buffer }>
+  /** Position of its last event before a moment. */
+  positionBefore(timeMs: number): Promise<number>
 }
 
 export interface EventLogOptions {
@@ -65,7 +67,7 @@ export class EventLog {
   readonly #redis: Redis
   readonly #keys: LogKeys
   readonly #scripts: ReturnType<typeof defineScripts>
-  readonly #sealed: Sealed | undefined
+  readonly sealed: Sealed | undefined
   readonly #retention: CommandRetention
   readonly #listeners = new Set<Listener>()
   /** The last events applied, so that subscribers near the head need not ask Redis. */
@@ -77,7 +79,7 @@ export class EventLog {
     this.#redis = redis
     this.#keys = keys
     this.node = node
-    this.#sealed = sealed
+    this.sealed = sealed
     this.documents = new Documents(aggregates)
     this.#scripts = defineScripts(redis)
     this.#retention = new CommandRetention(this.documents, (fields) => {
@@ -240,15 +242,15 @@ export class EventLog {
     through = Number.POSITIVE_INFINITY,
   ): AsyncGenerator<{ position: number; line: Buffer | string }> {
     const end = Math.min(through, await this.#storedHead())
-    let position = Math.max(after, (this.#sealed?.first ?? 1) - 1)
+    let position = Math.max(after, (this.sealed?.first ?? 1) - 1)
     while (position < end) {
       const entries = await this.#readBatch(position, end)
       const next = entries[0]?.position ?? end + 1
       if (next > position + 1) {
         // Redis has been trimmed up to there.
         const before = next - 1
-        if (this.#sealed === undefined || this.#sealed.last < before) throw missing(position + 1)
-        for await (const sealed of this.#sealed.read(position, Math.min(before, end))) {
+        if (this.sealed === undefined || this.sealed.last < before) throw missing(position + 1)
+        for await (const sealed of this.sealed.read(position, Math.min(before, end))) {
           yield sealed
           position = sealed.position
         }

@@ -2,6 +2,7 @@ import { commands } from './commands.ts'
 import { containerStreams } from './container-streams.ts'
 import { daemon } from './daemon.ts'
 import { eventStreams } from './events.ts'
+import { logArchive } from './log.ts'
 import { openapi } from './openapi.ts'
 import { records } from './records.ts'
 import type { Resource } from './route.ts'
@@ -13,6 +14,7 @@ export const resources: readonly Resource[] = [
   containerStreams,
   daemon,
   eventStreams,
+  logArchive,
   records,
 ]
 
