@@ -3,6 +3,7 @@ import type { Verifier } from '../archive/note.ts'
 import type { EventLog } from '../log/event-log.ts'
 import type { StateCheck } from '../log/rebuild.ts'
 import type { Sealer } from '../log/sealer.ts'
+import type { Projections } from '../projections/index.ts'
 import type { Progress } from '../projections/progress.ts'
 import type { Intake } from '../queue/intake.ts'
 import type { Outcomes } from '../queue/outcomes.ts'
@@ -61,6 +62,7 @@ export interface Services {
   intake: Intake
   outcomes: Outcomes
   progress: Progress
+  projections: Projections
   streams: Streams
   /** Prometheus text of the daemon's registry. */
   metrics(): Promise<string>

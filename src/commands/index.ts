@@ -6,6 +6,7 @@ import { content } from './content.ts'
 import { image } from './image.ts'
 import { logBook } from './log.ts'
 import { namespace } from './namespace.ts'
+import { request } from './request.ts'
 import { snapshot } from './snapshot.ts'
 import { task } from './task.ts'
 
@@ -18,6 +19,7 @@ const all: AnyAggregate[] = [
   image,
   logBook,
   namespace,
+  request,
   snapshot,
   task,
 ]

@@ -16,6 +16,7 @@ import { LayerPool } from '../layers/pool.ts'
 import type { EventLog } from '../log/event-log.ts'
 import { rebuildState } from '../log/rebuild.ts'
 import { PurserError, toPurserError } from '../model/errors.ts'
+import { startProjections } from '../projections/index.ts'
 import { Progress } from '../projections/progress.ts'
 import { Harness } from '../queue/harness.ts'
 import { checkRoutes, Intake } from '../queue/intake.ts'
@@ -127,6 +128,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   }
   const books = await openBooks(config, redis, logger, starting)
   const { log } = books
+  const projections = await startProjections(log, join(root, 'projections'), logger, starting)
 
   const outcomes = new Outcomes(log)
   const lanes: Lane[] = [
@@ -227,6 +229,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     intake,
     outcomes,
     progress,
+    projections,
     streams: new TaskStreams(log, tasks, paths),
     metrics: () => register.metrics(),
     notReady: async () => ((await redis.ping().catch(() => '')) === 'PONG' ? [] : ['Redis does not answer']),

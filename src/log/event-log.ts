@@ -265,6 +265,12 @@ export class EventLog {
     }
   }
 
+  /** The next events after a position, at most so many, where they are still in memory. */
+  recent(after: number, max: number): readonly StoredEvent[] | undefined {
+    const oldest = this.#recent[0]?.position ?? Number.POSITIVE_INFINITY
+    return after + 1 < oldest ? undefined : this.#recent.slice(after + 1 - oldest, after + 1 - oldest + max)
+  }
+
   /** Events after a position, then those to come; holds no more than one batch, however slow the reader is. */
   async *subscribe(after: number, signal: AbortSignal): AsyncGenerator<StoredEvent> {
     let position = after
@@ -282,12 +288,7 @@ export class EventLog {
           wake = undefined
           continue
         }
-        const oldest = this.#recent[0]?.position ?? Number.POSITIVE_INFINITY
-        const batch =
-          position + 1 >= oldest
-            ? this.#recent.slice(position + 1 - oldest, position + 1 - oldest + READ_BATCH)
-            : this.read(position, Math.min(this.head, oldest - 1))
-        for await (const event of batch) {
+        for await (const event of this.recent(position, READ_BATCH) ?? this.read(position, this.head)) {
           if (signal.aborted) return
           yield event
           position = event.position

@@ -30,6 +30,7 @@ export const commandEnvelope = z.strictObject({
   aggregate: z.string(),
   node: z.string(),
   actor: z.string(),
+  surface: z.string().optional().describe('through which API it came: http; none for a step of another command'),
   priority,
   issuedAt: z.iso.datetime(),
   deadline: z.iso.datetime().optional(),

@@ -14,6 +14,8 @@ import type { Outcomes } from './outcomes.ts'
 
 export interface Submitter {
   actor: string
+  /** Through which API it asks. */
+  surface?: string
   /** The command that this one is a step of. */
   parent?: CommandEnvelope
 }
@@ -64,6 +66,7 @@ export class Intake {
       aggregate: aggregate.name,
       node: this.#log.node,
       actor: submitter.actor,
+      ...(submitter.surface === undefined ? {} : { surface: submitter.surface }),
       priority: request.priority,
       issuedAt: new Date().toISOString(),
       ...(request.deadline === undefined ? {} : { deadline: request.deadline }),

@@ -44,7 +44,7 @@ const submit = defineRoute({
         ...optional('idempotencyKey', call.header('idempotency-key')),
         ...optional('traceparent', traceparentOf(call)),
       },
-      { actor: call.actor },
+      { actor: call.actor, surface: 'http' },
     )
     const headers = { location: `/v1/commands/${id}`, ...preferenceApplied(preferences) }
     const found = await endOf(call, await findCommand(call.services.log, id, namespace, call.signal), preferences)
@@ -115,7 +115,7 @@ const cancel = defineRoute({
       })
     }
     const request = { type: 'command.cancel', subject: id, namespace }
-    const accepted = await intake.submit(request, { actor: call.actor })
+    const accepted = await intake.submit(request, { actor: call.actor, surface: 'http' })
     const cancelling = await findCommand(log, accepted.id, namespace, call.signal)
     if (cancelling.state.status === 'failed') return failedAnswer(cancelling)
     const body = commandView(await findCommand(log, id, namespace, call.signal))

@@ -71,6 +71,7 @@ const attach = defineSocket({
     stdin: flag.describe('whether this client writes to the process'),
     replay: flag.describe('whether output starts with what is in the log'),
     wait: flag.describe('whether to wait for the container and its task'),
+    command: z.uuid().optional().describe('with wait: the command that starts the task which is meant'),
   }),
   async open(call) {
     const { services, namespace, query, signal } = call
@@ -82,7 +83,7 @@ const attach = defineSocket({
       return attachSession(call, () => [attachment, exitOfTask(log, namespace, id, signal)])
     }
     return attachSession(call, async () => {
-      await taskOf(log, namespace, id, signal)
+      await taskOf(log, namespace, id, signal, query.command)
       // Before anything is awaited: a container that is removed on its exit leaves only the event.
       const exit = exitOfTask(log, namespace, id, signal)
       exit.catch(() => {}) // The session hears of it.

@@ -43,6 +43,8 @@ const events = defineRoute({
     const asLines = call.header('accept')?.includes(NDJSON) ?? false
     const stream = call.stream(asLines ? NDJSON : EVENT_STREAM)
     using _ = asLines ? undefined : heartbeats(stream)
+    // An id without an event: a client that loses the connection before its first event can resume too.
+    if (!asLines) await stream.writeText(`id: ${after}\n\n`)
     for await (const event of query.follow ? log.subscribe(after, signal) : log.read(after, log.head)) {
       if (namespaceAsked !== undefined && event.namespace !== namespaceAsked) continue
       if (!ofType(event.type) || !ofSubject(event.subject)) continue

@@ -61,18 +61,36 @@ export async function exitOfExec(
 /**
  * Waits until a container has a task whose streams can be read.
  *
- * @throws PurserError what the command failed with that was to run the container
+ * @param origin the command that is to start it: another's task of the same name is not meant
+ * @throws PurserError what the command failed with that was to run the container; not_found when its task has gone again
  */
-export async function taskOf(log: EventLog, namespace: string, id: string, signal: AbortSignal): Promise<void> {
-  const isThere = () => !['absent', 'creating'].includes(log.documents.get(task, namespace, id).status)
-  if (isThere()) return
-  await firstOf(log, namespace, signal, (event) => {
-    if (event.type === 'command.failed' || event.type === 'command.cancelled') {
-      const state = log.documents.get(command, namespace, event.commandid)
-      const isOfIt = state.status !== 'absent' && state.command.aggregate === container.name
-      if (isOfIt && state.command.subject === id && 'error' in state) throw PurserError.fromBody(state.error)
+export async function taskOf(
+  log: EventLog,
+  namespace: string,
+  id: string,
+  signal: AbortSignal,
+  origin?: string,
+): Promise<void> {
+  const isThere = () => {
+    const state = log.documents.get(task, namespace, id)
+    if (state.status === 'absent' || state.status === 'creating') return false
+    return origin === undefined || state.origin === origin
+  }
+  const failIfEnded = (commandId: string) => {
+    const state = log.documents.get(command, namespace, commandId)
+    if (state.status === 'absent' || state.command.aggregate !== container.name || state.command.subject !== id) return
+    if ('error' in state) throw PurserError.fromBody(state.error)
+    if (state.status === 'succeeded' && commandId === origin) {
+      throw new PurserError('not_found', `container ${id} has no task any more`, { remedy: `purser history ${id}` })
     }
-    return isThere() || undefined
+  }
+  if (isThere()) return
+  if (origin !== undefined) failIfEnded(origin)
+  await firstOf(log, namespace, signal, (event) => {
+    if (isThere()) return true
+    const isEnd = event.type === 'command.failed' || event.type === 'command.cancelled'
+    if (isEnd && (origin === undefined || origin === event.commandid)) failIfEnded(event.commandid)
+    return undefined
   })
 }
 

@@ -1,20 +1,24 @@
+import { auditing } from './audit.ts'
 import { commands } from './commands.ts'
 import { containerStreams } from './container-streams.ts'
 import { daemon } from './daemon.ts'
 import { eventStreams } from './events.ts'
 import { logArchive } from './log.ts'
 import { openapi } from './openapi.ts'
+import { projectionStatus } from './projections.ts'
 import { records } from './records.ts'
 import type { Resource } from './route.ts'
 
 /** What is served. */
 export const resources: readonly Resource[] = [
   //
+  auditing,
   commands,
   containerStreams,
   daemon,
   eventStreams,
   logArchive,
+  projectionStatus,
   records,
 ]
 

@@ -1,9 +1,11 @@
+import { readlinkSync } from 'node:fs'
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { Logger } from 'pino'
 import { Histogram, type Registry } from 'prom-client'
 import { z } from 'zod'
+import type { Peer } from '../../host/peer.ts'
 import { PurserError } from '../../model/errors.ts'
 import { identifier } from '../../model/ids.ts'
 import { parse } from '../../model/parse.ts'
@@ -24,7 +26,7 @@ export interface HttpOptions {
   /** Where the latencies of requests are counted. */
   register: Registry
   /** Who is at the other end of a connection. */
-  peerOf: (socket: Socket) => { pid: number; uid: number; gid: number } | undefined
+  peerOf: (socket: Socket) => Peer | undefined
   logger: Logger
 }
 
@@ -77,7 +79,7 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
     const known = actors.get(socket)
     if (known !== undefined) return known
     const peer = options.peerOf(socket)
-    const actor = peer ? `unix:uid=${peer.uid},gid=${peer.gid},pid=${peer.pid}` : 'unix:unknown'
+    const actor = peer ? unixActor(peer) : 'unix:unknown'
     actors.set(socket, actor)
     return actor
   }
@@ -118,6 +120,16 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   logger.info({ socketPath }, 'serving HTTP')
   const running = starting.move()
   return { socketPath, [Symbol.asyncDispose]: () => running.disposeAsync() }
+}
+
+/** With the program, where it can be told: the process may have ended. */
+function unixActor({ uid, gid, pid }: Peer): string {
+  const actor = `unix:uid=${uid},gid=${gid},pid=${pid}`
+  try {
+    return `${actor},exe=${readlinkSync(`/proc/${pid}/exe`)}`
+  } catch {
+    return actor
+  }
 }
 
 function createApp(logger: Logger): FastifyInstance {
