@@ -80,12 +80,18 @@ const UNREAD_BYTES_MAX = 1024 * 1024
  */
 export class DirectOutput implements OutputHub {
   readonly ended: Promise<void>
+  /** Fulfilled when there has been a subscriber. */
+  readonly subscribed: Promise<void>
   readonly #pump: Pump
   readonly #readers = new Set<Mailbox>()
+  #subscribe = () => {}
   /** What came before the first subscriber, who takes it over. */
   #early: Mailbox | undefined
 
   constructor(sources: OutputSources) {
+    this.subscribed = new Promise((resolve) => {
+      this.#subscribe = resolve
+    })
     this.#early = new Mailbox()
     this.#readers.add(this.#early)
     this.#pump = new Pump(sources, (stream, data) => {
@@ -99,6 +105,7 @@ export class DirectOutput implements OutputHub {
   }
 
   subscribe({ replay, signal }: SubscribeOptions): AsyncGenerator<OutputChunk, void, void> {
+    this.#subscribe()
     const early = this.#early
     this.#early = undefined
     if (early && replay === 'none') {

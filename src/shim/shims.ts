@@ -122,6 +122,11 @@ export class Shims {
     }
   }
 
+  /** @throws PurserError when there is no such runtime, or a program of it is missing */
+  requireRuntime(name: string): void {
+    this.#program(name)
+  }
+
   /** @see removeShimRemains */
   async removeRemains(request: TaskRequest & { signal: AbortSignal }): Promise<void> {
     await removeShimRemains(request, this.#program(request.runtime), request.signal)

@@ -49,6 +49,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     await removeBundle(bundle)
   } else {
     job.decide()
+    shims.requireRuntime(runtime) // Before the intent: what cannot be made could not be undone by it either.
     await job.append(task.fact(id, 'task.creating', { runtime }))
   }
 

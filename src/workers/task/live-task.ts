@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises'
 import type { LogFile } from '../../shim/log-file.ts'
-import type { OutputHub } from '../../shim/output-hub.ts'
+import type { DirectOutput, OutputHub } from '../../shim/output-hub.ts'
 import type { Shim } from '../../shim/shim.ts'
 import type { ProcessStdio } from '../../shim/stdio.ts'
 
@@ -8,6 +8,10 @@ import type { ProcessStdio } from '../../shim/stdio.ts'
 export interface LiveProcess {
   stdio: ProcessStdio
   output: OutputHub
+}
+
+export interface LiveExec extends LiveProcess {
+  output: DirectOutput
 }
 
 /** A task as this daemon holds it: the connection to its shim and its streams. What it is, the log says. */
@@ -18,7 +22,7 @@ export interface LiveTask extends LiveProcess {
   runtime: string
   shim: Shim
   log: LogFile
-  execs: Map<string, LiveProcess>
+  execs: Map<string, LiveExec>
 }
 
 /** Ends the input of a process: our end, and the one that the shim holds. */

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { containers } from '../../commands/container.ts'
 import { tasks as taskKind } from '../../commands/task.ts'
 import type { EventLog } from '../../log/event-log.ts'
-import { PurserError } from '../../model/errors.ts'
+import { errorCodeOf, PurserError } from '../../model/errors.ts'
 import { encodeLog } from '../../shim/log-format.ts'
 import { readLogBlocks } from '../../shim/log-reader.ts'
 import type { OutputChunk } from '../../shim/output-hub.ts'
@@ -61,13 +61,11 @@ export class TaskStreams {
 
   #ended(namespace: string, id: string, replay: boolean, signal: AbortSignal) {
     const path = this.#paths.log(namespace, id)
-    const nothing = async (): Promise<void> => {
-      throw new PurserError('failed_precondition', `container ${id} has ended`, { remedy: `purser start ${id}` })
-    }
+    const nothing = async (): Promise<void> => {} // Whoever comes late still wants the output and the exit.
     return {
       output: replay && existsSync(path) ? entriesOf(path, signal) : none(),
       writeStdin: nothing,
-      closeStdin: async () => {},
+      closeStdin: nothing,
       resize: nothing,
       [Symbol.asyncDispose]: async () => {},
     }
@@ -83,28 +81,52 @@ function attachTo(
 ) {
   const left = new AbortController()
   const within = AbortSignal.any([signal, left.signal])
+  /** One that ends meanwhile takes no more; its output and its exit are still of interest. */
+  const whileItRuns = async (act: () => Promise<unknown>): Promise<void> => {
+    try {
+      await act()
+    } catch (error) {
+      const code = errorCodeOf(error)
+      if (code !== 'failed_precondition' && code !== 'not_found') throw error
+    }
+  }
+  const requireInput = () => {
+    if (process.stdio.io.stdin !== '') return
+    throw new PurserError('failed_precondition', `container ${live.id} takes no input`, {
+      remedy: 'create it with its standard input open: -i',
+    })
+  }
   return {
     output: chunksOf(process.output.subscribe({ replay: replay ? 'all' : 'none', signal: within })),
     writeStdin: async (chunk: Uint8Array) => {
-      const stdin = process.stdio.openStdin()
-      if (stdin.write(chunk)) return
-      await new Promise<void>((resolve) => {
-        const done = () => {
-          stdin.off('drain', done)
-          stdin.off('close', done)
-          within.removeEventListener('abort', done)
-          resolve()
-        }
-        stdin.on('drain', done)
-        stdin.on('close', done)
-        within.addEventListener('abort', done, { once: true })
-      })
+      requireInput()
+      await whileItRuns(() => writeTo(process, chunk, within))
     },
-    closeStdin: () => endInput(live, process, execId, within),
+    closeStdin: async () => {
+      requireInput()
+      await whileItRuns(() => endInput(live, process, execId, within))
+    },
     resize: (width: number, height: number) =>
-      live.shim.resizePty({ width, height, ...(execId === undefined ? {} : { execId }) }, within),
+      whileItRuns(() => live.shim.resizePty({ width, height, ...(execId === undefined ? {} : { execId }) }, within)),
     [Symbol.asyncDispose]: async () => left.abort(new PurserError('cancelled', 'detached')),
   }
+}
+
+/** Resolves when the process takes more, or never will. */
+async function writeTo(process: LiveProcess, chunk: Uint8Array, within: AbortSignal): Promise<void> {
+  const stdin = process.stdio.openStdin()
+  if (stdin.write(chunk)) return
+  await new Promise<void>((resolve) => {
+    const done = () => {
+      stdin.off('drain', done)
+      stdin.off('close', done)
+      within.removeEventListener('abort', done)
+      resolve()
+    }
+    stdin.on('drain', done)
+    stdin.on('close', done)
+    within.addEventListener('abort', done, { once: true })
+  })
 }
 
 async function* chunksOf(output: AsyncIterable<OutputChunk>) {

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { containers } from '../../commands/container.ts'
 import { namespace } from '../../commands/namespace.ts'
@@ -11,7 +12,7 @@ import type { Intake } from '../../queue/intake.ts'
 import type { TaskExit } from '../../shim/shim.ts'
 import type { Shims } from '../../shim/shims.ts'
 import type { TaskEvent } from '../../shim/task-events.ts'
-import { detach, type LiveProcess, type LiveTask, removeBundle } from './live-task.ts'
+import { detach, type LiveExec, type LiveTask, removeBundle } from './live-task.ts'
 import type { TaskPaths } from './paths.ts'
 
 export interface TasksOptions {
@@ -24,6 +25,8 @@ export interface TasksOptions {
 
 const RELEASE_MS = 60_000
 const OUTPUT_END_MS = 5000
+/** How long the output of an ended exec waits for a client. */
+const UNREAD_MS = 60_000
 const KILLED = 137
 
 /**
@@ -70,7 +73,7 @@ export class Tasks {
   }
 
   /** Takes over an exec; its exit is recorded. */
-  adoptExec(live: LiveTask, execId: string, process: LiveProcess): void {
+  adoptExec(live: LiveTask, execId: string, process: LiveExec): void {
     live.execs.set(execId, process)
     void this.#watchExec(live, execId, process)
   }
@@ -175,7 +178,7 @@ export class Tasks {
     }
   }
 
-  async #watchExec(live: LiveTask, execId: string, process: LiveProcess): Promise<void> {
+  async #watchExec(live: LiveTask, execId: string, process: LiveExec): Promise<void> {
     const { namespace, id, shim } = live
     try {
       const exit = await shim.wait({ execId }, this.#stop.signal)
@@ -183,8 +186,9 @@ export class Tasks {
       const data = { execId, exitCode: exit.exitCode, exitedAt: exit.exitedAt ?? new Date().toISOString() }
       await this.#record(namespace, [task.fact(id, 'task.exec-exited', data)])
       await shim.delete({ execId }, AbortSignal.timeout(RELEASE_MS)).catch(ignoreGone)
-      // Kept until its output was read: a client may attach after a short process has ended.
       await Promise.race([process.output.ended, live.output.ended])
+      // A client may attach after a short process has ended: its output is kept until one has, but not for ever.
+      await Promise.race([process.output.subscribed, live.output.ended, delay(UNREAD_MS, undefined, { ref: false })])
       await process.stdio.remove()
       live.execs.delete(execId)
     } catch (err) {
