@@ -1,14 +1,14 @@
-import type { Command } from 'commander'
+import { defineVerb } from './line/verb.ts'
 
-export function define(program: Command): void {
-  program
-    .command('daemon')
-    .option('--config <file>', 'TOML; see packaging/purser.toml')
-    .option('--root <dir>', 'what outlives a reboot')
-    .option('--state <dir>', 'sockets and bundles')
-    .description('run the daemon')
-    .action(async (flags: { config?: string; root?: string; state?: string }, command: Command) => {
-      const { runDaemon } = await import('../daemon/main.ts')
-      process.exit(await runDaemon({ ...flags, debug: command.optsWithGlobals().debug === true }))
-    })
-}
+export const verb = defineVerb({
+  args: [],
+  options: {
+    config: { value: 'file', completes: 'file', help: 'TOML; see packaging/purser.toml' },
+    root: { value: 'dir', completes: 'file', help: 'what outlives a reboot' },
+    state: { value: 'dir', completes: 'file', help: 'sockets and bundles' },
+  },
+  async run({ flags, debug }) {
+    const { runDaemon } = await import('../daemon/main.ts')
+    process.exit(await runDaemon({ ...flags, debug }))
+  },
+})

@@ -1,96 +1,56 @@
-import { Command, CommanderError, Option } from 'commander'
-import { ERROR_CODES, toPurserError } from '../model/errors.ts'
+import { PurserError } from '../model/errors.ts'
+import { verbs } from './index.ts'
+import { dockerStatus, failed } from './line/failed.ts'
+import { findVerb } from './line/find-verb.ts'
+import { contextOf, type Globals, globals } from './line/globals.ts'
+import { ABOUT, listHelp, verbHelp } from './line/help.ts'
+import { checkArguments, parseLine, withDefaults } from './line/parse-line.ts'
+import type { ListedVerb } from './line/verb.ts'
 
-interface Verbs {
-  define(program: Command, verbs: readonly string[]): void
+/** @returns the exit status */
+async function main(words: readonly string[]): Promise<number> {
+  const found = findVerb(words, verbs, globals)
+  const given: Partial<Globals> = found.given
+  if ('listed' in found) return await runVerb(found.listed, found.path, given, found.rest)
+  const help = listHelp(found.path, found.summary || ABOUT, found.list, globals)
+  if (given.help) {
+    process.stdout.write(help)
+    return 0
+  }
+  throw new PurserError('invalid_argument', 'no verb is given', {
+    remedy: `see purser ${found.path} --help`.replace('  ', ' '),
+  })
 }
 
-/** Which file knows a verb: only that one is loaded, so that each command starts fast. */
-const FILES: Record<string, () => Promise<Verbs>> = {
-  command: () => import('./books.ts'),
-  completion: () => import('./completion.ts'),
-  create: () => import('./containers.ts'),
-  daemon: () => import('./daemon.ts'),
-  events: () => import('./books.ts'),
-  exec: () => import('./containers.ts'),
-  gc: () => import('./images.ts'),
-  history: () => import('./books.ts'),
-  images: () => import('./images.ts'),
-  info: () => import('./node.ts'),
-  inspect: () => import('./containers.ts'),
-  kill: () => import('./containers.ts'),
-  logs: () => import('./containers.ts'),
-  namespace: () => import('./node.ts'),
-  pause: () => import('./containers.ts'),
-  ps: () => import('./containers.ts'),
-  pull: () => import('./images.ts'),
-  rm: () => import('./containers.ts'),
-  rmi: () => import('./images.ts'),
-  run: () => import('./run.ts'),
-  start: () => import('./containers.ts'),
-  state: () => import('./books.ts'),
-  stop: () => import('./containers.ts'),
-  tag: () => import('./images.ts'),
-  unpause: () => import('./containers.ts'),
-  version: () => import('./node.ts'),
-  wait: () => import('./containers.ts'),
-}
-
-const USAGE = 64
-
-async function main(): Promise<void> {
-  const program = new Command('purser')
-    .description('a container runtime that keeps books')
-    .addOption(new Option('-n, --namespace <name>').env('PURSER_NAMESPACE').default('default'))
-    .addOption(
-      new Option('--address <socket>', 'socket of the daemon').env('PURSER_ADDRESS').default('/run/purser/purser.sock'),
-    )
-    .addOption(new Option('--format <format>').choices(['table', 'json', 'ndjson']).default('table'))
-    .option('--debug', 'more words when something goes wrong')
-    .enablePositionalOptions()
-    .showSuggestionAfterError()
-    .exitOverride()
-  const verbs = Object.keys(FILES)
-  const load = FILES[process.argv.slice(2).find((word) => Object.hasOwn(FILES, word)) ?? '']
-  const files = load
-    ? [await load()]
-    : await Promise.all(
-        [...new Set(Object.values(FILES).map(String))].map((text) =>
-          Object.values(FILES).find((each) => String(each) === text)?.(),
-        ),
-      )
-  for (const file of files) file?.define(program, verbs)
-  for (const command of program.commands) inherit(command, program)
+async function runVerb(
+  listed: ListedVerb,
+  path: string,
+  before: Partial<Globals>,
+  words: readonly string[],
+): Promise<number> {
+  const { verb } = await listed.load()
+  let given = before
   try {
-    await program.parseAsync()
-  } catch (thrown) {
-    if (thrown instanceof CommanderError) {
-      process.exitCode = thrown.exitCode === 0 ? 0 : USAGE
-      return
+    const options = { ...globals, ...verb.options }
+    const line = parseLine(words, { options, optionsEnd: verb.passThrough ? 'first-argument' : 'nowhere' })
+    given = { ...before, ...line.given }
+    if (given.help) {
+      process.stdout.write(verbHelp(path, listed.summary, verb, globals))
+      return 0
     }
-    const error = toPurserError(thrown)
-    process.stderr.write(`purser: ${error.message}${error.remedy === undefined ? '' : `; ${error.remedy}`}\n`)
-    if (process.argv.includes('--debug')) process.stderr.write(`${error.code}: ${error.stack}\n`)
-    process.exitCode = ERROR_CODES[error.code].exit
+    checkArguments(line.args, verb.args)
+    const flags = withDefaults(line.given, verb.options)
+    return (await verb.run({ flags, args: line.args, verbs, ...contextOf(given) })) ?? 0
+  } catch (thrown) {
+    const status = failed(withRemedy(thrown, path), { debug: given.debug === true })
+    return verb.failsLike === 'docker' ? dockerStatus(thrown) : status
   }
 }
 
-/** The global options are taken after a verb too. */
-function inherit(command: Command, program: Command): void {
-  command.exitOverride()
-  for (const option of program.options) {
-    if (
-      command.options.some(({ long, short }) => long === option.long || (short !== undefined && short === option.short))
-    )
-      continue
-    const own = new Option(option.flags, option.description).hideHelp()
-    if (option.argChoices) own.choices(option.argChoices)
-    command.addOption(own)
-    command.on(`option:${own.name()}`, (value: string | null) =>
-      program.setOptionValueWithSource(own.attributeName(), value ?? true, 'cli'),
-    )
-  }
-  for (const sub of command.commands) inherit(sub, program)
+/** A word that was not understood, and no better advice. */
+function withRemedy(thrown: unknown, path: string): unknown {
+  if (!(thrown instanceof PurserError) || thrown.code !== 'invalid_argument' || thrown.remedy) return thrown
+  return new PurserError(thrown.code, thrown.message, { cause: thrown, remedy: `see purser ${path} --help` })
 }
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -98,4 +58,8 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error
 })
 
-await main()
+try {
+  process.exitCode = await main(process.argv.slice(2))
+} catch (thrown) {
+  process.exitCode = failed(thrown, { debug: process.argv.includes('--debug') })
+}

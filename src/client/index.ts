@@ -1,96 +1,321 @@
-import { createInterface } from 'node:readline'
-import { json } from 'node:stream/consumers'
+import type { IncomingMessage } from 'node:http'
+import { setTimeout as delay } from 'node:timers/promises'
+import { PurserError } from '../model/errors.ts'
 import type { StoredEvent } from '../model/event.ts'
-import type { CommandView, ContainerView, ImageView } from '../projections/views.ts'
-import { exchange, type RequestOptions } from './http.ts'
+import type { CommandProgress } from '../projections/progress.ts'
+import type {
+  CommandView,
+  ContainerView,
+  contentView,
+  ImageView,
+  namespaceView,
+  snapshotView,
+  taskView,
+} from '../projections/views.ts'
+import type { CommandPayload, CommandType } from './commands.ts'
+import { exchange, fateOf, linesOf, type RequestOptions, textOf } from './http.ts'
+import { type LogLine, parseLogLine } from './log-lines.ts'
+import { serverSentEvents } from './server-sent-events.ts'
 
 export { PurserError } from '../model/errors.ts'
-export type { CommandView, ContainerView, ImageView, StoredEvent }
-
-export interface SubmitOptions {
-  subject?: string | undefined
-  payload?: Record<string, unknown>
-  priority?: number | undefined
-  deadline?: string | undefined
-  idempotencyKey?: string | undefined
-  /** Seconds to wait for the outcome; 0 returns when the command is durable. */
-  waitSeconds?: number
-  signal?: AbortSignal
+export type {
+  CommandPayload,
+  CommandProgress,
+  CommandType,
+  CommandView,
+  ContainerView,
+  ImageView,
+  LogLine,
+  StoredEvent,
 }
 
-const WAIT_SECONDS = 600
+export type TaskView = ReturnType<typeof taskView>
+export type SnapshotView = ReturnType<typeof snapshotView>
+export type ContentView = ReturnType<typeof contentView>
+export type NamespaceView = ReturnType<typeof namespaceView>
+export type SucceededCommand = Extract<CommandView, { result: unknown }>
 
-/** A typed client of the daemon's HTTP API. Failures are PurserError, with the daemon's code and remedy. */
+/** The lists there are, and what is in them. */
+export interface Lists {
+  commands: CommandView
+  containers: ContainerView
+  content: ContentView
+  images: ImageView
+  namespaces: NamespaceView
+  snapshots: SnapshotView
+  tasks: TaskView
+}
+
+/** How a container's process ended. */
+export interface Exit {
+  exitCode: number
+  /** RFC 3339, UTC. */
+  exitedAt: string
+  /** Why, when it was not the process's own exit: `oom`, `timeout`, … */
+  reason?: string
+}
+
+export interface ClientOptions {
+  /** Path of the daemon's socket; /run/purser/purser.sock by default. */
+  socketPath?: string
+  namespace?: string
+  /** Milliseconds that a daemon which went away is given to come back, before a wait fails. */
+  reconnectMs?: number
+}
+
+export interface SubmitOptions<T extends CommandType> {
+  /** What the command is for: a container's id, an image's name. Made up where the type allows it. */
+  subject?: string | undefined
+  payload?: CommandPayload<T>
+  /** 1 is the most urgent, 100 the default. */
+  priority?: number | undefined
+  /** RFC 3339: the command is cancelled when it has not ended by then. */
+  deadline?: string | undefined
+  /** Asked again with the same key, nothing is done twice. A random one by default, for the client's own retries. */
+  idempotencyKey?: string | undefined
+  signal?: AbortSignal | undefined
+}
+
+export interface EventsOptions {
+  /** Events after it: a position, an RFC 3339 time or a duration (`15m`). The beginning by default; with follow, now. */
+  since?: string | number | undefined
+  /** Whether to wait for events to come. */
+  follow?: boolean
+  /** Globs: `task.*`. */
+  types?: readonly string[]
+  /** Globs: `task/c1`. */
+  subjects?: readonly string[]
+  /** Only this one's events; of all namespaces by default. */
+  namespace?: string | undefined
+  signal?: AbortSignal | undefined
+}
+
+export interface LogsOptions {
+  /** Whether to go on until the process has ended. */
+  follow?: boolean
+  /** Of what is there, the last lines. */
+  tail?: number | undefined
+  /** An RFC 3339 time or a duration (`15m`). */
+  since?: string | undefined
+  signal?: AbortSignal | undefined
+}
+
+type Query = Record<string, string | readonly string[] | undefined>
+
+/** Seconds that one request waits; then it is asked again. */
+const WAIT_SECONDS = 300
+const RECONNECT_MS = 60_000
+const BACKOFF_MS_MIN = 50
+const BACKOFF_MS_MAX = 1000
+
+/**
+ * A client of the daemon's HTTP API. Every failure is a PurserError with the daemon's code, message and remedy; waits survive
+ * a restart of the daemon.
+ *
+ *     const client = new PurserClient()
+ *     const run = await client.execute('container.run', { payload: { image: 'busybox', options: { args: ['true'] } } })
+ *     const { exitCode } = await client.exitOf(run.subject)
+ *     for await (const event of client.events({ follow: true, types: ['task.*'] })) console.log(event.type)
+ */
 export class PurserClient {
   readonly socketPath: string
   readonly namespace: string
+  readonly #reconnectMs: number
 
   constructor({
     socketPath = '/run/purser/purser.sock',
     namespace = 'default',
-  }: { socketPath?: string; namespace?: string } = {}) {
+    reconnectMs = RECONNECT_MS,
+  }: ClientOptions = {}) {
     this.socketPath = socketPath
     this.namespace = namespace
+    this.#reconnectMs = reconnectMs
   }
 
-  /** @returns the command: ended when it ended within the wait */
-  async submit(type: string, options: SubmitOptions = {}): Promise<CommandView> {
-    const { subject, payload, priority, deadline, idempotencyKey, waitSeconds = WAIT_SECONDS, signal } = options
-    const headers: Record<string, string> = { prefer: waitSeconds > 0 ? `wait=${waitSeconds}` : 'respond-async' }
-    if (idempotencyKey !== undefined) headers['idempotency-key'] = idempotencyKey
+  /**
+   * Has something done, and returns when the command is durable: it will be carried out whatever becomes of this process.
+   *
+   * @throws PurserError invalid_argument, naming the field; unavailable when no daemon answers
+   */
+  async submit<T extends CommandType>(type: T, options: SubmitOptions<T> = {}): Promise<CommandView> {
+    const { subject, payload, priority, deadline, idempotencyKey = crypto.randomUUID(), signal } = options
+    const headers = { prefer: 'respond-async', 'idempotency-key': idempotencyKey }
     const body = { type, subject, payload, priority, deadline }
-    return await this.#json('/v1/commands', { method: 'POST', body, headers, ...(signal ? { signal } : {}) })
+    // With a key the answer that was lost can be asked for again.
+    return await this.#persist(
+      () => this.#json('/v1/commands', { method: 'POST', body, headers, signal }),
+      'lost',
+      signal,
+    )
   }
 
-  command(id: string, waitSeconds = 0): Promise<CommandView> {
-    return this.#json(`/v1/commands/${id}`, { headers: waitSeconds > 0 ? { prefer: `wait=${waitSeconds}` } : {} })
+  /**
+   * Has something done, and returns when it is done, however long that takes.
+   *
+   * @throws PurserError what the command failed with
+   */
+  async execute<T extends CommandType>(type: T, options: SubmitOptions<T> = {}): Promise<SucceededCommand> {
+    return await this.ended((await this.submit(type, options)).id, options.signal)
   }
 
-  cancel(id: string): Promise<unknown> {
-    return this.#json(`/v1/commands/${id}`, { method: 'DELETE' })
+  /** Waits for a command to succeed. @throws PurserError what it failed with */
+  async ended(id: string, signal?: AbortSignal): Promise<SucceededCommand> {
+    const headers = { prefer: `wait=${WAIT_SECONDS}` }
+    for (;;) {
+      const command = await this.#persist(
+        () => this.#json<CommandView>(`/v1/commands/${encodeURIComponent(id)}`, { headers, signal }),
+        'any',
+        signal,
+      )
+      if ('error' in command) throw PurserError.fromBody(command.error)
+      if ('result' in command) return command
+    }
   }
 
-  get<T = Record<string, unknown>>(path: string, query: Record<string, string | undefined> = {}): Promise<T> {
-    return this.#json(this.#path(path, query))
+  /** A command as it is now. @throws PurserError not_found */
+  async command(id: string): Promise<CommandView> {
+    return await this.#json(`/v1/commands/${encodeURIComponent(id)}`)
   }
 
-  post<T = Record<string, unknown>>(path: string, query: Record<string, string | undefined> = {}): Promise<T> {
-    return this.#json(this.#path(path, query), { method: 'POST' })
+  /** Asks for a command to be cancelled. @throws PurserError not_found, or failed_precondition when it has ended */
+  async cancel(id: string): Promise<void> {
+    await this.#json(`/v1/commands/${encodeURIComponent(id)}`, { method: 'DELETE' })
   }
 
-  /** Every item of a list, page by page. */
-  async *list<T>(resource: string, query: Record<string, string | undefined> = {}): AsyncGenerator<T> {
+  /** How far a command and its steps are, until it has ended. */
+  async *progress(id: string, signal?: AbortSignal): AsyncGenerator<CommandProgress> {
+    const path = `/v1/commands/${encodeURIComponent(id)}/progress`
+    const response = await this.#open(path, { headers: { accept: 'text/event-stream' }, signal })
+    for await (const { event, data } of serverSentEvents(linesOf(response, this.socketPath))) {
+      if (event === 'end') return
+      if (data !== undefined) yield JSON.parse(data)
+    }
+  }
+
+  /** Every item of a list, page by page. `query.label` takes docker's filters: `k`, `k=v`, `k!=v`. */
+  async *list<K extends keyof Lists>(name: K, query: Query = {}, signal?: AbortSignal): AsyncGenerator<Lists[K]> {
     let cursor: string | undefined
     do {
-      const page: { items: T[]; next?: string } = await this.get(`/v1/${resource}`, { ...query, cursor })
+      const page: { items: Lists[K][]; next?: string } = await this.#json(
+        pathWith(`/v1/${name}`, { ...query, cursor }),
+        {
+          signal,
+        },
+      )
       yield* page.items
       cursor = page.next
     } while (cursor !== undefined)
   }
 
-  /** Events after a position or time, and with `follow` those to come. */
-  async *events(query: Record<string, string | undefined>, signal?: AbortSignal): AsyncGenerator<StoredEvent> {
-    for await (const line of this.lines('/v1/events', query, signal)) yield JSON.parse(line)
+  /** A container, by its id or a unique beginning of it. @throws PurserError not_found, or invalid_argument for several */
+  async container(id: string): Promise<ContainerView> {
+    return await this.#json(`/v1/containers/${encodeURIComponent(id)}`)
   }
 
-  /** Lines of a streamed answer. */
-  async *lines(path: string, query: Record<string, string | undefined>, signal?: AbortSignal): AsyncGenerator<string> {
-    const headers = { accept: 'application/x-ndjson, text/plain, text/event-stream' }
-    const response = await exchange(this.socketPath, this.#path(path, query), {
-      headers,
-      ...(signal ? { signal } : {}),
-    })
-    yield* createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY })
+  /** An image, by any name that docker understands. @throws PurserError not_found */
+  async image(name: string): Promise<ImageView> {
+    return await this.#json(`/v1/images/${encodeURIComponent(name)}`)
   }
 
-  #path(path: string, query: Record<string, string | undefined>): string {
-    const given = Object.entries(query).filter((entry): entry is [string, string] => entry[1] !== undefined)
-    return given.length === 0 ? path : `${path}?${new URLSearchParams(given)}`
+  /** Waits for the exit of a container's present or last task, also over a restart of the daemon. */
+  async exitOf(id: string, signal?: AbortSignal): Promise<Exit> {
+    const path = `/v1/containers/${encodeURIComponent(id)}/wait`
+    return await this.#persist(() => this.#json(path, { signal }), 'answered', signal)
+  }
+
+  /** What a container has written. @throws PurserError not_found */
+  async *logs(id: string, { follow = false, tail, since, signal }: LogsOptions = {}): AsyncGenerator<LogLine> {
+    const query = { follow: follow ? 'true' : undefined, tail: tail?.toString(), since }
+    const response = await this.#open(pathWith(`/v1/containers/${encodeURIComponent(id)}/logs`, query), { signal })
+    for await (const line of linesOf(response, this.socketPath)) yield parseLogLine(line)
+  }
+
+  /**
+   * Events in the order of the log. With `follow` it goes on for ever: when the daemon goes away it waits for it to come
+   * back, and resumes after the last event that was seen, so that none is missed and none comes twice.
+   *
+   * @throws PurserError unavailable when no daemon answers at first; out_of_range when the log was replaced by another
+   */
+  async *events(options: EventsOptions = {}): AsyncGenerator<StoredEvent> {
+    const { since, follow = false, types, subjects, namespace, signal } = options
+    const query = { since: since?.toString(), follow: String(follow), type: types, subject: subjects, namespace }
+    const path = pathWith('/v1/events', query)
+    let lastId: string | undefined
+    let backoffMs = BACKOFF_MS_MIN
+    let wasThere = false
+    for (;;) {
+      try {
+        const headers = { accept: 'text/event-stream', ...(lastId === undefined ? {} : { 'last-event-id': lastId }) }
+        const response = await exchange(this.socketPath, path, { headers, signal })
+        wasThere = true
+        for await (const { id, data } of serverSentEvents(linesOf(response, this.socketPath))) {
+          lastId = id
+          backoffMs = BACKOFF_MS_MIN
+          if (data !== undefined) yield JSON.parse(data)
+        }
+        if (!follow) return
+      } catch (error) {
+        if (!wasThere || !isUnavailable(error)) throw error
+      }
+      await delay(backoffMs, undefined, { signal })
+      backoffMs = Math.min(2 * backoffMs, BACKOFF_MS_MAX)
+    }
+  }
+
+  /** All about a subject (`c1`, `task/c1`, an image), with the commands that led to it. */
+  async history(subject: string): Promise<StoredEvent[]> {
+    return (await this.#json<{ items: StoredEvent[] }>(`/v1/history/${encodeURIComponent(subject)}`)).items
+  }
+
+  /** Any other resource of the API: `/v1/info`. */
+  async get<T = Record<string, unknown>>(path: string, query: Query = {}): Promise<T> {
+    return await this.#json(pathWith(path, query))
+  }
+
+  async post<T = Record<string, unknown>>(path: string, query: Query = {}): Promise<T> {
+    return await this.#json(pathWith(path, query), { method: 'POST' })
+  }
+
+  /**
+   * Asks until there is an answer, while a daemon that was there may come back.
+   *
+   * @param from which failure on: of a request that broke off, of one that was answered `unavailable` too, or of any
+   */
+  async #persist<T>(ask: () => Promise<T>, from: 'lost' | 'answered' | 'any', signal?: AbortSignal): Promise<T> {
+    let wasThere = from === 'any'
+    let goneSince: number | undefined
+    for (let backoffMs = BACKOFF_MS_MIN; ; backoffMs = Math.min(2 * backoffMs, BACKOFF_MS_MAX)) {
+      const askedAt = performance.now()
+      try {
+        return await ask()
+      } catch (error) {
+        const fate = fateOf(error)
+        wasThere ||= fate === 'lost' || fate === from
+        const now = performance.now()
+        // One that held the request for long was there.
+        if (goneSince === undefined || now - askedAt > BACKOFF_MS_MAX) goneSince = now
+        if (!wasThere || !isUnavailable(error) || now - goneSince > this.#reconnectMs) throw error
+      }
+      await delay(backoffMs, undefined, { signal })
+    }
   }
 
   async #json<T>(path: string, options: RequestOptions = {}): Promise<T> {
-    const headers: Record<string, string> = { 'purser-namespace': this.namespace }
-    const response = await exchange(this.socketPath, path, { ...options, headers: { ...headers, ...options.headers } })
-    return (await json(response)) as T
+    // The daemon and its clients are one release: its answers have the shapes that both import.
+    return JSON.parse(await textOf(await this.#open(path, options), this.socketPath)) as T
   }
+
+  #open(path: string, options: RequestOptions): Promise<IncomingMessage> {
+    const headers = { 'purser-namespace': this.namespace, ...options.headers }
+    return exchange(this.socketPath, path, { ...options, headers })
+  }
+}
+
+const isUnavailable = (error: unknown): boolean => error instanceof PurserError && error.code === 'unavailable'
+
+function pathWith(path: string, query: Query): string {
+  const given = Object.entries(query).flatMap(([key, value]) =>
+    value === undefined ? [] : [value].flat().map((each): [string, string] => [key, each]),
+  )
+  return given.length === 0 ? path : `${path}?${new URLSearchParams(given)}`
 }

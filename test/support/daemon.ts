@@ -97,7 +97,7 @@ export async function startNode(options: NodeOptions = {}): Promise<TestNode> {
       return pid
     },
     logs: () => readFile(logPath, 'utf8').catch(() => ''),
-    spawnCli: (...args) => spawn(process.execPath, [MAIN, '--address', socketPath, ...args], { env }),
+    spawnCli: (...args) => spawn(process.execPath, ['--', MAIN, '--address', socketPath, ...args], { env }),
     async cli(...args) {
       const child = node.spawnCli(...args)
       child.stdin.end()

@@ -1,0 +1,27 @@
+import type { StoredEvent } from '../client/index.ts'
+import { filters } from './line/filters.ts'
+import { defineVerb } from './line/verb.ts'
+import { whatOf } from './terminal/event-words.ts'
+import { writeOut } from './terminal/output.ts'
+
+export const verb = defineVerb({
+  args: [],
+  options: {
+    since: { value: 'since', help: 'after a position, an RFC 3339 time or a duration (15m); the beginning by default' },
+    follow: { short: 'f', help: 'go on with those to come, also over a restart of the daemon; from now by default' },
+    filter: { value: 'filter', many: true, help: 'type=GLOB, subject=GLOB or container=ID' },
+  },
+  async run({ client, flags, format, namespaceGiven }) {
+    const { type, subject, container } = filters(flags.filter, ['type', 'subject', 'container'])
+    const subjects = [...subject, ...container.map((id) => `*/${id}`)]
+    const { since, follow } = flags
+    const line = format === 'table' ? inWords : (event: StoredEvent) => JSON.stringify(event)
+    for await (const event of client.events({ since, follow, types: type, subjects, namespace: namespaceGiven })) {
+      await writeOut(process.stdout, `${line(event)}\n`)
+    }
+    return 0
+  },
+})
+
+const inWords = ({ position, time, type, namespace, subject, data }: StoredEvent): string =>
+  `${position} ${time} ${type} ${namespace} ${subject} ${whatOf(data)}`.trimEnd()

@@ -1,0 +1,85 @@
+import type { Listed } from './line/verb.ts'
+
+/** Every verb. A file is loaded when its verb is asked for. */
+export const verbs: readonly Listed[] = [
+  { name: '__complete', summary: 'candidates for a shell', hidden: true, load: () => import('./complete.ts') },
+  { name: 'attach', summary: 'connect this terminal with a container that runs', load: () => import('./attach.ts') },
+  {
+    name: 'command',
+    summary: 'commands: what was asked for, and what became of it',
+    verbs: [
+      { name: 'cancel', summary: 'ask for commands to be cancelled', load: () => import('./command-cancel.ts') },
+      { name: 'ls', summary: 'list commands, newest first', load: () => import('./command-ls.ts') },
+      { name: 'show', summary: 'a command, as JSON', load: () => import('./command-show.ts') },
+      { name: 'submit', summary: 'have any command carried out', load: () => import('./command-submit.ts') },
+    ],
+  },
+  { name: 'completion', summary: 'completion script of a shell', load: () => import('./completion.ts') },
+  {
+    name: 'content',
+    summary: 'stored blobs',
+    verbs: [{ name: 'ls', summary: 'list blobs', load: () => import('./content-ls.ts') }],
+  },
+  { name: 'create', summary: 'make a container without starting it', load: () => import('./create.ts') },
+  { name: 'daemon', summary: 'run the daemon', load: () => import('./daemon.ts') },
+  { name: 'events', summary: 'the log of the node', load: () => import('./events.ts') },
+  { name: 'exec', summary: 'run one more process in a container', load: () => import('./exec.ts') },
+  { name: 'gc', summary: 'remove content and snapshots that nothing refers to', load: () => import('./gc.ts') },
+  { name: 'help', summary: 'tell more of a verb', load: () => import('./help.ts') },
+  {
+    name: 'history',
+    summary: 'all that happened to a container or image, and who asked for it',
+    load: () => import('./history.ts'),
+  },
+  { name: 'images', summary: 'list images', load: () => import('./images.ts') },
+  { name: 'info', summary: 'the daemon and what it keeps', load: () => import('./info.ts') },
+  {
+    name: 'inspect',
+    summary: 'all that is known of containers, images, commands …',
+    load: () => import('./inspect.ts'),
+  },
+  { name: 'kill', summary: 'send containers a signal', load: () => import('./kill.ts') },
+  { name: 'logs', summary: 'what a container has written', load: () => import('./logs.ts') },
+  {
+    name: 'namespace',
+    summary: 'namespaces: each has its own images and containers',
+    verbs: [
+      { name: 'create', summary: 'create namespaces', load: () => import('./namespace-create.ts') },
+      { name: 'ls', summary: 'list namespaces', load: () => import('./namespace-ls.ts') },
+      { name: 'rm', summary: 'remove empty namespaces', load: () => import('./namespace-rm.ts') },
+    ],
+  },
+  { name: 'pause', summary: 'freeze containers', load: () => import('./pause.ts') },
+  { name: 'ps', summary: 'list containers', load: () => import('./ps.ts') },
+  { name: 'pull', summary: 'fetch an image and unpack it', load: () => import('./pull.ts') },
+  { name: 'rm', summary: 'remove containers', load: () => import('./rm.ts') },
+  { name: 'rmi', summary: 'remove images and what only they hold', load: () => import('./rmi.ts') },
+  { name: 'run', summary: 'run a container, pulling its image if needed', load: () => import('./run.ts') },
+  {
+    name: 'snapshot',
+    summary: 'snapshots',
+    verbs: [{ name: 'ls', summary: 'list snapshots', load: () => import('./snapshot-ls.ts') }],
+  },
+  { name: 'start', summary: 'start containers', load: () => import('./start.ts') },
+  {
+    name: 'state',
+    summary: 'the state that the log amounts to',
+    verbs: [
+      {
+        name: 'rebuild',
+        summary: 'fold the log anew, and compare or repair',
+        load: () => import('./state-rebuild.ts'),
+      },
+    ],
+  },
+  { name: 'stop', summary: 'ask containers to end, then make them', load: () => import('./stop.ts') },
+  { name: 'tag', summary: 'give an image a second name', load: () => import('./tag.ts') },
+  {
+    name: 'task',
+    summary: 'tasks: processes of containers',
+    verbs: [{ name: 'ls', summary: 'list tasks', load: () => import('./task-ls.ts') }],
+  },
+  { name: 'unpause', summary: 'thaw containers', load: () => import('./unpause.ts') },
+  { name: 'version', summary: 'version of the daemon', load: () => import('./version.ts') },
+  { name: 'wait', summary: 'wait for containers to end; prints their exit codes', load: () => import('./wait.ts') },
+]

@@ -1,0 +1,54 @@
+import type { PurserClient } from '../client/index.ts'
+import { errorCodeOf, PurserError } from '../model/errors.ts'
+import { failed } from './line/failed.ts'
+import { defineVerb } from './line/verb.ts'
+import { printJson } from './terminal/output.ts'
+
+const PATHS = {
+  container: (name: string) => `/v1/containers/${encodeURIComponent(name)}`,
+  image: (name: string) => `/v1/images/${encodeURIComponent(name)}`,
+  command: (name: string) => `/v1/commands/${encodeURIComponent(name)}`,
+  content: (name: string) => `/v1/content/${encodeURIComponent(name)}`,
+  snapshot: (name: string) => `/v1/snapshots/${name.split('/').map(encodeURIComponent).join('/')}`,
+  namespace: (name: string) => `/v1/namespaces/${encodeURIComponent(name)}`,
+}
+type Kind = keyof typeof PATHS
+const KINDS = Object.keys(PATHS) as Kind[]
+
+export const verb = defineVerb({
+  args: [{ name: 'name', count: '1-', completes: 'subject' }],
+  options: { type: { value: 'type', choices: KINDS, help: 'what it is, where several have the name' } },
+  async run({ client, flags, args, format, debug }) {
+    const kinds = KINDS.filter((kind) => flags.type === undefined || kind === flags.type)
+    const found: unknown[] = []
+    let status = 0
+    for (const name of args) {
+      try {
+        found.push(await find(client, name, kinds))
+      } catch (thrown) {
+        const code = failed(thrown, { debug })
+        if (status === 0) status = code
+      }
+    }
+    if (format === 'ndjson') for (const each of found) printJson(each, 'ndjson')
+    else printJson(found)
+    return status
+  },
+})
+
+/** The first kind of thing that has the name. @throws PurserError not_found, or why it cannot be told */
+async function find(client: PurserClient, name: string, kinds: readonly Kind[]): Promise<unknown> {
+  for (const kind of kinds) {
+    try {
+      return await client.get(PATHS[kind](name))
+    } catch (error) {
+      const isAmbiguous = kind === 'container' && errorCodeOf(error) === 'invalid_argument'
+      // What cannot be the name of one kind may be that of another.
+      if (isAmbiguous || !['not_found', 'invalid_argument'].includes(errorCodeOf(error) ?? '')) throw error
+    }
+  }
+  const { namespace } = client
+  throw new PurserError('not_found', `no ${kinds.join(', ')} in namespace ${namespace} is named ${name}`, {
+    remedy: 'purser ps -a and purser images list what there is',
+  })
+}

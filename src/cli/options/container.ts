@@ -1,0 +1,156 @@
+import { randomUUID } from 'node:crypto'
+import type { CommandPayload } from '../../client/index.ts'
+import { PurserError } from '../../model/errors.ts'
+import { parseSignal } from '../../oci/signals.ts'
+import { parseBytes, parseDuration } from '../../oci/size.ts'
+import type { FlagsOf, OptionSpecs } from '../line/verb.ts'
+import { parseDetachKeys } from '../terminal/detach-keys.ts'
+import { envFile, variable } from './env.ts'
+import { mount, volume } from './mounts.ts'
+import { cpus, wholeNumber } from './numbers.ts'
+
+/** What a process is started with: `run`, `create` and `exec` share it. */
+export const processOptions = {
+  interactive: { short: 'i', help: 'keep standard input open' },
+  tty: { short: 't', help: 'a pseudo-terminal' },
+  env: {
+    short: 'e',
+    value: 'key=value',
+    many: true,
+    parse: variable,
+    help: 'set a variable; KEY alone takes it from here',
+  },
+  'env-file': { value: 'file', many: true, parse: envFile, completes: 'file', help: 'variables, one a line' },
+  workdir: { short: 'w', value: 'dir', parse: absolute, help: 'directory to start in' },
+  user: { short: 'u', value: 'user', parse: userWord, help: 'user or uid, with :group' },
+} as const satisfies OptionSpecs
+
+export const detachOption = {
+  'detach-keys': {
+    value: 'keys',
+    parse: parseDetachKeys,
+    help: 'typed one after the other, these leave a container with a terminal alone; ctrl-p,ctrl-q by default',
+  },
+} as const satisfies OptionSpecs
+
+export const DETACH_KEYS = parseDetachKeys('ctrl-p,ctrl-q')
+
+/** What `run` and `create` share. */
+export const containerOptions = {
+  name: { value: 'name', parse: containerName, help: 'name of the container; made up without it' },
+  rm: { help: 'remove the container when it exits' },
+  ...processOptions,
+  entrypoint: { value: 'program', help: "instead of the image's entrypoint; empty for none" },
+  volume: { short: 'v', value: 'src:dst[:ro]', many: true, parse: volume, completes: 'file', help: 'bind mount' },
+  mount: { value: 'spec', many: true, parse: mount, help: 'type=bind|tmpfs,source=…,target=…[,readonly]' },
+  net: { value: 'network', choices: ['none', 'host'], help: 'none by default' },
+  network: { value: 'network', choices: ['none', 'host'], help: 'the same as --net' },
+  memory: { short: 'm', value: 'bytes', parse: memory, help: 'memory limit: 512m' },
+  cpus: { value: 'n', parse: cpus, help: 'CPU limit: 1.5' },
+  'pids-limit': { value: 'n', parse: wholeNumber(1, 4_194_304), help: 'limit of processes' },
+  label: { short: 'l', value: 'key=value', many: true, parse: label, help: 'label' },
+  priority: { value: 'n', parse: wholeNumber(1, 2_097_151), help: '1 is the most urgent, 100 the default' },
+  'idempotency-key': { value: 'key', help: 'asked again with it, nothing runs twice' },
+  timeout: { value: 'duration', parse: parseDuration, help: 'kill the container after: 30s' },
+  'stop-signal': { value: 'signal', parse: signalWord, help: "signal that asks it to end, instead of the image's" },
+  hostname: { value: 'name', help: 'hostname in the container' },
+  'read-only': { help: 'read-only root file system' },
+  snapshotter: { value: 'name', help: 'overlayfs (the default) or native' },
+  runtime: { value: 'name', help: 'runc (the default), crun or one of the configuration' },
+  pull: { value: 'when', choices: ['missing', 'always', 'never'], help: 'when to pull; if missing by default' },
+  platform: { value: 'os/arch', help: 'platform of the image' },
+} as const satisfies OptionSpecs
+
+export type ContainerFlags = FlagsOf<typeof containerOptions>
+export type ProcessFlags = FlagsOf<typeof processOptions>
+
+/** What a command line asks for, as the payload of `container.run`. */
+export function containerPayload(
+  image: string,
+  args: readonly string[],
+  flags: ContainerFlags,
+): CommandPayload<'container.run'> {
+  const { entrypoint, timeout } = flags
+  const network = flags.network ?? flags.net
+  return {
+    image,
+    options: {
+      ...(args.length > 0 ? { args: [...args] } : {}),
+      ...(entrypoint === undefined ? {} : { entrypoint: entrypoint === '' ? [] : [entrypoint] }),
+      ...processPayload(flags),
+      hostname: flags.hostname,
+      mounts: [...flags.volume, ...flags.mount],
+      ...(network === undefined ? {} : { network: network === 'host' ? 'host' : 'none' }),
+      resources: { memoryBytes: flags.memory, cpus: flags.cpus, pidsLimit: flags['pids-limit'] },
+      stopSignal: flags['stop-signal'],
+      readOnlyRoot: flags['read-only'],
+    },
+    labels: Object.fromEntries(flags.label),
+    onExit: flags.rm ? 'remove' : 'keep',
+    timeoutMs: timeout,
+    snapshotter: flags.snapshotter,
+    runtime: flags.runtime,
+    ...(flags.pull === 'always' || flags.pull === 'never' ? { pull: flags.pull } : {}),
+    platform: flags.platform,
+  }
+}
+
+/** As docker: what `-e` sets wins over the files. */
+export const processPayload = (flags: ProcessFlags) => ({
+  env: [...flags['env-file'].flat(), ...flags.env.flat()],
+  workingDir: flags.workdir,
+  user: flags.user,
+  tty: flags.tty,
+  stdin: flags.interactive,
+})
+
+export const submitOptions = (flags: ContainerFlags) => ({
+  subject: flags.name,
+  priority: flags.priority,
+  idempotencyKey: flags['idempotency-key'] ?? randomUUID(),
+})
+
+function label(text: string): [key: string, value: string] {
+  const at = text.indexOf('=')
+  const key = at < 0 ? text : text.slice(0, at)
+  if (key !== '') return [key, at < 0 ? '' : text.slice(at + 1)]
+  throw new PurserError('invalid_argument', `${JSON.stringify(text)} is not a label: it has no key`, {
+    remedy: 'write KEY=VALUE',
+  })
+}
+
+function containerName(text: string): string {
+  if (text.length <= 76 && /^[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*$/.test(text)) return text
+  throw new PurserError('invalid_argument', `${JSON.stringify(text)} is not a name for a container`, {
+    remedy: 'write letters and digits, joined by single . _ or -, 76 at most',
+  })
+}
+
+function absolute(text: string): string {
+  if (text.startsWith('/')) return text
+  throw new PurserError('invalid_argument', `${JSON.stringify(text)} is not an absolute path`, {
+    remedy: 'begin it with /',
+  })
+}
+
+const MEMORY_BYTES_MIN = 6 * 1024 * 1024
+
+function memory(text: string): number {
+  const bytes = parseBytes(text)
+  if (bytes >= MEMORY_BYTES_MIN) return bytes
+  throw new PurserError('invalid_argument', `${JSON.stringify(text)} is too little to start in`, {
+    remedy: 'give 6m at least',
+  })
+}
+
+function userWord(text: string): string {
+  if (text !== '' && /^[^\s:]*(?::[^\s:]+)?$/.test(text)) return text
+  throw new PurserError('invalid_argument', `${JSON.stringify(text)} is not a user`, {
+    remedy: 'write USER, UID, USER:GROUP or UID:GID',
+  })
+}
+
+export function signalWord(text: string): string {
+  parseSignal(text)
+  return text
+}

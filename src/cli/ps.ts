@@ -1,0 +1,51 @@
+import type { ContainerView } from '../client/index.ts'
+import { filters } from './line/filters.ts'
+import { defineVerb } from './line/verb.ts'
+import { age, print } from './terminal/output.ts'
+
+const COMMAND_CHARACTERS = 32
+
+export const verb = defineVerb({
+  args: [],
+  options: {
+    all: { short: 'a', help: 'also those that do not run' },
+    quiet: { short: 'q', help: 'only ids' },
+    filter: { short: 'f', value: 'filter', many: true, help: 'label=KEY[=VALUE], status=, name= or image=' },
+  },
+  async run({ client, flags, format }) {
+    const { label, status, name, image } = filters(flags.filter, ['label', 'status', 'name', 'image'])
+    const rows: ContainerView[] = []
+    for await (const each of client.list('containers', { label })) {
+      const isLive = each.status === 'running' || each.status === 'paused'
+      if (status.length > 0 ? !status.includes(each.status) : !flags.all && !isLive) continue
+      if (name.length > 0 && !name.some((part) => each.id.includes(part))) continue
+      if (image.length > 0 && !image.some((part) => each.image.includes(part))) continue
+      rows.push(each)
+    }
+    if (flags.quiet) process.stdout.write(rows.map(({ id }) => `${id}\n`).join(''))
+    else
+      print(rows, format, {
+        'CONTAINER ID': ({ id }) => id,
+        IMAGE: ({ image }) => image,
+        COMMAND: ({ options: { entrypoint = [], args = [] } }) => shortened([...entrypoint, ...args].join(' ')),
+        CREATED: ({ createdAt }) => age(createdAt),
+        STATUS: statusOf,
+      })
+    return 0
+  },
+})
+
+function shortened(command: string): string {
+  const text = JSON.stringify(command)
+  return text.length > COMMAND_CHARACTERS ? `${text.slice(0, COMMAND_CHARACTERS - 2)}…"` : text
+}
+
+function statusOf({ status, task }: ContainerView): string {
+  if (task?.status === 'stopped') {
+    return `Exited (${task.exitCode}) ${age(task.exitedAt)}${task.reason === undefined ? '' : `, ${task.reason}`}`
+  }
+  if (task && 'startedAt' in task && task.startedAt !== undefined) {
+    return `${status === 'paused' ? 'Paused' : 'Up'}, started ${age(task.startedAt)}`
+  }
+  return 'Created'
+}

@@ -1,0 +1,3 @@
+import { defineContainersVerb } from './line/each-container.ts'
+
+export const verb = defineContainersVerb('task.resume', {}, () => ({}))

@@ -1,0 +1,25 @@
+import type { z } from 'zod'
+import type { collection } from '../commands/collection.ts'
+import type { command } from '../commands/command.ts'
+import type { container } from '../commands/container.ts'
+import type { content } from '../commands/content.ts'
+import type { image } from '../commands/image.ts'
+import type { namespace } from '../commands/namespace.ts'
+import type { snapshot } from '../commands/snapshot.ts'
+import type { task } from '../commands/task.ts'
+
+/** Types only: a client loads none of the schemas. */
+type Schemas = typeof collection.commands &
+  typeof command.commands &
+  typeof container.commands &
+  typeof content.commands &
+  typeof image.commands &
+  typeof namespace.commands &
+  typeof snapshot.commands &
+  typeof task.commands
+
+/** `container.run`, `image.pull`, … */
+export type CommandType = keyof Schemas & string
+
+/** What a command of a type takes, before defaults are filled in. */
+export type CommandPayload<T extends CommandType> = z.input<Schemas[T]>
