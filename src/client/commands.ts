@@ -1,4 +1,3 @@
-import type { z } from 'zod'
 import type { collection } from '../commands/collection.ts'
 import type { command } from '../commands/command.ts'
 import type { container } from '../commands/container.ts'
@@ -7,6 +6,7 @@ import type { image } from '../commands/image.ts'
 import type { namespace } from '../commands/namespace.ts'
 import type { snapshot } from '../commands/snapshot.ts'
 import type { task } from '../commands/task.ts'
+import type { InputOf } from '../model/aggregate.ts'
 
 /** Types only: a client loads none of the schemas. */
 type Schemas = typeof collection.commands &
@@ -22,4 +22,4 @@ type Schemas = typeof collection.commands &
 export type CommandType = keyof Schemas & string
 
 /** What a command of a type takes, before defaults are filled in. */
-export type CommandPayload<T extends CommandType> = z.input<Schemas[T]>
+export type CommandPayload<T extends CommandType> = InputOf<Schemas[T]>

@@ -16,6 +16,9 @@ export type CommandOf<C extends Schemas> = {
   }
 }[keyof C & string]
 
+/** What a caller may hand in for a schema, before defaults are filled in. */
+export type InputOf<S extends z.ZodType> = z.input<S>
+
 export type EventOf<E extends Schemas> = { [T in keyof E & string]: { type: T; data: z.output<E[T]> } }[keyof E &
   string]
 
