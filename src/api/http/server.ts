@@ -1,5 +1,5 @@
 import { readlinkSync } from 'node:fs'
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { Logger } from 'pino'
@@ -7,10 +7,10 @@ import { Histogram, type Registry } from 'prom-client'
 import { z } from 'zod'
 import type { Peer } from '../../host/peer.ts'
 import { PurserError } from '../../model/errors.ts'
-import { identifier } from '../../model/ids.ts'
 import { parse } from '../../model/parse.ts'
 import type { Services } from '../services.ts'
 import { ByteStream } from './byte-stream.ts'
+import { type Context, callOf, type Lifetime } from './context.ts'
 import { described } from './index.ts'
 import { type Problem, problemAnswer, problemOfThrown, rawProblem, unknownRoute } from './problem.ts'
 import { type Answer, type Call, namespaced, type Route } from './route.ts'
@@ -51,21 +51,6 @@ declare module 'fastify' {
     route?: string
     streams?: 'always'
   }
-}
-
-/** What serves one request, whether it came as HTTP or asks for a WebSocket. */
-export interface Context {
-  readonly services: Services
-  readonly ids: SortedIds
-  readonly logger: Logger
-  actorOf(socket: Socket): string
-  /** Aborts with its owner, or when the server stops; to be disposed when the request is over. */
-  lifetime(): Lifetime
-}
-
-export interface Lifetime extends Disposable {
-  readonly signal: AbortSignal
-  abort(reason: unknown): void
 }
 
 /** Serves the API on a Unix socket until disposed. */
@@ -205,36 +190,6 @@ function addRoute(app: FastifyInstance, context: Context, route: Route): void {
       return reply
     },
   })
-}
-
-/** The part of a call that HTTP and WebSockets have in common. @throws PurserError invalid_argument */
-export function callOf(
-  { services, ids, actorOf }: Context,
-  socket: Socket,
-  signal: AbortSignal,
-  headers: IncomingHttpHeaders,
-  schema: z.ZodObject,
-  rawQuery: unknown,
-): Omit<Call, 'params' | 'body' | 'stream'> {
-  const { namespace: inQuery, ...query } = parse(schema, rawQuery, '') as { namespace?: string }
-  const inHeader = headerOf(headers, 'purser-namespace')
-  const namespaceAsked =
-    inQuery ?? (inHeader === undefined ? undefined : parse(identifier, inHeader, 'Purser-Namespace'))
-  return {
-    services,
-    ids,
-    query,
-    namespace: namespaceAsked ?? 'default',
-    namespaceAsked,
-    actor: actorOf(socket),
-    signal,
-    header: (name) => headerOf(headers, name),
-  }
-}
-
-function headerOf(headers: IncomingHttpHeaders, name: string): string | undefined {
-  const value = headers[name]
-  return Array.isArray(value) ? value.join(', ') : value
 }
 
 function observeLatency(app: FastifyInstance, register: Registry): void {

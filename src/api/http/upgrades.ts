@@ -3,9 +3,9 @@ import type { Socket } from 'node:net'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { z } from 'zod'
 import { PurserError } from '../../model/errors.ts'
+import { type Context, callOf } from './context.ts'
 import { problemOfThrown, rawProblem, unknownRoute } from './problem.ts'
 import { namespaced, type SocketRoute } from './route.ts'
-import { type Context, callOf } from './server.ts'
 
 const MESSAGE_BYTES_MAX = 1024 * 1024
 const PROTOCOL = 'v5.channel.k8s.io'
