@@ -42,25 +42,27 @@ CREATE TABLE IF NOT EXISTS audit (
   surface TEXT NOT NULL,
   action TEXT NOT NULL,
   subject TEXT NOT NULL,
-  command TEXT NOT NULL,
-  parent TEXT NOT NULL,
-  correlation TEXT NOT NULL,
+  target TEXT GENERATED ALWAYS AS (substr(subject, instr(subject, '/') + 1)) VIRTUAL,
+  command TEXT UNIQUE,
+  parent TEXT,
+  correlation TEXT,
   outcome TEXT NOT NULL,
-  code TEXT NOT NULL,
+  code TEXT,
   message TEXT NOT NULL,
   ended TEXT NOT NULL,
   duration_ms REAL
 ) STRICT;
-CREATE UNIQUE INDEX IF NOT EXISTS audit_command ON audit (command) WHERE command <> '';
-CREATE INDEX IF NOT EXISTS audit_correlation ON audit (correlation, position) WHERE correlation <> '';
+CREATE INDEX IF NOT EXISTS audit_correlation ON audit (correlation, position);
 CREATE INDEX IF NOT EXISTS audit_subject ON audit (subject, position);
+CREATE INDEX IF NOT EXISTS audit_target ON audit (target, position);
+CREATE INDEX IF NOT EXISTS audit_duration ON audit (duration_ms);
 CREATE INDEX IF NOT EXISTS audit_action ON audit (action, position);
 CREATE INDEX IF NOT EXISTS audit_outcome ON audit (outcome, position);
 CREATE INDEX IF NOT EXISTS audit_namespace ON audit (namespace, position);
 CREATE INDEX IF NOT EXISTS audit_actor ON audit (actor, position);
 CREATE INDEX IF NOT EXISTS audit_uid ON audit (uid, position);
 CREATE INDEX IF NOT EXISTS audit_executable ON audit (executable, position);
-CREATE INDEX IF NOT EXISTS audit_code ON audit (code, position) WHERE code <> '';
+CREATE INDEX IF NOT EXISTS audit_code ON audit (code, position);
 CREATE VIRTUAL TABLE IF NOT EXISTS audit_text USING fts5 (words, content = '', contentless_delete = 1);
 `
 
@@ -103,7 +105,7 @@ function apply(event: StoredEvent, { insert, words, end, start }: Statements): v
         subject,
         surface: command.surface ?? '',
         command: command.id,
-        parent: command.parentId ?? '',
+        parent: command.parentId ?? null,
         outcome: 'accepted',
       })
       words.run(event.position, subject)
@@ -119,7 +121,7 @@ function apply(event: StoredEvent, { insert, words, end, start }: Statements): v
       const row = end.get({
         command: commandId,
         outcome: event.type.slice('command.'.length),
-        code: error?.code ?? '',
+        code: error?.code ?? null,
         message: error?.message ?? '',
         ended: event.time,
         duration: durationMs,
@@ -129,7 +131,13 @@ function apply(event: StoredEvent, { insert, words, end, start }: Statements): v
     }
     case 'request.read':
     case 'request.refused': {
-      const { method, target, surface, code = '', message = '' } = event.data as Record<string, string>
+      const {
+        method,
+        target,
+        surface,
+        code = null,
+        message = '',
+      } = event.data as { [name: string]: string | undefined }
       const outcome = event.type === 'request.read' ? 'read' : 'refused'
       const subject = target ?? ''
       insert.run({
@@ -137,7 +145,7 @@ function apply(event: StoredEvent, { insert, words, end, start }: Statements): v
         action: `request.${method}`,
         subject,
         surface: surface ?? '',
-        command: '',
+        command: null,
         outcome,
         code,
         message,
@@ -149,7 +157,7 @@ function apply(event: StoredEvent, { insert, words, end, start }: Statements): v
       const { reason, exitCode } = event.data
       const message = [exitCode === undefined ? '' : `exit code ${exitCode}`, reason ?? ''].filter(Boolean).join(': ')
       // Its command's id is the cause's, which has a row of its own.
-      insert.run({ ...rowOf(event), command: '', parent: event.commandid, outcome: 'happened', message })
+      insert.run({ ...rowOf(event), command: null, parent: event.commandid || null, outcome: 'happened', message })
       words.run(event.position, `${event.subject} ${message}`)
     }
   }
@@ -170,9 +178,9 @@ function rowOf(event: StoredEvent) {
     surface: '',
     action: event.type,
     subject: event.subject,
-    parent: '',
-    correlation: event.correlationid,
-    code: '',
+    parent: null,
+    correlation: event.correlationid || null,
+    code: null,
     message: '',
     ended: '',
     duration: null,

@@ -69,15 +69,25 @@ const COLUMNS = [
   'correlation',
 ] as const
 
+// */c1: whatever has that id.
+const ANY_AGGREGATE = /^\*\/[^*?]+$/
+
 export function pageOf(db: DatabaseSync, filter: AuditFilter): AuditPage {
   const conditions: string[] = []
   const values: Record<string, SQLInputValue> = {}
   for (const column of COLUMNS) {
     const wanted = filter[column]
     if (wanted === undefined) continue
-    conditions.push(`audit.${column} ${/[*?]/.test(wanted) ? 'GLOB' : '='} :${column}`)
-    values[column] = wanted.replaceAll('[', '[[]')
-    if (!/[*?]/.test(wanted)) values[column] = wanted
+    if (column === 'subject' && ANY_AGGREGATE.test(wanted)) {
+      conditions.push('audit.target = :subject')
+      values.subject = wanted.slice(2)
+    } else if (/[*?]/.test(wanted)) {
+      conditions.push(`audit.${column} GLOB :${column}`)
+      values[column] = wanted.replaceAll('[', '[[]')
+    } else {
+      conditions.push(`audit.${column} = :${column}`)
+      values[column] = wanted
+    }
   }
   const bound = (sql: string, name: string, value: number | undefined) => {
     if (value === undefined) return
@@ -107,7 +117,7 @@ export function pageOf(db: DatabaseSync, filter: AuditFilter): AuditPage {
 }
 
 function viewOf(row: Record<string, unknown>): AuditRow {
-  const { duration_ms, ...rest } = row
+  const { duration_ms, target: _, ...rest } = row
   const fields = Object.entries({ ...rest, durationMs: duration_ms }).filter(
     ([, value]) => value !== null && value !== '',
   )
