@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { defineVerb } from './line/verb.ts'
 import { DETACH_KEYS, detachOption, processOptions, processPayload } from './options/container.ts'
-import { attach } from './terminal/attach.ts'
-import { forwardSignals } from './terminal/signals.ts'
+import { attachWithSignals } from './terminal/attach-with-signals.ts'
 
 export const verb = defineVerb({
   args: [
@@ -19,27 +18,8 @@ export const verb = defineVerb({
     await client.execute('task.exec', { subject: id, payload: { execId, args, ...processPayload(flags), output } })
     if (flags.detach) return 0
     const { interactive, tty } = flags
-    const left = new AbortController()
-    let statusLeft = 0
-    using _ = forwardSignals(
-      (signal) => client.submit('task.kill', { subject: id, payload: { signal, execId } }),
-      (status) => {
-        statusLeft = status
-        left.abort()
-      },
-    )
-    try {
-      const exitCode = await attach(client, {
-        path: `/v1/containers/${id}/execs/${execId}/attach${interactive ? '?stdin=true' : ''}`,
-        interactive,
-        tty,
-        detachKeys: flags['detach-keys'] ?? DETACH_KEYS,
-        signal: left.signal,
-      })
-      return exitCode === 'detached' ? 0 : exitCode
-    } catch (error) {
-      if (statusLeft !== 0) return statusLeft
-      throw error
-    }
+    const path = `/v1/containers/${id}/execs/${execId}/attach${interactive ? '?stdin=true' : ''}`
+    const detachKeys = flags['detach-keys'] ?? DETACH_KEYS
+    return await attachWithSignals(client, { id, execId }, { path, interactive, tty, detachKeys })
   },
 })

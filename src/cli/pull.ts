@@ -1,7 +1,7 @@
 import { defineVerb } from './line/verb.ts'
 import { humanSize, printJson } from './terminal/output.ts'
 import { showProgress } from './terminal/progress.ts'
-import { hearSignals, statusOf } from './terminal/signals.ts'
+import { Signals, statusOf } from './terminal/signals.ts'
 
 /** The last bars are drawn within this, or not at all. */
 const LAST_BARS_MS = 1000
@@ -19,7 +19,7 @@ export const verb = defineVerb({
     const left = new AbortController()
     const settled = new AbortController()
     let status = 0
-    using _ = hearSignals((signal) => {
+    using _ = new Signals((signal) => {
       // A second one does not wait for the daemon.
       if (status !== 0) return left.abort()
       status = statusOf(signal)

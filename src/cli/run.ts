@@ -4,7 +4,7 @@ import { defineVerb } from './line/verb.ts'
 import { containerOptions, containerPayload, DETACH_KEYS, detachOption, submitOptions } from './options/container.ts'
 import { attach } from './terminal/attach.ts'
 import { showProgress } from './terminal/progress.ts'
-import { forwardSignals, hearSignals, statusOf } from './terminal/signals.ts'
+import { type ForwardedSignal, forwarding, type SignalHandler, Signals, statusOf } from './terminal/signals.ts'
 
 export const verb = defineVerb({
   args: [
@@ -22,126 +22,117 @@ export const verb = defineVerb({
   async run({ client, flags, args: [image = '', ...args] }) {
     const payload = containerPayload(image, args, flags)
     const accepted = await client.submit('container.run', { ...submitOptions(flags), payload })
-    if (flags.detach) return await startDetached(client, accepted, flags.quiet)
-    const { interactive, tty } = flags
-    return await runAttached(client, accepted, {
-      interactive,
-      tty,
-      quiet: flags.quiet,
-      detachKeys: flags['detach-keys'] ?? DETACH_KEYS,
-    })
+    const { detach, interactive, tty, quiet } = flags
+    await using running = new Running(client, accepted)
+    // What the container prints is its own: progress goes to stderr, and only to a terminal.
+    if (process.stderr.isTTY && !quiet) running.showProgress()
+    if (!detach) running.attach(interactive, tty, flags['detach-keys'] ?? DETACH_KEYS)
+    const cancelled = await running.started()
+    if (cancelled !== 0) return cancelled
+    if (!detach) return await running.ended()
+    process.stdout.write(`${accepted.subject}\n`)
+    return 0
   },
 })
 
-interface Attached {
-  interactive: boolean
-  tty: boolean
-  quiet: boolean
-  detachKeys: readonly number[]
-}
-
-async function startDetached(client: PurserClient, accepted: CommandView, quiet: boolean): Promise<number> {
-  using starting = new Starting(client, accepted, quiet)
-  const status = await starting.ended()
-  if (status === 0) process.stdout.write(`${accepted.subject}\n`)
-  return status
-}
-
-async function runAttached(client: PurserClient, accepted: CommandView, how: Attached): Promise<number> {
-  const id = accepted.subject
-  const left = new AbortController()
-  let statusLeft = 0
-  using starting = new Starting(client, accepted, how.quiet)
-  const query = new URLSearchParams({ wait: 'true', replay: 'true', command: accepted.id })
-  if (how.interactive) query.set('stdin', 'true')
-  const { interactive, tty, detachKeys } = how
-  const attached = attach(client, {
-    path: `/v1/containers/${encodeURIComponent(id)}/attach?${query}`,
-    interactive,
-    tty,
-    detachKeys,
-    signal: left.signal,
-    onOutput: () => starting.hideProgress(),
-  })
-  attached.catch(() => {}) // Looked at below, after what the command says.
-  try {
-    const cancelled = await starting.ended()
-    if (cancelled !== 0) return cancelled
-    using _ = forwardSignals(
-      (signal) => client.submit('task.kill', { subject: id, payload: { signal } }),
-      (status) => {
-        statusLeft = status
-        left.abort()
-      },
-    )
-    const exitCode = await attached
-    return exitCode === 'detached' ? 0 : exitCode
-  } catch (error) {
-    if (statusLeft !== 0) return statusLeft
-    // With --rm it can be gone before we have asked for its streams: what is left of it is in the log.
-    const exitCode = errorCodeOf(error) === 'not_found' ? await exitInHistory(client, accepted) : undefined
-    if (exitCode === undefined) throw error
-    process.stderr.write(`purser: container ${id} was removed before its output could be read\n`)
-    return exitCode
-  } finally {
-    left.abort()
-  }
-}
-
-/** A command that starts a container, with bars on a terminal, until it has ended; signals cancel it. */
-class Starting implements Disposable {
+/** A container from the command that starts it to its end. */
+class Running implements AsyncDisposable {
   readonly #client: PurserClient
   readonly #command: CommandView
+  readonly #signals: Signals
   readonly #left = new AbortController()
   readonly #settled = new AbortController()
-  readonly #signals: Disposable
-  #status = 0
+  #attached: Promise<number | 'detached'> | undefined
+  /** That cancelled the command. */
+  #cancelled: ForwardedSignal | undefined
+  #statusLeft = 0
 
-  constructor(client: PurserClient, command: CommandView, quiet: boolean) {
+  constructor(client: PurserClient, command: CommandView) {
     this.#client = client
     this.#command = command
-    this.#signals = hearSignals((signal) => {
+    this.#signals = new Signals((signal) => {
       // A second one does not wait for the daemon.
-      if (this.#status !== 0) return this.#left.abort()
-      this.#status = statusOf(signal)
-      client.cancel(command.id).catch(() => {
-        // It has ended meanwhile: the process is there to be told.
-        this.#status = 0
-        client.submit('task.kill', { subject: command.subject, payload: { signal } }).catch(() => {})
-      })
+      if (this.#cancelled !== undefined) return this.#left.abort()
+      this.#cancelled = signal
+      client.cancel(command.id).catch(() => {}) // It has ended meanwhile: the signal is for what it started.
     })
-    // What the container prints is its own: progress goes to stderr, and only to a terminal.
-    if (process.stderr.isTTY && !quiet) {
-      showProgress(client, command.id, this.#settled.signal, process.stderr).catch(() => {}) // Bars are no one's concern.
-    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#settled.abort()
+    this.#left.abort()
+    await this.#attached?.catch(() => {}) // Told by `ended`.
+    this.#signals[Symbol.dispose]()
+  }
+
+  showProgress(): void {
+    const { signal } = this.#settled
+    showProgress(this.#client, this.#command.id, signal, process.stderr).catch(() => {}) // Bars are no one's concern.
+  }
+
+  /** Begins before the container is there, so that of a short one nothing is missed. */
+  attach(interactive: boolean, tty: boolean, detachKeys: readonly number[]): void {
+    const { id, subject } = this.#command
+    const query = new URLSearchParams({ wait: 'true', replay: 'true', command: id })
+    if (interactive) query.set('stdin', 'true')
+    this.#attached = attach(this.#client, {
+      path: `/v1/containers/${encodeURIComponent(subject)}/attach?${query}`,
+      interactive,
+      tty,
+      detachKeys,
+      signal: this.#left.signal,
+      onOutput: () => this.#settled.abort(),
+    })
+    this.#attached.catch(() => {}) // Looked at when the command has succeeded.
   }
 
   /** @returns 0 when it has been started, or the status of the signal that it was cancelled by */
-  async ended(): Promise<number> {
+  async started(): Promise<number> {
     try {
       await this.#client.ended(this.#command.id, this.#left.signal)
-      return 0
     } catch (error) {
-      if (this.#status === 0) throw error
-      return this.#status
+      if (this.#cancelled === undefined) throw error
+      return statusOf(this.#cancelled)
     } finally {
-      this[Symbol.dispose]()
+      this.#settled.abort()
+    }
+    const forward = this.#forwarding()
+    this.#signals.handler = forward
+    // Too late to cancel: the process is there to be told.
+    if (this.#cancelled !== undefined) forward(this.#cancelled, 1)
+    return 0
+  }
+
+  /** @returns the exit status: the process's, 0 when detached, or that of Ctrl-C for whoever left with it */
+  async ended(): Promise<number> {
+    try {
+      const exitCode = await this.#attached
+      return typeof exitCode === 'number' ? exitCode : 0
+    } catch (error) {
+      if (this.#statusLeft !== 0) return this.#statusLeft
+      // With --rm it can be gone before we have asked for its streams: what is left of it is in the log.
+      const exitCode = errorCodeOf(error) === 'not_found' ? await this.#exitInHistory() : undefined
+      if (exitCode === undefined) throw error
+      process.stderr.write(`purser: container ${this.#command.subject} was removed before its output could be read\n`)
+      return exitCode
     }
   }
 
-  hideProgress(): void {
-    this.#settled.abort()
+  #forwarding(): SignalHandler {
+    return forwarding(
+      (signal) => this.#client.submit('task.kill', { subject: this.#command.subject, payload: { signal } }),
+      (status) => {
+        this.#statusLeft = status
+        this.#left.abort()
+      },
+    )
   }
 
-  [Symbol.dispose](): void {
-    this.#settled.abort()
-    this.#signals[Symbol.dispose]()
+  async #exitInHistory(): Promise<number | undefined> {
+    const { id, subject } = this.#command
+    const events = await this.#client.history(`task/${subject}`)
+    const begun = events.findIndex(({ type, correlationid }) => type === 'task.started' && correlationid === id)
+    const exit = begun < 0 ? undefined : events.slice(begun).find(({ type }) => type === 'task.exited')
+    return typeof exit?.data.exitCode === 'number' ? exit.data.exitCode : undefined
   }
-}
-
-async function exitInHistory(client: PurserClient, { id, subject }: CommandView): Promise<number | undefined> {
-  const events = await client.history(`task/${subject}`)
-  const exit = events.findLast(({ type }) => type === 'task.exited')
-  const isOurs = events.some(({ type, correlationid }) => type === 'task.started' && correlationid === id)
-  return isOurs && typeof exit?.data.exitCode === 'number' ? exit.data.exitCode : undefined
 }
