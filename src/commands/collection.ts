@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { defineAggregate } from '../model/aggregate.ts'
+import { event } from '../model/event-schema.ts'
 
 export type CollectionState =
   | { status: 'never' }
@@ -13,18 +14,34 @@ export const collection = defineAggregate({
   id: z.literal('node', 'the subject of gc commands is "node"'),
   initial: never,
   commands: {
-    'gc.collect': z.strictObject({
-      mode: z.enum(['remove', 'dry-run']).default('remove').describe('dry-run: only say what would go'),
-    }),
+    'gc.collect': z
+      .strictObject({
+        mode: z.enum(['remove', 'dry-run']).default('remove').describe('dry-run: only say what would go'),
+      })
+      .describe('remove content and snapshots that nothing refers to'),
+  },
+  leadsTo: {
+    'gc.collect': [
+      'gc.collecting',
+      'content.deleted',
+      'snapshot.committed',
+      'snapshot.removing',
+      'snapshot.removed',
+      'gc.collected',
+    ],
   },
   events: {
-    'gc.collecting': z.strictObject({ mode: z.string() }),
-    'gc.collected': z.strictObject({
-      contentCount: z.int().nonnegative(),
-      snapshotCount: z.int().nonnegative(),
-      freedBytes: z.int().nonnegative(),
-      durationMs: z.number().nonnegative(),
-    }),
+    'gc.collecting': event(1, 'a collection has begun', z.strictObject({ mode: z.string() })),
+    'gc.collected': event(
+      1,
+      'a collection is over; what it freed',
+      z.strictObject({
+        contentCount: z.int().nonnegative(),
+        snapshotCount: z.int().nonnegative(),
+        freedBytes: z.int().nonnegative(),
+        durationMs: z.number().nonnegative(),
+      }),
+    ),
   },
   decide(_state, { payload }) {
     return [{ type: 'gc.collecting', data: { mode: payload.mode } }]

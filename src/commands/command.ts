@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { defineAggregate, refuse } from '../model/aggregate.ts'
 import { type CommandEnvelope, commandEnvelope } from '../model/command.ts'
 import { ERROR_CODES, type ErrorBody, type ErrorCode } from '../model/errors.ts'
+import { event } from '../model/event-schema.ts'
 
 const errorBody = z.strictObject({
   code: z.enum(Object.keys(ERROR_CODES) as [ErrorCode, ...ErrorCode[]]),
@@ -39,14 +40,35 @@ export const command = defineAggregate({
   name: 'command',
   id: z.uuid('a command id is a UUID'),
   initial: { status: 'absent' } as CommandState,
-  commands: { 'command.cancel': z.strictObject({}) },
+  commands: { 'command.cancel': z.strictObject({}).describe('ask for a command to be cancelled') },
+  leadsTo: { 'command.cancel': ['command.cancel-requested'] },
   events: {
-    'command.accepted': z.strictObject({ command: commandEnvelope }),
-    'command.started': z.strictObject({ attempt: z.int().positive(), worker: z.string() }),
-    'command.cancel-requested': z.strictObject({}),
-    'command.succeeded': z.strictObject({ result, durationMs: z.number().nonnegative() }),
-    'command.failed': z.strictObject({ error: errorBody, durationMs: z.number().nonnegative() }),
-    'command.cancelled': z.strictObject({ error: errorBody, durationMs: z.number().nonnegative() }),
+    'command.accepted': event(
+      1,
+      'a command is durable: it will be carried out, or end with a reason',
+      z.strictObject({ command: commandEnvelope }),
+    ),
+    'command.started': event(
+      1,
+      'a worker has begun an attempt at it',
+      z.strictObject({ attempt: z.int().positive(), worker: z.string() }),
+    ),
+    'command.cancel-requested': event(1, 'somebody asked for it to be cancelled', z.strictObject({})),
+    'command.succeeded': event(
+      1,
+      'its outcome: done, with a result',
+      z.strictObject({ result, durationMs: z.number().nonnegative() }),
+    ),
+    'command.failed': event(
+      1,
+      'its outcome: refused or failed, with a reason and a remedy',
+      z.strictObject({ error: errorBody, durationMs: z.number().nonnegative() }),
+    ),
+    'command.cancelled': event(
+      1,
+      'its outcome: cancelled before it was done',
+      z.strictObject({ error: errorBody, durationMs: z.number().nonnegative() }),
+    ),
   },
   decide(state, { subject }) {
     if (isActive(state)) return state.cancelRequested ? [] : [{ type: 'command.cancel-requested', data: {} }]

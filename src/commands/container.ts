@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { defineAggregate, type Kind, refuse } from '../model/aggregate.ts'
 import { digestSchema } from '../model/digest.ts'
+import { event } from '../model/event-schema.ts'
 import { identifier } from '../model/ids.ts'
 import { type Labels, labels } from '../model/labels.ts'
 import { type ContainerOptions, containerOptions } from '../oci/spec/container-options.ts'
@@ -51,24 +52,54 @@ export const container = defineAggregate({
   id: identifier,
   initial: absent,
   commands: {
-    'container.create': record,
-    'container.delete': z.strictObject({}),
+    'container.create': record.describe('record a container, without an image being pulled or a task made'),
+    'container.delete': z.strictObject({}).describe('remove the record of a container that has no task'),
     // Composite: sagas/ carries them out as steps of their own.
-    'container.provision': provision,
-    'container.run': provision,
-    'container.start': z.strictObject({}),
-    'container.stop': z.strictObject({
-      signal: z.string().optional().describe("the image's stop signal by default"),
-      graceMs: z.int().nonnegative().max(86_400_000).default(10_000).describe('until SIGKILL follows'),
-    }),
-    'container.remove': z.strictObject({
-      running: z.enum(['refuse', 'kill']).default('refuse').describe('what to do when its task runs'),
-    }),
+    'container.provision': provision.describe('make a container that can be started: image, snapshot, record'),
+    'container.run': provision.describe('make a container and start it'),
+    'container.start': z.strictObject({}).describe('start a container anew; its ended task makes room'),
+    'container.stop': z
+      .strictObject({
+        signal: z.string().optional().describe("the image's stop signal by default"),
+        graceMs: z.int().nonnegative().max(86_400_000).default(10_000).describe('until SIGKILL follows'),
+      })
+      .describe('ask its task to end, and kill it after a grace period'),
+    'container.remove': z
+      .strictObject({
+        running: z.enum(['refuse', 'kill']).default('refuse').describe('what to do when its task runs'),
+      })
+      .describe('remove task, record and snapshot'),
+  },
+  leadsTo: {
+    'container.create': ['container.created'],
+    'container.delete': ['container.deleting', 'container.deleted'],
+    'container.provision': [
+      'image.pull',
+      'snapshot.unpack',
+      'snapshot.prepare',
+      'container.create',
+      'snapshot.remove',
+      'container.delete',
+    ],
+    'container.run': [
+      'image.pull',
+      'snapshot.unpack',
+      'snapshot.prepare',
+      'container.create',
+      'task.create',
+      'task.start',
+      'task.delete',
+      'snapshot.remove',
+      'container.delete',
+    ],
+    'container.start': ['task.delete', 'task.create', 'task.start'],
+    'container.stop': ['task.kill'],
+    'container.remove': ['task.kill', 'task.delete', 'snapshot.remove', 'container.delete'],
   },
   events: {
-    'container.created': record,
-    'container.deleting': z.strictObject({}),
-    'container.deleted': z.strictObject({}),
+    'container.created': event(1, 'the record of a container, which its tasks are made from', record),
+    'container.deleting': event(1, 'the record is about to go, and its files with it', z.strictObject({})),
+    'container.deleted': event(1, 'the record and its files are gone', z.strictObject({})),
   },
   decide(state, { type, namespace, subject, payload }, view) {
     switch (type) {

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { defineAggregate, refuse } from '../model/aggregate.ts'
 import { digestSchema } from '../model/digest.ts'
+import { event } from '../model/event-schema.ts'
 import { type Labels, labels } from '../model/labels.ts'
 
 export type ContentState =
@@ -20,10 +21,15 @@ export const content = defineAggregate({
   name: 'content',
   id: digestSchema,
   initial: { status: 'absent' } as ContentState,
-  commands: { 'content.delete': z.strictObject({}) },
+  commands: { 'content.delete': z.strictObject({}).describe('remove a blob from the namespace') },
+  leadsTo: { 'content.delete': ['content.deleted'] },
   events: {
-    'content.committed': z.strictObject({ sizeBytes: z.int().nonnegative(), mediaType: z.string(), labels }),
-    'content.deleted': z.strictObject({}),
+    'content.committed': event(
+      1,
+      'a blob is stored, and its bytes have its digest',
+      z.strictObject({ sizeBytes: z.int().nonnegative(), mediaType: z.string(), labels }),
+    ),
+    'content.deleted': event(1, 'a blob is gone from the namespace', z.strictObject({})),
   },
   decide(state, { subject }) {
     if (state.status === 'present') return [{ type: 'content.deleted', data: {} }]

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { defineAggregate, type Kind, refuse, type View } from '../model/aggregate.ts'
 import { type Digest, digestSchema } from '../model/digest.ts'
+import { event } from '../model/event-schema.ts'
 import { type Labels, labels } from '../model/labels.ts'
 import { containers } from './container.ts'
 import { imageName } from './image-name.ts'
@@ -31,32 +32,59 @@ export const image = defineAggregate({
   id: imageName,
   initial: absent,
   commands: {
-    'image.pull': z.strictObject({
-      platform: z.string().optional().describe('os/arch[/variant]; the host by default'),
-      snapshotter: z.string().default('overlayfs').describe('where its layers are unpacked'),
-      labels: labels.default({}),
-    }),
-    'image.tag': z.strictObject({ source: imageName.describe('name of the image that gets a second name') }),
-    'image.delete': z.strictObject({
-      inUse: z
-        .enum(['refuse', 'allow'])
-        .default('refuse')
-        .describe('whether a container that uses it stands in the way'),
-    }),
+    'image.pull': z
+      .strictObject({
+        platform: z.string().optional().describe('os/arch[/variant]; the host by default'),
+        snapshotter: z.string().default('overlayfs').describe('where its layers are unpacked'),
+        labels: labels.default({}),
+      })
+      .describe('fetch an image and unpack it'),
+    'image.tag': z
+      .strictObject({ source: imageName.describe('name of the image that gets a second name') })
+      .describe('give an image a second name'),
+    'image.delete': z
+      .strictObject({
+        inUse: z
+          .enum(['refuse', 'allow'])
+          .default('refuse')
+          .describe('whether a container that uses it stands in the way'),
+      })
+      .describe('remove the name of an image'),
+  },
+  leadsTo: {
+    'image.pull': ['image.pulling', 'image.resolved', 'content.committed', 'snapshot.committed', 'image.pulled'],
+    'image.tag': ['image.tagged'],
+    'image.delete': ['image.deleted'],
   },
   events: {
-    'image.pulling': z.strictObject({ platform: z.string() }),
-    'image.resolved': z.strictObject({ target: descriptor, platform: z.string() }),
-    'image.pulled': z.strictObject({
-      image: imageTarget,
-      labels,
-      fetchedBytes: z.int().nonnegative(),
-      cached: z.boolean().describe('nothing was transferred'),
-      durationMs: z.number().nonnegative(),
-    }),
-    'image.tagged': z.strictObject({ source: imageName, image: imageTarget, labels }),
-    'image.unpacked': z.strictObject({ snapshotter: z.string() }),
-    'image.deleted': z.strictObject({}),
+    'image.pulling': event(1, 'a pull has begun', z.strictObject({ platform: z.string() })),
+    'image.resolved': event(
+      1,
+      'what the name stood for at the registry',
+      z.strictObject({ target: descriptor, platform: z.string() }),
+    ),
+    'image.pulled': event(
+      1,
+      'all of the image is stored and its layers are unpacked',
+      z.strictObject({
+        image: imageTarget,
+        labels,
+        fetchedBytes: z.int().nonnegative(),
+        cached: z.boolean().describe('nothing was transferred'),
+        durationMs: z.number().nonnegative(),
+      }),
+    ),
+    'image.tagged': event(
+      1,
+      'the image has this name too',
+      z.strictObject({ source: imageName, image: imageTarget, labels }),
+    ),
+    'image.unpacked': event(
+      1,
+      'the layers of the image are snapshots of a snapshotter',
+      z.strictObject({ snapshotter: z.string() }),
+    ),
+    'image.deleted': event(1, 'the name is gone; what only it held is garbage', z.strictObject({})),
   },
   decide(state, { type, namespace, subject, payload }, view) {
     switch (type) {

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { defineAggregate } from '../model/aggregate.ts'
+import { event } from '../model/event-schema.ts'
 
 /** What happened to the log itself. */
 export interface LogState {
@@ -18,23 +19,36 @@ export const logBook = defineAggregate({
   id: z.literal('node', 'the subject of log events is "node"'),
   initial: untouched,
   commands: {},
+  leadsTo: {},
   events: {
-    'log.segments-dropped': z.strictObject({
-      through: position,
-      segments: z.int().positive(),
-      bytes: z.int().nonnegative(),
-    }),
-    'log.entries-quarantined': z.strictObject({
-      count: z.int().positive(),
-      entries: z.array(z.string()).max(100),
-      stream: z.string(),
-    }),
-    'log.event-lost': z.strictObject({}),
-    'log.restored': z.strictObject({
-      archiveThrough: position,
-      tailThrough: position,
-      lost: z.strictObject({ first: position, last: position }).optional(),
-    }),
+    'log.segments-dropped': event(
+      1,
+      'retention has dropped the oldest segments of the archive',
+      z.strictObject({
+        through: position,
+        segments: z.int().positive(),
+        bytes: z.int().nonnegative(),
+      }),
+    ),
+    'log.entries-quarantined': event(
+      1,
+      'entries that somebody else wrote into the stream were taken out of it',
+      z.strictObject({
+        count: z.int().positive(),
+        entries: z.array(z.string()).max(100),
+        stream: z.string(),
+      }),
+    ),
+    'log.event-lost': event(1, 'stands where an event was lost for good', z.strictObject({})),
+    'log.restored': event(
+      1,
+      'the log in Redis was made anew from the archive',
+      z.strictObject({
+        archiveThrough: position,
+        tailThrough: position,
+        lost: z.strictObject({ first: position, last: position }).optional(),
+      }),
+    ),
   },
   decide: () => [],
   evolve(state, event): LogState {

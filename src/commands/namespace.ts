@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { defineAggregate, refuse, type View } from '../model/aggregate.ts'
+import { event } from '../model/event-schema.ts'
 import { identifier } from '../model/ids.ts'
 import { type Labels, labels } from '../model/labels.ts'
 import { container } from './container.ts'
@@ -14,12 +15,13 @@ export const namespace = defineAggregate({
   id: identifier,
   initial: { status: 'absent' } as NamespaceState,
   commands: {
-    'namespace.create': z.strictObject({ labels: labels.default({}) }),
-    'namespace.remove': z.strictObject({}),
+    'namespace.create': z.strictObject({ labels: labels.default({}) }).describe('make a namespace'),
+    'namespace.remove': z.strictObject({}).describe('remove an empty namespace'),
   },
+  leadsTo: { 'namespace.create': ['namespace.created'], 'namespace.remove': ['namespace.removed'] },
   events: {
-    'namespace.created': z.strictObject({ labels }),
-    'namespace.removed': z.strictObject({}),
+    'namespace.created': event(1, 'a namespace is there', z.strictObject({ labels })),
+    'namespace.removed': event(1, 'an empty namespace is gone', z.strictObject({})),
   },
   decide(state, { type, subject, payload }, view) {
     switch (type) {

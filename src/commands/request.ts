@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { defineAggregate } from '../model/aggregate.ts'
+import { event } from '../model/event-schema.ts'
 
 const asked = {
   surface: z.string().describe('http'),
@@ -13,9 +14,18 @@ export const request = defineAggregate({
   id: z.uuid(),
   initial: { status: 'absent' },
   commands: {},
+  leadsTo: {},
   events: {
-    'request.read': z.strictObject({ ...asked, status: z.int() }),
-    'request.refused': z.strictObject({ ...asked, code: z.string(), message: z.string() }),
+    'request.read': event(
+      1,
+      'a request that only read, where reads are audited',
+      z.strictObject({ ...asked, status: z.int() }),
+    ),
+    'request.refused': event(
+      1,
+      'a request that became no command',
+      z.strictObject({ ...asked, code: z.string(), message: z.string() }),
+    ),
   },
   decide: () => [],
   evolve: (state) => state,

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { defineAggregate, type Kind, refuse, type View } from '../model/aggregate.ts'
 import { PurserError } from '../model/errors.ts'
+import { event } from '../model/event-schema.ts'
 import { type Labels, labels } from '../model/labels.ts'
 
 const dir = z
@@ -41,18 +42,41 @@ export const snapshot = defineAggregate({
   id: z.string().regex(/^[a-z][a-z0-9-]*\/.{1,1024}$/, 'a snapshot is named SNAPSHOTTER/KEY'),
   initial: absent,
   commands: {
-    'snapshot.prepare': z.strictObject({ parent: key.optional(), labels: labels.default({}) }),
-    'snapshot.view': z.strictObject({ parent: key.optional(), labels: labels.default({}) }),
-    'snapshot.commit': z.strictObject({ name: key, labels: labels.default({}) }),
-    'snapshot.remove': z.strictObject({}),
-    'snapshot.unpack': z.strictObject({ image: z.string().describe('image whose layers become snapshots') }),
+    'snapshot.prepare': z
+      .strictObject({ parent: key.optional(), labels: labels.default({}) })
+      .describe('make a snapshot that can be written to'),
+    'snapshot.view': z
+      .strictObject({ parent: key.optional(), labels: labels.default({}) })
+      .describe('make a snapshot that can only be read'),
+    'snapshot.commit': z
+      .strictObject({ name: key, labels: labels.default({}) })
+      .describe('make a written snapshot one that can be a parent, under another name'),
+    'snapshot.remove': z.strictObject({}).describe('remove a snapshot that is no parent'),
+    'snapshot.unpack': z
+      .strictObject({ image: z.string().describe('image whose layers become snapshots') })
+      .describe('make snapshots of the layers of an image'),
+  },
+  leadsTo: {
+    'snapshot.prepare': ['snapshot.preparing', 'snapshot.prepared', 'snapshot.removed'],
+    'snapshot.view': ['snapshot.preparing', 'snapshot.prepared', 'snapshot.removed'],
+    'snapshot.commit': ['snapshot.removed', 'snapshot.committed'],
+    'snapshot.remove': ['snapshot.removing', 'snapshot.removed'],
+    'snapshot.unpack': ['snapshot.committed', 'image.unpacked'],
   },
   events: {
-    'snapshot.preparing': z.strictObject({ dir, parent: key.optional(), kind: z.enum(['active', 'view']), labels }),
-    'snapshot.prepared': z.strictObject({}),
-    'snapshot.committed': z.strictObject({ dir, parent: key.optional(), labels }),
-    'snapshot.removing': z.strictObject({}),
-    'snapshot.removed': z.strictObject({}),
+    'snapshot.preparing': event(
+      1,
+      'a snapshot is about to be made',
+      z.strictObject({ dir, parent: key.optional(), kind: z.enum(['active', 'view']), labels }),
+    ),
+    'snapshot.prepared': event(1, 'the snapshot can be mounted', z.strictObject({})),
+    'snapshot.committed': event(
+      1,
+      'the snapshot is read-only and can be a parent',
+      z.strictObject({ dir, parent: key.optional(), labels }),
+    ),
+    'snapshot.removing': event(1, 'the snapshot is about to go', z.strictObject({})),
+    'snapshot.removed': event(1, 'the snapshot is gone', z.strictObject({})),
   },
   decide(state, { type, id, namespace, subject, payload }, view) {
     const { snapshotter } = splitSnapshotId(subject)

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { defineAggregate, type Kind, refuse } from '../model/aggregate.ts'
+import { event } from '../model/event-schema.ts'
 import { identifier } from '../model/ids.ts'
 import { isSignal, parseSignal } from '../oci/signals.ts'
 import { containerOptions, execOptions } from '../oci/spec/container-options.ts'
@@ -71,41 +72,81 @@ export const task = defineAggregate({
   id: identifier,
   initial: absent,
   commands: {
-    'task.create': z.strictObject({}),
-    'task.start': z.strictObject({}),
-    'task.exec': execProcess.extend({ execId: identifier }),
-    'task.kill': z.strictObject({
-      signal: signal.default('SIGTERM'),
-      target: z.enum(['init', 'all']).default('init').describe('the first process, or all in the container'),
-      execId: identifier.optional(),
-    }),
-    'task.pause': z.strictObject({}),
-    'task.resume': z.strictObject({}),
-    'task.update': z.strictObject({ resources }),
-    'task.delete': z.strictObject({}),
+    'task.create': z.strictObject({}).describe('make a process that waits to be started'),
+    'task.start': z.strictObject({}).describe('have the process run'),
+    'task.exec': execProcess.extend({ execId: identifier }).describe('start another process in a running task'),
+    'task.kill': z
+      .strictObject({
+        signal: signal.default('SIGTERM'),
+        target: z.enum(['init', 'all']).default('init').describe('the first process, or all in the container'),
+        execId: identifier.optional(),
+      })
+      .describe('send a signal'),
+    'task.pause': z.strictObject({}).describe('freeze all processes'),
+    'task.resume': z.strictObject({}).describe('let frozen processes go on'),
+    'task.update': z.strictObject({ resources }).describe('change limits'),
+    'task.delete': z.strictObject({}).describe('remove an ended or never started task'),
+  },
+  leadsTo: {
+    'task.create': ['task.creating', 'task.created', 'task.create-failed'],
+    'task.start': ['task.started'],
+    'task.exec': ['task.exec-starting', 'task.exec-started', 'task.exec-failed'],
+    'task.kill': ['task.killed'],
+    'task.pause': ['task.paused'],
+    'task.resume': ['task.resumed'],
+    'task.update': ['task.updated'],
+    'task.delete': ['task.deleted'],
   },
   events: {
-    'task.creating': z.strictObject({ runtime: z.string() }),
-    'task.created': z.strictObject({ pid, stopSignal: z.int().positive() }),
-    'task.create-failed': z.strictObject({ error: z.string() }),
-    'task.started': z.strictObject({ pid, startedAt: instant }),
-    'task.exited': z.strictObject({
-      exitCode,
-      exitedAt: instant,
-      reason: z.string().optional(),
-      oomKills: z.int().nonnegative().default(0),
-    }),
-    'task.oom': z.strictObject({}),
-    'task.released': z.strictObject({}),
-    'task.killed': z.strictObject({ signal: z.int().nonnegative(), target: z.string(), execId: z.string().optional() }),
-    'task.exec-starting': z.strictObject({ execId: z.string(), process: execProcess }),
-    'task.exec-started': z.strictObject({ execId: z.string(), pid }),
-    'task.exec-failed': z.strictObject({ execId: z.string(), error: z.string() }),
-    'task.exec-exited': z.strictObject({ execId: z.string(), exitCode, exitedAt: instant }),
-    'task.paused': z.strictObject({}),
-    'task.resumed': z.strictObject({}),
-    'task.updated': z.strictObject({ resources }),
-    'task.deleted': z.strictObject({}),
+    'task.creating': event(1, 'a task is about to be created', z.strictObject({ runtime: z.string() })),
+    'task.created': event(
+      1,
+      'its process waits to be started',
+      z.strictObject({ pid, stopSignal: z.int().positive() }),
+    ),
+    'task.create-failed': event(
+      1,
+      'it could not be created, and nothing of it is left',
+      z.strictObject({ error: z.string() }),
+    ),
+    'task.started': event(1, 'its process runs', z.strictObject({ pid, startedAt: instant })),
+    'task.exited': event(
+      1,
+      'its process has ended, or was lost; the exit status',
+      z.strictObject({
+        exitCode,
+        exitedAt: instant,
+        reason: z.string().optional(),
+        oomKills: z.int().nonnegative().default(0),
+      }),
+    ),
+    'task.oom': event(1, 'the kernel ended a process of its cgroup for want of memory', z.strictObject({})),
+    'task.released': event(1, 'shim, mounts and cgroup of an ended task are gone', z.strictObject({})),
+    'task.killed': event(
+      1,
+      'a signal was sent',
+      z.strictObject({ signal: z.int().nonnegative(), target: z.string(), execId: z.string().optional() }),
+    ),
+    'task.exec-starting': event(
+      1,
+      'another process is about to be started in it',
+      z.strictObject({ execId: z.string(), process: execProcess }),
+    ),
+    'task.exec-started': event(1, 'that process runs', z.strictObject({ execId: z.string(), pid })),
+    'task.exec-failed': event(
+      1,
+      'that process could not be started',
+      z.strictObject({ execId: z.string(), error: z.string() }),
+    ),
+    'task.exec-exited': event(
+      1,
+      'that process has ended; its exit status',
+      z.strictObject({ execId: z.string(), exitCode, exitedAt: instant }),
+    ),
+    'task.paused': event(1, 'all of its processes are frozen', z.strictObject({})),
+    'task.resumed': event(1, 'its processes go on', z.strictObject({})),
+    'task.updated': event(1, 'its limits were changed', z.strictObject({ resources })),
+    'task.deleted': event(1, 'the task is gone; its container may have another', z.strictObject({})),
   },
   decide(state, { type, namespace, subject, payload }) {
     if (type === 'task.create') {

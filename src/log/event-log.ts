@@ -318,8 +318,8 @@ export class EventLog {
     cause: Cause,
     time: string,
   ): EventEnvelope {
-    const schema = aggregate.events[fact.type]
-    if (!schema) throw new PurserError('internal', `${fact.type} is no event of ${aggregate.name}`)
+    const known = aggregate.events[fact.type]
+    if (!known) throw new PurserError('internal', `${fact.type} is no event of ${aggregate.name}`)
     return {
       specversion: '1.0',
       id: uuidv7(),
@@ -333,9 +333,9 @@ export class EventLog {
       correlationid: cause.correlationId,
       actor: cause.actor,
       ...(cause.traceparent === undefined ? {} : { traceparent: cause.traceparent }),
-      schema: aggregate.schemaVersions?.[fact.type] ?? 1,
+      schema: known.version,
       // Through JSON, so that what is folded now is what a later reader folds.
-      data: JSON.parse(JSON.stringify(schema.parse(fact.data))),
+      data: JSON.parse(JSON.stringify(known.data.parse(fact.data))),
     }
   }
 

@@ -1,5 +1,6 @@
 import type { z } from 'zod'
 import type { ErrorBody, ErrorCode } from './errors.ts'
+import type { EventSchemas } from './event-schema.ts'
 
 type Schemas = Record<string, z.ZodType>
 
@@ -19,8 +20,9 @@ export type CommandOf<C extends Schemas> = {
 /** What a caller may hand in for a schema, before defaults are filled in. */
 export type InputOf<S extends z.ZodType> = z.input<S>
 
-export type EventOf<E extends Schemas> = { [T in keyof E & string]: { type: T; data: z.output<E[T]> } }[keyof E &
-  string]
+export type EventOf<E extends EventSchemas> = {
+  [T in keyof E & string]: { type: T; data: z.output<E[T]['data']> }
+}[keyof E & string]
 
 /** What `evolve` may use of an event's envelope besides its data. */
 export type Recorded<E> = E & { time: string; commandid: string; correlationid: string }
@@ -49,7 +51,7 @@ export interface Entry<S> {
   state: S
 }
 
-export interface AggregateDefinition<S, C extends Schemas, E extends Schemas> {
+export interface AggregateDefinition<S, C extends Schemas, E extends EventSchemas> {
   /** Also the first part of its types: `task` has `task.create` and `task.created`. */
   name: string
   /** The grammar of its ids. */
@@ -57,9 +59,9 @@ export interface AggregateDefinition<S, C extends Schemas, E extends Schemas> {
   /** The state of one that does not exist; an aggregate in this state is not stored. */
   initial: S
   commands: C
+  /** Events that a command may cause, its refusal and outcome aside; of a composite one also the commands it is made of. */
+  leadsTo: Readonly<Record<keyof C & string, readonly string[]>>
   events: E
-  /** Shape versions of events that changed; 1 where not named. */
-  schemaVersions?: Partial<Record<keyof E & string, number>>
   decide(state: S, command: CommandOf<C>, view: View): EventOf<E>[] | Refusal
   evolve(state: S, event: Recorded<EventOf<E>>): S
 }
@@ -74,8 +76,8 @@ export interface Fact {
   namespace?: string
 }
 
-export interface Aggregate<S, C extends Schemas, E extends Schemas> extends AggregateDefinition<S, C, E> {
-  fact<T extends keyof E & string>(id: string, type: T, data: z.input<E[T]>, namespace?: string): Fact
+export interface Aggregate<S, C extends Schemas, E extends EventSchemas> extends AggregateDefinition<S, C, E> {
+  fact<T extends keyof E & string>(id: string, type: T, data: z.input<E[T]['data']>, namespace?: string): Fact
   /** False for the initial state. */
   exists(state: S): boolean
 }
@@ -84,7 +86,7 @@ export interface Aggregate<S, C extends Schemas, E extends Schemas> extends Aggr
 // biome-ignore lint/suspicious/noExplicitAny: the one place where states of different aggregates meet
 export type AnyAggregate = Aggregate<any, any, any>
 
-export function defineAggregate<S, const C extends Schemas, const E extends Schemas>(
+export function defineAggregate<S, const C extends Schemas, const E extends EventSchemas>(
   definition: AggregateDefinition<S, C, E>,
 ): Aggregate<S, C, E> {
   for (const type of [...Object.keys(definition.commands), ...Object.keys(definition.events)]) {

@@ -2,6 +2,7 @@ import type { Logger } from 'pino'
 import type { z } from 'zod'
 import type { Aggregate, Fact, View } from '../model/aggregate.ts'
 import type { CommandEnvelope, CommandRequest } from '../model/command.ts'
+import type { EventSchemas } from '../model/event-schema.ts'
 
 /** What a handler ends with: the facts that its effect made true, written together with the command's outcome. */
 export interface Outcome {
@@ -57,7 +58,7 @@ type Schemas = Record<string, z.ZodType>
  * @returns `define(aggregate, type, handle)`, for handlers that use these effects
  */
 export function handlersFor<Effects>() {
-  return <S, C extends Schemas, E extends Schemas, T extends keyof C & string>(
+  return <S, C extends Schemas, E extends EventSchemas, T extends keyof C & string>(
     _aggregate: Aggregate<S, C, E>,
     type: T,
     handle: (job: Job<S, z.output<C[T]>, Effects>) => Promise<Outcome>,
