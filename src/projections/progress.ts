@@ -43,12 +43,7 @@ export class Progress {
     this.#dirty.add(commandId)
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined
-      for (const id of this.#dirty) {
-        const progress = this.#byCommand.get(id)
-        this.#changed.emit(id, progress)
-        const parentId = this.#parents.get(id)
-        if (parentId !== undefined) this.#changed.emit(parentId, progress)
-      }
+      for (const id of this.#dirty) this.#tell(id)
       this.#dirty.clear()
     }, 100).unref()
   }
@@ -61,12 +56,21 @@ export class Progress {
     this.#parents.set(commandId, parentId)
   }
 
+  /** Listeners are told the last of it at once. */
   end(commandId: string): void {
+    if (this.#dirty.has(commandId)) this.#tell(commandId)
     const parentId = this.#parents.get(commandId)
     if (parentId !== undefined) this.#byCommand.delete(parentId)
     this.#parents.delete(commandId)
     this.#byCommand.delete(commandId)
     this.#dirty.delete(commandId)
+  }
+
+  #tell(commandId: string): void {
+    const progress = this.#byCommand.get(commandId)
+    this.#changed.emit(commandId, progress)
+    const parentId = this.#parents.get(commandId)
+    if (parentId !== undefined) this.#changed.emit(parentId, progress)
   }
 
   listen(commandId: string, listener: (progress: CommandProgress) => void): Disposable {

@@ -68,7 +68,7 @@ async function sendProgress(
     wake()
   })
   ended.catch(() => {}) // seen below
-  while (running) {
+  while (running || newest.size > 0) {
     if (newest.size === 0) {
       await new Promise<void>((resolve) => {
         wake = resolve
