@@ -43,6 +43,7 @@ import { TaskStreams } from '../workers/task/streams.ts'
 import { Tasks } from '../workers/task/tasks.ts'
 import { openBooks } from './books.ts'
 import { type Config, loadConfig } from './config.ts'
+import { releaseWhenIdle } from './idle-memory.ts'
 import { startRedis } from './redis.ts'
 
 export interface DaemonOptions {
@@ -260,6 +261,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
       logger,
     }),
   )
+  starting.use(releaseWhenIdle(logger))
   logger.info({ ...reconciled, position: log.head, startMs: Math.round(performance.now() - begunAt) }, 'ready')
   return starting.move()
 }
