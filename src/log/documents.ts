@@ -1,6 +1,7 @@
 import type { AnyAggregate, Entry, Kind, View } from '../model/aggregate.ts'
 import { PurserError } from '../model/errors.ts'
 import type { StoredEvent } from '../model/event.ts'
+import { isKnown, upcast } from './upcast.ts'
 
 export interface Document {
   version: number
@@ -16,6 +17,8 @@ export class Documents implements View {
   readonly #byAggregate = new Map<string, Map<string, Document>>()
   /** Position of the last event folded in. */
   head = 0
+  /** Events that only a later release knows, and that were left out. */
+  skipped = 0
 
   constructor(aggregates: ReadonlyMap<string, AnyAggregate>) {
     this.#aggregates = aggregates
@@ -71,14 +74,24 @@ export class Documents implements View {
     })
   }
 
+  /** Whether this release can fold it. */
+  knows(event: StoredEvent): boolean {
+    return isKnown(this.#aggregates, event)
+  }
+
   apply(event: StoredEvent): void {
     if (event.position !== this.head + 1) {
       throw new PurserError('data_loss', `event ${event.position} follows ${this.head}: the log has a gap`)
     }
+    if (!this.knows(event)) {
+      this.skipped += 1
+      this.head = event.position
+      return
+    }
     const documents = this.#of(event.aggregate)
     const key = `${event.namespace}/${event.subject.slice(event.aggregate.length + 1)}`
     const aggregate = this.aggregate(event.aggregate)
-    const state = aggregate.evolve(documents.get(key)?.state ?? aggregate.initial, event)
+    const state = aggregate.evolve(documents.get(key)?.state ?? aggregate.initial, upcast(this.#aggregates, event))
     if (aggregate.exists(state)) documents.set(key, { version: event.position, state })
     else documents.delete(key)
     this.head = event.position

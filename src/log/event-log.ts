@@ -8,6 +8,7 @@ import { type AppendReply, defineScripts } from './append-script.ts'
 import { Documents } from './documents.ts'
 import type { LogKeys } from './keys.ts'
 import { CommandRetention } from './retention.ts'
+import { upcast } from './upcast.ts'
 
 /** The facts of one append that belong to one aggregate instance, with the version they were decided on. */
 export interface Change {
@@ -64,6 +65,7 @@ type Listener = (event: StoredEvent) => void
 export class EventLog {
   readonly documents: Documents
   readonly node: string
+  readonly #aggregates: ReadonlyMap<string, AnyAggregate>
   readonly #redis: Redis
   readonly #keys: LogKeys
   readonly #scripts: ReturnType<typeof defineScripts>
@@ -76,6 +78,7 @@ export class EventLog {
   #catchingUp: Promise<void> | undefined
 
   private constructor({ redis, keys, node, aggregates, sealed }: EventLogOptions) {
+    this.#aggregates = aggregates
     this.#redis = redis
     this.#keys = keys
     this.node = node
@@ -228,12 +231,14 @@ export class EventLog {
 
   /**
    * Events after a position, up to and with another (default: the head), from the archive and from Redis. What retention
-   * has dropped is left out.
+   * has dropped is left out; what an earlier release wrote has the shape of this one.
    *
    * @throws PurserError data_loss when an event is missing
    */
   async *read(after: number, through = Number.POSITIVE_INFINITY): AsyncGenerator<StoredEvent> {
-    for await (const { line } of this.readLines(after, through)) yield JSON.parse(line.toString())
+    for await (const { line } of this.readLines(after, through)) {
+      yield upcast(this.#aggregates, JSON.parse(line.toString()))
+    }
   }
 
   /** The same as lines of JSON, as they are or will be in the archive. */

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis'
 import type { AnyAggregate } from '../model/aggregate.ts'
+import { PurserError } from '../model/errors.ts'
 import { Documents } from './documents.ts'
 import type { EventLog } from './event-log.ts'
 import { CommandRetention } from './retention.ts'
@@ -8,6 +9,8 @@ export interface StateCheck {
   /** Position through which the log was folded. */
   through: number
   events: number
+  /** Events among them that only a later release of Purser knows: what is folded lacks them. */
+  unknown: number
   documents: number
   /** Documents that are stored otherwise than the log says. */
   differences: { aggregate: string; field: string; stored: string | undefined; folded: string | undefined }[]
@@ -61,7 +64,13 @@ async function compare(
   redis: Redis,
   mode: 'check' | 'repair',
 ): Promise<StateCheck> {
-  const check: StateCheck = { through: folded.head, events: folded.head, documents: 0, differences: [] }
+  const check: StateCheck = {
+    through: folded.head,
+    events: folded.head,
+    unknown: folded.skipped,
+    documents: 0,
+    differences: [],
+  }
   for (const [aggregate, fields] of stored) {
     const left = new Set(Object.keys(fields))
     for (const [field, text] of folded.serialised(aggregate)) {
@@ -70,6 +79,15 @@ async function compare(
       if (fields[field] !== text) check.differences.push({ aggregate, field, stored: fields[field], folded: text })
     }
     for (const field of left) check.differences.push({ aggregate, field, stored: fields[field], folded: undefined })
+  }
+  if (mode === 'repair' && folded.skipped > 0) {
+    throw new PurserError(
+      'failed_precondition',
+      `the log has ${folded.skipped} events that this version does not know`,
+      {
+        remedy: 'repair with the version of purser that wrote them, which folds all of them',
+      },
+    )
   }
   if (mode === 'repair') {
     for (const { aggregate, field, folded: text } of check.differences) {

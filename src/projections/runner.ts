@@ -197,7 +197,9 @@ export class ProjectionRunner<Store extends ProjectionStore = ProjectionStore> {
   #fold(store: Store, batch: readonly StoredEvent[]): void {
     const last = batch.at(-1)
     const folds = this.#folds
-    if (last) store.fold(folds === undefined ? batch : batch.filter(({ type }) => folds.has(type)), last.position)
+    const isFolded = (event: StoredEvent) =>
+      folds === undefined || (folds.has(event.type) && this.#log.documents.knows(event))
+    if (last) store.fold(batch.filter(isFolded), last.position)
   }
 }
 

@@ -100,6 +100,7 @@ const rebuild = defineRoute({
       schema: z.strictObject({
         through: z.int().nonnegative().describe('position through which the log was folded'),
         events: z.int().nonnegative(),
+        unknown: z.int().nonnegative().describe('events that only a later release knows, and that were left out'),
         documents: z.int().nonnegative(),
         differences: z.array(
           z.strictObject({
