@@ -255,6 +255,7 @@ export class PurserClient {
         }
         if (!follow) return
       } catch (error) {
+        wasThere ||= fateOf(error) === 'lost'
         if (!wasThere || !isUnavailable(error)) throw error
       }
       await delay(backoffMs, undefined, { signal })
