@@ -14,6 +14,8 @@ const STOP_MS_MAX = 30_000
 const SETTLE_MS_MAX = 3000
 
 export interface NodeOptions {
+  /** Where its directory is made, instead of TMPDIR. */
+  parent?: string
   /** Lines of TOML to begin the configuration file with. */
   config?: string
   env?: Readonly<Record<string, string>>
@@ -63,7 +65,7 @@ export interface TestNode extends AsyncDisposable {
 
 /** Starts a daemon and waits until it is ready. Disposing removes all of it, and fails when the daemon left something. */
 export async function startNode(options: NodeOptions = {}): Promise<TestNode> {
-  const dir = await mkdtemp(join(tmpdir(), 'pt-')) // short: a socket's path has 107 bytes at most
+  const dir = await mkdtemp(join(options.parent ?? tmpdir(), 'pt-')) // short: a socket's path has 107 bytes at most
   const root = `${dir}/root`
   const state = `${dir}/run`
   const socketPath = `${state}/purser.sock`

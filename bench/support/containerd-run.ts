@@ -1,0 +1,56 @@
+import { z } from 'zod'
+import type { Containerd } from './containerd.ts'
+import { connectGrpc } from './grpc.ts'
+
+export interface ContainerdRunner extends Disposable {
+  /** Snapshot, container, task, start: what a client asks for to run an image. Returns when the process has been started. */
+  start(id: string): Promise<void>
+  remove(id: string): Promise<void>
+}
+
+const SPEC_TYPE = 'types.containerd.io/opencontainers/runtime-spec/1/Spec'
+const SNAPSHOTTER = 'overlayfs'
+
+const spec = z.looseObject({ process: z.looseObject({}), linux: z.looseObject({}) })
+const info = z.object({ Spec: spec, SnapshotKey: z.string() })
+
+/** @param args of the process; the image is present and unpacked */
+export async function containerdRunner(
+  containerd: Containerd,
+  image: string,
+  args: readonly string[],
+): Promise<ContainerdRunner> {
+  // The spec and the parent that ctr itself makes of this image.
+  await containerd.ctr('container', 'create', image, 'model', ...args)
+  const model = info.parse(JSON.parse(await containerd.ctr('container', 'info', 'model')))
+  const listed = await containerd.ctr('snapshot', 'info', model.SnapshotKey)
+  const parent = z.object({ Parent: z.string() }).parse(JSON.parse(listed)).Parent
+  await containerd.ctr('container', 'rm', 'model')
+  const grpc = await connectGrpc(containerd.socketPath, { 'containerd-namespace': 'default' })
+  return {
+    async start(id) {
+      const prepared = await grpc.call('containerd.services.snapshots.v1.Snapshots/Prepare', {
+        1: SNAPSHOTTER,
+        2: id,
+        3: parent,
+      })
+      const linux = { ...model.Spec.linux, cgroupsPath: `/default/${id}` }
+      const container = {
+        1: id,
+        3: image,
+        4: { 1: 'io.containerd.runc.v2' },
+        5: { 1: SPEC_TYPE, 2: JSON.stringify({ ...model.Spec, linux }) },
+        6: SNAPSHOTTER,
+        7: id,
+      }
+      await grpc.call('containerd.services.containers.v1.Containers/Create', { 1: container })
+      await grpc.call('containerd.services.tasks.v1.Tasks/Create', { 1: id, 3: prepared.get(1) ?? [] })
+      await grpc.call('containerd.services.tasks.v1.Tasks/Start', { 1: id })
+    },
+    async remove(id) {
+      await containerd.ctr('task', 'rm', '-f', id)
+      await containerd.ctr('container', 'rm', id) // Its snapshot goes too.
+    },
+    [Symbol.dispose]: () => grpc[Symbol.dispose](),
+  }
+}
