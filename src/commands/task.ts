@@ -21,6 +21,8 @@ const resources = containerOptions.shape.resources.unwrap()
 
 const signal = z.string().max(16).refine(isSignal, 'a signal is SIGTERM, TERM or 15; see kill -l')
 
+const sent = z.strictObject({ signal: z.int().nonnegative(), target: z.string(), execId: z.string().optional() })
+
 export type ExecState =
   | { status: 'starting'; process: ExecProcess }
   | { status: 'running'; process: ExecProcess; pid: number; startedAt: string }
@@ -32,6 +34,8 @@ interface Made {
   runtime: string
   /** The outermost command that asked for it: how a composite command knows its own task again after a restart. */
   origin: string
+  /** The command that sent the last signal, or was about to. */
+  lastKill?: string
 }
 
 interface Live extends Made {
@@ -91,7 +95,7 @@ export const task = defineAggregate({
     'task.create': ['task.creating', 'task.created', 'task.create-failed'],
     'task.start': ['task.started'],
     'task.exec': ['task.exec-starting', 'task.exec-started', 'task.exec-failed'],
-    'task.kill': ['task.killed'],
+    'task.kill': ['task.killing', 'task.killed'],
     'task.pause': ['task.paused'],
     'task.resume': ['task.resumed'],
     'task.update': ['task.updated'],
@@ -122,11 +126,8 @@ export const task = defineAggregate({
     ),
     'task.oom': event(1, 'the kernel ended a process of its cgroup for want of memory', z.strictObject({})),
     'task.released': event(1, 'shim, mounts and cgroup of an ended task are gone', z.strictObject({})),
-    'task.killed': event(
-      1,
-      'a signal was sent',
-      z.strictObject({ signal: z.int().nonnegative(), target: z.string(), execId: z.string().optional() }),
-    ),
+    'task.killing': event(1, 'a signal is about to be sent', sent),
+    'task.killed': event(1, 'a signal was sent', sent),
     'task.exec-starting': event(
       1,
       'another process is about to be started in it',
@@ -186,7 +187,7 @@ export const task = defineAggregate({
         const { execId, target } = payload
         return [
           {
-            type: 'task.killed',
+            type: 'task.killing',
             data: { signal: parseSignal(payload.signal), target, ...(execId === undefined ? {} : { execId }) },
           },
         ]
@@ -221,6 +222,7 @@ export const task = defineAggregate({
         if (event.type === 'task.started') {
           return { ...state, status: 'running', pid: event.data.pid, startedAt: event.data.startedAt, oomKills: 0 }
         }
+        if (event.type === 'task.killing') return { ...state, lastKill: event.commandid }
         if (event.type === 'task.exited') return stopped(state, event.data)
         return state
       case 'running':
@@ -228,6 +230,8 @@ export const task = defineAggregate({
         switch (event.type) {
           case 'task.exited':
             return stopped(state, event.data)
+          case 'task.killing':
+            return { ...state, lastKill: event.commandid }
           case 'task.paused':
             return { ...state, status: 'paused' }
           case 'task.resumed':
@@ -274,6 +278,7 @@ function stopped(
     exitedAt: exit.exitedAt,
     ...(before.startedAt === undefined ? {} : { startedAt: before.startedAt }),
     ...(exit.reason === undefined ? {} : { reason: exit.reason }),
+    ...(before.lastKill === undefined ? {} : { lastKill: before.lastKill }),
     oomKills: Math.max(before.oomKills ?? 0, exit.oomKills),
     host: 'held',
   }

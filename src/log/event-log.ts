@@ -186,6 +186,7 @@ export class EventLog {
         await this.catchUp()
         return { outcome: 'conflict', field: reply[1] }
       case 'duplicate':
+        await this.catchUp() // What was written then may have been answered to nobody.
         return { outcome: 'duplicate', value: reply[1] }
       case 'fenced':
         throw new PurserError('aborted', `another attempt at command ${fence?.commandId} has taken over`)

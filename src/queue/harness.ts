@@ -4,9 +4,9 @@ import { commandTypes } from '../commands/index.ts'
 import type { Change, EventLog } from '../log/event-log.ts'
 import { type Fact, isRefusal } from '../model/aggregate.ts'
 import type { CommandEnvelope, CommandRequest } from '../model/command.ts'
-import { PurserError, toPurserError } from '../model/errors.ts'
+import { errorCodeOf, PurserError, toPurserError } from '../model/errors.ts'
 import type { Handler, Job, Outcome } from './handler.ts'
-import { causeOf, type Intake } from './intake.ts'
+import { type Accepted, causeOf, type Intake } from './intake.ts'
 import { type Outcomes, resultOf } from './outcomes.ts'
 
 /** Why an attempt ends without an outcome: another one will be made. */
@@ -24,6 +24,8 @@ interface AttemptScope {
   /** Fenced: facts that are true whatever else was written, and changes at their versions. */
   record: (facts: readonly Fact[], release?: true) => Promise<void>
   write: (changes: readonly Change[]) => Promise<'written' | 'conflict' | 'duplicate'>
+  /** Has a step accepted. */
+  submit: (request: CommandRequest) => Promise<Accepted>
   logger: Logger
 }
 
@@ -95,7 +97,7 @@ export class Harness<Effects> {
     cancel: AbortSignal,
     lost: AbortSignal,
   ): Promise<void> {
-    const { log } = this.#options
+    const { log, intake } = this.#options
     const envelope = state.command
     const { id, type, namespace } = envelope
     const logger = this.#options.logger.child({ commandId: id, type, namespace, subject: envelope.subject, worker })
@@ -105,18 +107,30 @@ export class Harness<Effects> {
     const appended = await log.append(started, causeOf(envelope), { fence: { commandId: id, take: true } })
     if (appended.outcome !== 'written') return // It was cancelled or ended meanwhile; if not, it is offered again.
     const fence = { commandId: id, token: appended.first }
-    const interrupt = AbortSignal.any([lost, this.#stop.signal])
+    const unwritable = new AbortController()
+    const interrupt = AbortSignal.any([lost, this.#stop.signal, unwritable.signal])
     const signal = AbortSignal.any([cancel, interrupt, ...deadlineOf(envelope)])
     const cause = causeOf(envelope)
-    const record = async (facts: readonly Fact[], release?: true) => {
-      await interruptedBy(log.record(facts, namespace, cause, { fence: release ? { ...fence, release } : fence }))
+    // An attempt that cannot write is over, whatever its handler makes of the error: nothing of it is undone either.
+    const written = async <T>(writing: Promise<T>): Promise<T> => {
+      try {
+        return await writing
+      } catch (error) {
+        if (!isOfTheLog(error)) throw error
+        unwritable.abort(new Interrupted('the log could not be written', error))
+        throw unwritable.signal.reason
+      }
     }
-    const write = async (changes: readonly Change[]) =>
-      (await interruptedBy(log.append(changes, cause, { fence }))).outcome
+    const record = async (facts: readonly Fact[], release?: true) => {
+      await written(log.record(facts, namespace, cause, { fence: release ? { ...fence, release } : fence }))
+    }
+    const write = async (changes: readonly Change[]) => (await written(log.append(changes, cause, { fence }))).outcome
+    const submit = (request: CommandRequest) =>
+      written(intake.submit(request, { actor: envelope.actor, parent: envelope }))
     let outcome: Outcome
     try {
       signal.throwIfAborted()
-      outcome = await handler.handle(this.#job(envelope, attempt, { signal, interrupt, record, write, logger }))
+      outcome = await handler.handle(this.#job(envelope, attempt, { signal, interrupt, record, write, submit, logger }))
     } catch (thrown) {
       if (interrupt.aborted || thrown instanceof Interrupted) {
         logger.warn({ err: thrown, attempt }, 'attempt interrupted')
@@ -140,7 +154,7 @@ export class Harness<Effects> {
   #job(
     envelope: CommandEnvelope,
     attempt: number,
-    { signal, interrupt, record, write, logger }: AttemptScope,
+    { signal, interrupt, record, write, submit, logger }: AttemptScope,
   ): Job<unknown, unknown, Effects> {
     const { log, effects } = this.#options
     const { namespace, subject } = envelope
@@ -183,7 +197,8 @@ export class Harness<Effects> {
         stack.defer = (undo) => defer(() => (interrupt.aborted ? undefined : undo()))
         return stack
       },
-      step: (name, request, within) => this.#step(envelope, name, request, within ?? signal),
+      step: (name, request, within) =>
+        this.#step(envelope, name, request, submit, AbortSignal.any([within ?? signal, interrupt])),
     }
   }
 
@@ -191,26 +206,23 @@ export class Harness<Effects> {
     parent: CommandEnvelope,
     name: string,
     request: CommandRequest,
+    submit: AttemptScope['submit'],
     signal: AbortSignal,
   ): Promise<Record<string, unknown>> {
-    const { intake, outcomes } = this.#options
-    const submitter = { actor: parent.actor, parent }
-    const { id, namespace } = await intake.submit(
-      {
-        namespace: parent.namespace,
-        priority: parent.priority,
-        ...(parent.traceparent === undefined ? {} : { traceparent: parent.traceparent }),
-        ...request,
-        idempotencyKey: `${parent.id}/${name}`,
-      },
-      submitter,
-    )
+    const { outcomes } = this.#options
+    const { id, namespace } = await submit({
+      namespace: parent.namespace,
+      priority: parent.priority,
+      ...(parent.traceparent === undefined ? {} : { traceparent: parent.traceparent }),
+      ...request,
+      idempotencyKey: `${parent.id}/${name}`,
+    })
     try {
       return resultOf(await outcomes.wait(namespace, id, signal))
     } catch (error) {
       // Cancelled while it waited: so is the step. Interrupted by a stop, it goes on later.
       if (signal.aborted && !(signal.reason instanceof Interrupted)) {
-        const cancelled = await intake.submit({ type: 'command.cancel', subject: id, namespace }, submitter)
+        const cancelled = await submit({ type: 'command.cancel', subject: id, namespace })
         await outcomes.wait(namespace, cancelled.id, AbortSignal.timeout(1000))
         await outcomes.wait(namespace, id, AbortSignal.timeout(30_000)).catch(() => {})
       }
@@ -225,13 +237,10 @@ export class Harness<Effects> {
   }
 }
 
-/** An attempt that cannot write is over, whatever its handler makes of the error. */
-async function interruptedBy<T>(writing: Promise<T>): Promise<T> {
-  try {
-    return await writing
-  } catch (error) {
-    throw new Interrupted('the log could not be written', error)
-  }
+/** Redis away or full, the fence or the node in other hands: another attempt is to be made. */
+function isOfTheLog(error: unknown): boolean {
+  const code = errorCodeOf(error)
+  return code === 'unavailable' || code === 'resource_exhausted' || code === 'aborted'
 }
 
 async function untilState(log: EventLog, holds: () => boolean, signal: AbortSignal): Promise<void> {

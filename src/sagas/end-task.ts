@@ -28,13 +28,22 @@ export async function endTask(saga: Saga<unknown, unknown>, ask?: { signal: stri
   })
 }
 
+/** How often the stop signal is sent again whose arrival is not known, because the daemon went down as it was sent. */
+const SENDS_MAX = 5
+
 async function signal(saga: Saga<unknown, unknown>, name: string, signalName: string): Promise<void> {
-  try {
-    await saga.step(name, { type: 'task.kill', subject: saga.id, payload: { signal: signalName } })
-  } catch (error) {
-    // It ended by itself meanwhile.
-    const code = errorCodeOf(error)
-    if (code !== 'failed_precondition' && code !== 'not_found') throw error
+  const payload = { signal: signalName }
+  for (let send = 1; ; send++) {
+    try {
+      await saga.step(send === 1 ? name : `${name}-${send}`, { type: 'task.kill', subject: saga.id, payload })
+      return
+    } catch (error) {
+      const code = errorCodeOf(error)
+      if (code === 'aborted' && send < SENDS_MAX) continue
+      // It ended by itself meanwhile, or with its shim, which is being recorded.
+      if (code !== 'failed_precondition' && code !== 'not_found' && code !== 'unavailable') throw error
+      return
+    }
   }
 }
 

@@ -10,19 +10,23 @@ import { defineTaskHandler } from './effects.ts'
 import type { LiveTask } from './live-task.ts'
 import { readUserFiles } from './rootfs.ts'
 
+const START_MS = 60_000
+
 export const execInTask = defineTaskHandler(task, 'task.exec', async (job) => {
   const { id, namespace, signal, effects } = job
   const { tasks, paths } = effects
   const { execId, ...process } = job.payload
   const known = 'execs' in job.state ? job.state.execs[execId] : undefined
-  if (known && job.attempt > 1 && known.status !== 'starting') return { facts: [], result: { execId } }
-  if (!known) await job.append(...job.decide())
+  // Redelivered after its intent was written, it goes on; in a task that has ended meanwhile it is refused.
+  const goesOn = job.attempt > 1 && known?.status === 'starting' && job.state.status === 'running'
+  if (!goesOn) await job.append(...job.decide())
 
   const live = tasks.require(namespace, id)
   const dir = paths.stdio(namespace, id, execId)
   await using undo = job.undoStack()
   undo.defer(() => job.append(task.fact(id, 'task.exec-failed', { execId, error: 'it could not be started' })))
-  const before = job.attempt > 1 ? await stateOf(live, execId, signal) : undefined
+  tasks.starts.begin(namespace, id, execId, job.command.id)
+  const before = goesOn ? await stateOf(live, execId, signal) : undefined
   if (before && before.status !== 'created') {
     // Begun before the daemon went down: it is not begun again.
     undo.move()
@@ -39,7 +43,7 @@ export const execInTask = defineTaskHandler(task, 'task.exec', async (job) => {
     undo.defer(async () => {
       await live.shim.delete({ execId }, AbortSignal.timeout(10_000))
     })
-    const { pid } = await tasks.starting(namespace, id, execId, () => live.shim.start({ execId }, signal))
+    const { pid } = await live.shim.start({ execId }, AbortSignal.timeout(START_MS)) // Whole, or its outcome is not known.
     undo.move()
     const streams = streamsOf(stdio)
     if (process.output === 'discard') void drain(streams.output)

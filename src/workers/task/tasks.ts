@@ -14,6 +14,7 @@ import type { Shims } from '../../shim/shims.ts'
 import type { TaskEvent } from '../../shim/task-events.ts'
 import { detach, type LiveExec, type LiveTask, removeBundle } from './live-task.ts'
 import type { TaskPaths } from './paths.ts'
+import { PendingStarts } from './pending-starts.ts'
 
 export interface TasksOptions {
   log: EventLog
@@ -40,12 +41,13 @@ export class Tasks {
   /** Tasks that were killed because their time was up. */
   readonly #timedOut = new Set<string>()
   readonly #stop = new AbortController()
-  /** Processes whose start is under way: their exit is recorded after it. */
-  readonly #starting = new Set<string>()
+  /** Starts that are under way: an exit is recorded after them. */
+  readonly starts: PendingStarts
   readonly #releasing = new Map<string, Promise<void>>()
 
   constructor(options: TasksOptions) {
     this.#options = options
+    this.starts = new PendingStarts(options.log)
     options.log.listen((event) => {
       const id = event.subject.slice('task/'.length)
       if (event.type === 'task.started') this.#watchTimeout(event.namespace, id)
@@ -78,24 +80,12 @@ export class Tasks {
     void this.#watchExec(live, execId, process)
   }
 
-  /** While it runs, the exit of this process (of a task, or an exec of it) waits to be recorded. */
-  async starting<T>(namespace: string, id: string, execId: string | undefined, start: () => Promise<T>): Promise<T> {
-    const key = processKey(namespace, id, execId)
-    this.#starting.add(key)
-    try {
-      return await start()
-    } catch (error) {
-      this.#starting.delete(key)
-      throw error
-    }
-  }
-
   /** An event from a shim. Exits come by `wait`, which cannot get lost; of events only memory kills count. */
   async onShimEvent(event: TaskEvent): Promise<void> {
     if (event.topic !== '/tasks/oom') return
     const state = this.#stateOf(event.namespace, event.containerId)
     if (state.status !== 'running' && state.status !== 'paused') return
-    await this.#record(event.namespace, [task.fact(event.containerId, 'task.oom', {})])
+    await this.#record(event.namespace, task.fact(event.containerId, 'task.oom', {}), () => true)
   }
 
   /** Stops watching; shims and containers go on. */
@@ -122,7 +112,7 @@ export class Tasks {
     const live = this.get(namespace, id)
     if (live) await this.#outputEnds(live)
     const exit = { exitCode: KILLED, exitedAt: new Date().toISOString(), reason: `lost: ${reason}`, oomKills: 0 }
-    await this.#record(namespace, [task.fact(id, 'task.exited', exit)])
+    await this.#recordExit(namespace, id, () => task.fact(id, 'task.exited', exit))
     await this.release(namespace, id, runtime)
   }
 
@@ -152,7 +142,10 @@ export class Tasks {
     await shims.removeRemains({ namespace, id, bundle, runtime, signal })
     await removeBundle(bundle)
     this.#live.delete(`${namespace}/${id}`)
-    await this.#record(namespace, [task.fact(id, 'task.released', {})])
+    await this.#record(namespace, task.fact(id, 'task.released', {}), () => {
+      const state = this.#stateOf(namespace, id)
+      return state.status === 'stopped' && state.host === 'held'
+    })
     this.#removeIfAsked(namespace, id)
   }
 
@@ -161,11 +154,11 @@ export class Tasks {
     const { logger } = this.#options
     try {
       const exit = await shim.wait({}, this.#stop.signal)
-      await this.#started(namespace, id, undefined)
+      await this.starts.settled(namespace, id, undefined, this.#stop.signal)
       await this.#outputEnds(live)
       const state = this.#stateOf(namespace, id)
       if (state.status === 'absent' || state.status === 'stopped') return
-      await this.#record(namespace, [this.#exitFact(namespace, id, exit)])
+      await this.#recordExit(namespace, id, () => this.#exitFact(namespace, id, exit))
       await this.release(namespace, id, runtime)
     } catch (err) {
       if (this.#stop.signal.aborted || this.get(namespace, id) !== live) return
@@ -182,9 +175,12 @@ export class Tasks {
     const { namespace, id, shim } = live
     try {
       const exit = await shim.wait({ execId }, this.#stop.signal)
-      await this.#started(namespace, id, execId)
+      await this.starts.settled(namespace, id, execId, this.#stop.signal)
       const data = { execId, exitCode: exit.exitCode, exitedAt: exit.exitedAt ?? new Date().toISOString() }
-      await this.#record(namespace, [task.fact(id, 'task.exec-exited', data)])
+      await this.#record(namespace, task.fact(id, 'task.exec-exited', data), () => {
+        const state = this.#stateOf(namespace, id)
+        return 'execs' in state && state.execs[execId]?.status === 'running'
+      })
       await shim.delete({ execId }, AbortSignal.timeout(RELEASE_MS)).catch(ignoreGone)
       await Promise.race([process.output.ended, live.output.ended])
       // A client may attach after a short process has ended: its output is kept until one has, but not for ever.
@@ -194,32 +190,6 @@ export class Tasks {
     } catch (err) {
       if (!this.#stop.signal.aborted) this.#options.logger.debug({ err, id, execId }, 'exec no longer watched')
     }
-  }
-
-  /** Returns when the log has the start of a process whose end is to be recorded. */
-  async #started(namespace: string, id: string, execId: string | undefined): Promise<void> {
-    const key = processKey(namespace, id, execId)
-    if (!this.#starting.has(key)) return
-    const isRecorded = () => {
-      const state = this.#stateOf(namespace, id)
-      if (execId === undefined) return state.status !== 'created'
-      return !('execs' in state) || state.execs[execId]?.status !== 'starting'
-    }
-    const patience = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(5000)])
-    await new Promise<void>((resolve) => {
-      const done = () => {
-        listening[Symbol.dispose]()
-        patience.removeEventListener('abort', done)
-        resolve()
-      }
-      const check = () => {
-        if (isRecorded() || !this.#starting.has(key)) done()
-      }
-      const listening = this.#options.log.listen(check)
-      patience.addEventListener('abort', done, { once: true })
-      check()
-    })
-    this.#starting.delete(key)
   }
 
   /** So that whoever learns of an exit finds all output in the log; a grandchild that keeps the pipe open is not waited for. */
@@ -254,8 +224,15 @@ export class Tasks {
     const timer = setTimeout(
       () => {
         this.#timedOut.add(key)
-        const request = { type: 'task.kill', subject: id, namespace, payload: { signal: 'SIGKILL', target: 'all' } }
-        this.#options.intake.submit(request, { actor: 'purser:timeout' }).catch((err) => {
+        const request = {
+          type: 'task.kill',
+          subject: id,
+          namespace,
+          payload: { signal: 'SIGKILL', target: 'all' },
+          idempotencyKey: `timeout/${id}/${state.startedAt}`,
+        }
+        const submit = () => this.#options.intake.submit(request, { actor: 'purser:timeout' })
+        this.#insist('timeout', submit).catch((err) => {
           this.#options.logger.error({ err, namespace, id }, 'a container that ran too long could not be killed')
         })
       },
@@ -283,7 +260,8 @@ export class Tasks {
       namespace,
       idempotencyKey: `auto-remove/${id}/${exitedAt}`,
     }
-    this.#options.intake.submit(request, { actor: 'purser:auto-remove' }).catch((err) => {
+    const submit = () => this.#options.intake.submit(request, { actor: 'purser:auto-remove' })
+    this.#insist('auto-remove', submit).catch((err) => {
       this.#options.logger.warn({ err, namespace, id }, 'a container could not be removed on its exit')
     })
   }
@@ -292,23 +270,40 @@ export class Tasks {
     return this.#options.log.documents.get(taskKind, namespace, id)
   }
 
-  /** Written again until Redis takes it: what happened to a task must not be forgotten. */
-  async #record(namespace: string, facts: readonly Fact[]): Promise<void> {
+  #recordExit(namespace: string, id: string, exit: () => Fact): Promise<void> {
+    return this.#record(namespace, exit(), () => {
+      const { status } = this.#stateOf(namespace, id)
+      return status !== 'absent' && status !== 'stopped'
+    })
+  }
+
+  /**
+   * Written again until Redis takes it: what happened to a task must not be forgotten. Nor be told twice: an append whose
+   * answer was lost may have been written, which the log tells.
+   */
+  async #record(namespace: string, fact: Fact, isDue: () => boolean): Promise<void> {
+    const { log } = this.#options
+    await this.#insist(fact.type, async () => {
+      await log.catchUp()
+      if (isDue()) await log.record([fact], namespace, spontaneous('tasks'))
+    })
+  }
+
+  /** Tries until Redis answers, or the daemon stops. */
+  async #insist(what: string, attempt: () => Promise<unknown>): Promise<void> {
     for (let delayMs = 100; ; delayMs = Math.min(delayMs * 2, 5000)) {
       try {
-        await this.#options.log.record(facts, namespace, spontaneous('tasks'))
+        await attempt()
         return
       } catch (err) {
-        if (errorCodeOf(err) !== 'unavailable' || this.#stop.signal.aborted) throw err
-        this.#options.logger.warn({ err, types: facts.map((fact) => fact.type) }, 'not recorded yet')
-        await new Promise((resolve) => setTimeout(resolve, delayMs))
+        const code = errorCodeOf(err)
+        if (code !== 'unavailable' && code !== 'resource_exhausted') throw err
+        this.#options.logger.warn({ err, what }, 'not recorded yet')
+        await delay(delayMs, undefined, { signal: this.#stop.signal })
       }
     }
   }
 }
-
-const processKey = (namespace: string, id: string, execId: string | undefined): string =>
-  `${namespace}/${id}/${execId ?? ''}`
 
 function ignoreGone(error: unknown): void {
   const code = errorCodeOf(error)
