@@ -44,6 +44,7 @@ import { Tasks } from '../workers/task/tasks.ts'
 import { openBooks } from './books.ts'
 import { type Config, loadConfig } from './config.ts'
 import { releaseWhenIdle } from './idle-memory.ts'
+import { lockDirectory } from './lock.ts'
 import { startRedis } from './redis.ts'
 
 export interface DaemonOptions {
@@ -101,6 +102,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   const { root, state } = config
   await mkdir(root, { recursive: true, mode: 0o700 })
   await mkdir(state, { recursive: true, mode: 0o711 })
+  for (const [what, dir] of Object.entries({ root, state })) starting.use(await lockDirectory(dir, `--${what}`, signal))
   const runDir = join(state, 'mounts')
   await mkdir(runDir, { recursive: true, mode: 0o700 })
 

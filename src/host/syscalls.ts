@@ -115,6 +115,9 @@ const cSyscall = bind<(n: number, fd: number, path: CPath, how: Buffer, size: nu
   ['long', 'int', 'str', 'void *', 'size_t'],
   'long',
 )
+const cFlock = bind<(fd: number, operation: number) => number>('flock', ['int', 'int'])
+const LOCK_EX_NB = 2 | 4
+
 const cMkdirat = bind<(fd: number, path: CPath, mode: number) => number>('mkdirat', ['int', 'str', 'uint'])
 const cMknodat = bind<(fd: number, path: CPath, mode: number, dev: number) => number>('mknodat', [
   'int',
@@ -298,6 +301,11 @@ export function umask(mask: number): number {
 /** The working directory of the thread's file system context; see umask. */
 export function chdir(path: CPath): void {
   check(cChdir(path), 'chdir', path)
+}
+
+/** Takes an exclusive lock, held until every descriptor of this opening is closed. @throws EWOULDBLOCK when another has it */
+export function flock(fd: number): void {
+  check(cFlock(fd, LOCK_EX_NB), 'flock', `fd ${fd}`)
 }
 
 /** Writes a whole file system to its disk; runs beside the event loop, and an abort only stops the waiting. */
