@@ -2,6 +2,7 @@ import { auditing } from './audit.ts'
 import { commands } from './commands.ts'
 import { containerStreams } from './container-streams.ts'
 import { daemon } from './daemon.ts'
+import { eventSchemas } from './event-schema.ts'
 import { eventStreams } from './events.ts'
 import { logArchive } from './log.ts'
 import { openapi } from './openapi.ts'
@@ -16,6 +17,7 @@ export const resources: readonly Resource[] = [
   commands,
   containerStreams,
   daemon,
+  eventSchemas,
   eventStreams,
   logArchive,
   projectionStatus,
