@@ -12,10 +12,30 @@ const runtime = z.strictObject({
 
 const concurrency = (limit: number) => z.int().min(1).max(4096).default(limit)
 
+const directory = z.string().startsWith('/', 'a directory is an absolute path: begin it with /')
+
+/** So that the longest socket below it, `redis/redis.sock`, has 107 bytes at most. @see unix(7), sun_path */
+const STATE_BYTES_MAX = 90
+
+/**
+ * What ioredis takes for a Unix socket is its path alone.
+ *
+ * @returns the path of `unix:/run/redis.sock` or `unix:///run/redis.sock`; any other URL as it is
+ */
+function redisAddress(url: string): string {
+  return url.startsWith('unix:') ? url.replace(/^unix:(?:\/\/)?/, '') : url
+}
+
 /** The configuration file. Keys are refused by name when unknown. */
 const configSchema = z.strictObject({
-  root: z.string().startsWith('/').default('/var/lib/purser').describe('what outlives a reboot'),
-  state: z.string().startsWith('/').default('/run/purser').describe('sockets and bundles'),
+  root: directory.default('/var/lib/purser').describe('what outlives a reboot'),
+  state: directory
+    .refine(
+      (path) => Buffer.byteLength(path) <= STATE_BYTES_MAX,
+      `it has ${STATE_BYTES_MAX} bytes at most, or sockets in it could not be connected to`,
+    )
+    .default('/run/purser')
+    .describe('sockets and bundles'),
   node: z
     .string()
     .regex(/^[A-Za-z0-9][A-Za-z0-9.-]{0,62}$/, 'a node name is letters, digits, dots and hyphens, 63 at most')
@@ -44,8 +64,13 @@ const configSchema = z.strictObject({
     .strictObject({
       url: z
         .string()
-        .regex(/^(redis|rediss|unix):/, 'a Redis URL begins with redis:, rediss: or unix:')
-        .optional(),
+        .regex(
+          /^(?:rediss?:\/\/[^/\s]+|unix:(?:\/\/)?\/[^\s?@]+$)/,
+          'a Redis URL is redis://HOST, rediss://HOST or unix:/PATH',
+        )
+        .transform(redisAddress)
+        .optional()
+        .describe('of a Redis elsewhere'),
       binary: z.string().optional().describe('redis-server or valkey-server of the embedded Redis'),
       prefix: z
         .string()
@@ -84,34 +109,64 @@ export interface ConfigOverrides {
   level?: 'debug' | undefined
 }
 
+/** May hold a password. */
+const SECRET_KEYS = new Set(['redis.url', 'log.checkpointUrl'])
+
 /**
  * @param file TOML; defaults without one
- * @throws PurserError invalid_argument, naming file, key and value
+ * @param overrides options of the command line, which win
+ * @throws PurserError invalid_argument, naming file or option, key and value, and what to write instead
  */
 export function loadConfig(file: string | undefined, overrides: ConfigOverrides): Config {
   const given = file === undefined ? {} : parseToml(file)
-  const parsed = configSchema.safeParse(given)
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0]
-    const unknown = issue?.code === 'unrecognized_keys' ? issue.keys.join(', ') : undefined
-    const at = [...(issue?.path ?? []), ...(unknown === undefined ? [] : [unknown])].join('.')
-    const why = unknown === undefined ? (issue?.message ?? 'not valid') : 'there is no such key'
-    throw new PurserError('invalid_argument', `${file}: ${at}: ${why}`, {
-      field: at,
-      remedy: 'see packaging/purser.toml',
-    })
-  }
   const { root, state, level } = overrides
+  const merged = { ...given, ...(root === undefined ? {} : { root }), ...(state === undefined ? {} : { state }) }
+  const parsed = configSchema.safeParse(merged)
+  if (!parsed.success) throw refusal(parsed.error.issues[0], merged, file, overrides)
   const config = parsed.data
-  return {
-    ...config,
-    root: root ?? config.root,
-    state: state ?? config.state,
-    log: level === undefined ? config.log : { ...config.log, level },
-  }
+  return level === undefined ? config : { ...config, log: { ...config.log, level } }
 }
 
-function parseToml(file: string): unknown {
+function refusal(
+  issue: z.core.$ZodIssue | undefined,
+  given: unknown,
+  file: string | undefined,
+  overrides: ConfigOverrides,
+): PurserError {
+  const path = (issue?.path ?? []).map(String)
+  if (issue?.code === 'unrecognized_keys') {
+    const key = [...path, issue.keys[0]].join('.')
+    const section = path.length === 0 ? 'at the top' : `in [${path.join('.')}]`
+    return new PurserError('invalid_argument', `${file}: there is no key ${key}`, {
+      field: key,
+      remedy: `known ${section} are ${knownKeys(path).join(', ')}`,
+    })
+  }
+  const key = path.join('.')
+  const isOption = (key === 'root' || key === 'state') && overrides[key] !== undefined
+  const value = path.reduce<unknown>(
+    (at, part) => (typeof at === 'object' && at !== null ? Reflect.get(at, part) : undefined),
+    given,
+  )
+  const shown = SECRET_KEYS.has(key) ? '' : ` = ${JSON.stringify(value)?.slice(0, 100)}`
+  const where = isOption ? `--${key}` : `${file}: ${key}`
+  return new PurserError('invalid_argument', `${where}${shown}: ${issue?.message ?? 'not valid'}`, {
+    field: key,
+    remedy: isOption ? 'see purser daemon --help' : 'packaging/purser.toml shows what is expected',
+  })
+}
+
+/** The keys of a section, as the schema has them. */
+function knownKeys(path: readonly string[]): string[] {
+  let at: z.core.JSONSchema.BaseSchema = z.toJSONSchema(configSchema, { io: 'input', unrepresentable: 'any' })
+  for (const part of path) {
+    const next = at.properties?.[part] ?? at.additionalProperties
+    at = typeof next === 'object' ? next : {}
+  }
+  return Object.keys(at.properties ?? {})
+}
+
+function parseToml(file: string): Record<string, unknown> {
   let text: string
   try {
     text = readFileSync(file, 'utf8')
@@ -124,7 +179,11 @@ function parseToml(file: string): unknown {
   try {
     return parse(text)
   } catch (cause) {
-    const at = cause instanceof TomlError ? `:${cause.line}:${cause.column}` : ''
-    throw new PurserError('invalid_argument', `${file}${at} is not TOML`, { cause, remedy: 'mend that line' })
+    if (!(cause instanceof TomlError)) throw cause
+    const why = cause.message.split('\n')[0] ?? ''
+    throw new PurserError('invalid_argument', `${file}:${cause.line}:${cause.column}: ${why}`, {
+      cause,
+      remedy: 'mend that line; packaging/purser.toml shows how it is written',
+    })
   }
 }

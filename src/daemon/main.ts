@@ -124,7 +124,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   try {
     await redis.connect()
   } catch (cause) {
-    throw new PurserError('unavailable', `Redis does not answer at ${new URL(url, 'unix:').host || url}`, {
+    throw new PurserError('unavailable', `Redis does not answer at ${url.startsWith('/') ? url : new URL(url).host}`, {
       cause,
       remedy: 'start it, or leave redis.url out',
     })

@@ -24,7 +24,8 @@ export function parseDetachKeys(text: string): number[] {
 /** Watches what is typed for the keys that detach. Those of a sequence that is not completed go on to the process. */
 export class DetachKeys {
   readonly #keys: readonly number[]
-  #matched = 0
+  /** A beginning of the keys, held back. */
+  #held: number[] = []
 
   constructor(keys: readonly number[]) {
     this.#keys = keys
@@ -35,12 +36,10 @@ export class DetachKeys {
     if (this.#keys.length === 0) return { input: chunk, isDetached: false }
     const input: number[] = []
     for (const byte of chunk) {
-      if (byte !== this.#keys[this.#matched]) {
-        input.push(...this.#keys.slice(0, this.#matched))
-        this.#matched = 0
-      }
-      if (byte !== this.#keys[this.#matched]) input.push(byte)
-      else if (++this.#matched === this.#keys.length) return { input: Uint8Array.from(input), isDetached: true }
+      this.#held.push(byte)
+      // What is held may end with another beginning of the keys: 1 1 1 2 has 1 1 2.
+      while (this.#held.some((held, at) => held !== this.#keys[at])) input.push(...this.#held.splice(0, 1))
+      if (this.#held.length === this.#keys.length) return { input: Uint8Array.from(input), isDetached: true }
     }
     return { input: Uint8Array.from(input), isDetached: false }
   }
