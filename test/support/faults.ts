@@ -100,6 +100,34 @@ export async function eventually<T>(read: () => Promise<T>, holds: (found: T) =>
   }
 }
 
+const taskSchema = z.object({
+  status: z.string(),
+  pid: z.number().optional(),
+  exitCode: z.number().optional(),
+  exitedAt: z.string().optional(),
+  reason: z.string().optional(),
+})
+
+export async function taskOf(node: TestNode, id: string): Promise<z.output<typeof taskSchema>> {
+  const answer = await node.http('GET', `/v1/tasks/${id}`)
+  assert.equal(answer.status, 200, answer.text)
+  return taskSchema.parse(answer.json)
+}
+
+/** Pid of a running task, as the host counts. */
+export async function pidOf(node: TestNode, id: string): Promise<number> {
+  const { pid, status } = await taskOf(node, id)
+  assert.ok(pid !== undefined && status === 'running', `${id} is ${status}`)
+  return pid
+}
+
+/** Returns when a process runs no more. */
+export async function gone(pid: number): Promise<void> {
+  const state = async () =>
+    (await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => 'gone')).replace(/^.*\) (.).*$/s, '$1')
+  await eventually(state, (found) => found === 'gone' || found === 'Z')
+}
+
 /** Everything that must hold of a node's books, whatever happened to it. */
 export async function checkBooks(node: TestNode): Promise<void> {
   await eventually(
@@ -121,7 +149,8 @@ export async function tallyOf(node: TestNode) {
   const dir = `${node.dir}/tally`
   await mkdir(dir, { recursive: true })
   return {
-    /** Options of a container that writes a line when it runs, waits while a file of its name ends in `.hold`, and exits. */
+    dir,
+    /** Options of a container that writes a line when it runs, and then runs a script. */
     options: (id: string, script: string) => ({
       args: ['sh', '-c', `echo ran >>/tally/${id}; ${script}`],
       mounts: [{ type: 'bind', source: dir, target: '/tally' }],
