@@ -1,10 +1,15 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { CommandView, PurserClient } from '../client/index.ts'
 import { errorCodeOf } from '../model/errors.ts'
 import { defineVerb } from './line/verb.ts'
 import { containerOptions, containerPayload, DETACH_KEYS, detachOption, submitOptions } from './options/container.ts'
-import { attach } from './terminal/attach.ts'
+import { type AttachOptions, attach } from './terminal/attach.ts'
 import { showProgress } from './terminal/progress.ts'
 import { type ForwardedSignal, forwarding, type SignalHandler, Signals, statusOf } from './terminal/signals.ts'
+
+const RETRY_MS = 200
+/** How long a daemon that went away is given to come back; the container goes on in any case. */
+const RECONNECT_MS = 60_000
 
 export const verb = defineVerb({
   args: [
@@ -75,15 +80,33 @@ class Running implements AsyncDisposable {
     const { id, subject } = this.#command
     const query = new URLSearchParams({ wait: 'true', replay: 'true', command: id })
     if (interactive) query.set('stdin', 'true')
-    this.#attached = attach(this.#client, {
+    this.#attached = this.#stayAttached({
       path: `/v1/containers/${encodeURIComponent(subject)}/attach?${query}`,
       interactive,
       tty,
       detachKeys,
       signal: this.#left.signal,
       onOutput: () => this.#settled.abort(),
+      written: { stdout: 0, stderr: 0 },
     })
     this.#attached.catch(() => {}) // Looked at when the command has succeeded.
+  }
+
+  /** Attaches again when the daemon was away: the replay goes on where the output broke off. */
+  async #stayAttached(options: AttachOptions): Promise<number | 'detached'> {
+    let goneSince: number | undefined
+    for (;;) {
+      const askedAt = performance.now()
+      try {
+        return await attach(this.#client, options)
+      } catch (error) {
+        const now = performance.now()
+        // One that held the session for long was there.
+        if (goneSince === undefined || now - askedAt > RETRY_MS) goneSince = now
+        if (errorCodeOf(error) !== 'unavailable' || now - goneSince > RECONNECT_MS) throw error
+      }
+      await delay(RETRY_MS, undefined, { signal: this.#left.signal })
+    }
   }
 
   /** @returns 0 when it has been started, or the status of the signal that it was cancelled by */

@@ -19,6 +19,13 @@ export interface AttachOptions {
   signal?: AbortSignal
   /** Called when output has come, before it is written. */
   onOutput?: () => void
+  /** Bytes of each stream that were written in earlier sessions: a replay goes on after them. Counted on in here. */
+  written?: Written
+}
+
+export interface Written {
+  stdout: number
+  stderr: number
 }
 
 /**
@@ -29,7 +36,7 @@ export interface AttachOptions {
  */
 export async function attach(
   client: PurserClient,
-  { path, interactive, tty, detachKeys, signal, onOutput }: AttachOptions,
+  { path, interactive, tty, detachKeys, signal, onOutput, written = { stdout: 0, stderr: 0 } }: AttachOptions,
 ): Promise<number | 'detached'> {
   const socket = new WebSocket(`ws+unix://${client.socketPath}:${path}`, 'v5.channel.k8s.io', {
     headers: { 'purser-namespace': client.namespace },
@@ -37,6 +44,13 @@ export async function attach(
   await using session = new AsyncDisposableStack()
   session.defer(() => closed(socket))
   const isRaw = interactive && tty && process.stdin.isTTY
+  const known = { ...written }
+  const show = (stream: 'stdout' | 'stderr', data: Buffer) => {
+    const fresh = data.subarray(known[stream])
+    known[stream] -= data.length - fresh.length
+    written[stream] += fresh.length
+    if (fresh.length > 0) write(process[stream], fresh, socket)
+  }
   return await new Promise<number | 'detached'>((done, fail) => {
     const onAbort = () => fail(signal?.reason)
     signal?.addEventListener('abort', onAbort, { once: true })
@@ -49,8 +63,8 @@ export async function attach(
     socket.on('message', (message: Buffer) => {
       const data = message.subarray(1)
       if (message[0] !== CHANNEL.status) onOutput?.()
-      if (message[0] === CHANNEL.stdout) write(process.stdout, data, socket)
-      else if (message[0] === CHANNEL.stderr) write(process.stderr, data, socket)
+      if (message[0] === CHANNEL.stdout) show('stdout', data)
+      else if (message[0] === CHANNEL.stderr) show('stderr', data)
       else if (message[0] === CHANNEL.status) {
         const status: Partial<Exit> & { error?: ErrorBody & { detail?: string } } = JSON.parse(data.toString())
         if (status.exitCode !== undefined) done(status.exitCode)
@@ -98,7 +112,9 @@ function sendInput(socket: WebSocket, detachKeys: readonly number[], onDetached:
     if (isDetached) onDetached()
   }
   const onEnd = () => socket.send(Buffer.of(CHANNEL.close, CHANNEL.stdin))
-  stdin.on('data', onData).on('end', onEnd)
+  stdin.ref?.()
+  stdin.on('data', onData).on('end', onEnd).resume()
+  if (stdin.readableEnded) onEnd()
   return () => {
     stdin.off('data', onData).off('end', onEnd)
     stdin.pause()

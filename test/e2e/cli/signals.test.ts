@@ -84,6 +84,18 @@ describe('signals', () => {
     }
   })
 
+  test('run goes on over a kill of the daemon: no output is lost or doubled, and the exit code is the right one', async () => {
+    const code = 'for i in $(seq 40); do echo out$i; echo err$i >&2; sleep 0.1; done; exit 6'
+    const child = at.node.spawnCli('run', '--rm', at.image, 'sh', '-c', code)
+    const seen = watch(child)
+    await seen.sees((stdout) => stdout.includes('out5\n'))
+    await at.node.kill9()
+    await at.node.restart()
+    const { exitCode, stdout, stderr } = await seen.closed
+    const lines = (word: string) => Array.from({ length: 40 }, (_, at) => `${word}${at + 1}\n`).join('')
+    assert.deepEqual({ exitCode, stdout, stderr }, { exitCode: 6, stdout: lines('out'), stderr: lines('err') })
+  })
+
   test('a pipe that is closed early ends a listing quietly', async () => {
     const child = at.node.spawnCli('events')
     const seen = watch(child)
