@@ -12,20 +12,31 @@ const SPEC_TYPE = 'types.containerd.io/opencontainers/runtime-spec/1/Spec'
 const SNAPSHOTTER = 'overlayfs'
 
 const spec = z.looseObject({ process: z.looseObject({}), linux: z.looseObject({}) })
+/** Keeps a snapshot from collection until the container's record names it; clients use this or a lease. */
+const ROOT_LABEL = { 1: 'containerd.io/gc.root', 2: new Date(0).toISOString() }
+
+/** An OCI runtime specification, as far as it is changed here. */
+export type RuntimeSpec = z.infer<typeof spec>
+export const parseSpec = (text: string): RuntimeSpec => spec.parse(JSON.parse(text))
+
 const info = z.object({ Spec: spec, SnapshotKey: z.string() })
 
-/** @param args of the process; the image is present and unpacked */
+/**
+ * @param args of the process; the image is present and unpacked
+ * @param given what to run instead of the specification that `ctr run` makes
+ */
 export async function containerdRunner(
   containerd: Containerd,
   image: string,
   args: readonly string[],
+  given?: RuntimeSpec,
 ): Promise<ContainerdRunner> {
-  // The spec and the parent that ctr itself makes of this image.
   await containerd.ctr('container', 'create', image, 'model', ...args)
   const model = info.parse(JSON.parse(await containerd.ctr('container', 'info', 'model')))
   const listed = await containerd.ctr('snapshot', 'info', model.SnapshotKey)
   const parent = z.object({ Parent: z.string() }).parse(JSON.parse(listed)).Parent
   await containerd.ctr('container', 'rm', 'model')
+  const base = given ?? model.Spec
   const grpc = await connectGrpc(containerd.socketPath, { 'containerd-namespace': 'default' })
   return {
     async start(id) {
@@ -33,13 +44,14 @@ export async function containerdRunner(
         1: SNAPSHOTTER,
         2: id,
         3: parent,
+        4: ROOT_LABEL,
       })
-      const linux = { ...model.Spec.linux, cgroupsPath: `/default/${id}` }
+      const linux = { ...base.linux, cgroupsPath: `/default/${id}` }
       const container = {
         1: id,
         3: image,
         4: { 1: 'io.containerd.runc.v2' },
-        5: { 1: SPEC_TYPE, 2: JSON.stringify({ ...model.Spec, linux }) },
+        5: { 1: SPEC_TYPE, 2: JSON.stringify({ ...base, linux }) },
         6: SNAPSHOTTER,
         7: id,
       }
