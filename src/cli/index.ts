@@ -4,6 +4,7 @@ import type { Listed } from './line/verb.ts'
 export const verbs: readonly Listed[] = [
   { name: '__complete', summary: 'candidates for a shell', hidden: true, load: () => import('./complete.ts') },
   { name: 'attach', summary: 'connect this terminal with a container that runs', load: () => import('./attach.ts') },
+  { name: 'audit', summary: 'who did what, to what, and with which outcome', load: () => import('./audit.ts') },
   {
     name: 'command',
     summary: 'commands: what was asked for, and what became of it',
@@ -39,6 +40,36 @@ export const verbs: readonly Listed[] = [
     load: () => import('./inspect.ts'),
   },
   { name: 'kill', summary: 'send containers a signal', load: () => import('./kill.ts') },
+  {
+    name: 'log',
+    summary: 'the log: seal it, verify it, prove what is in it',
+    verbs: [
+      {
+        name: 'check-proof',
+        summary: 'check a proof; needs no daemon',
+        load: () => import('./log-check-proof.ts'),
+      },
+      {
+        name: 'checkpoint',
+        summary: 'the signed head, to be kept elsewhere',
+        load: () => import('./log-checkpoint.ts'),
+      },
+      {
+        name: 'consistent',
+        summary: 'prove that the log has only grown since an older checkpoint',
+        load: () => import('./log-consistent.ts'),
+      },
+      { name: 'key', summary: 'the public key that the log is signed with', load: () => import('./log-key.ts') },
+      { name: 'prove', summary: 'prove that an event is in the log', load: () => import('./log-prove.ts') },
+      { name: 'seal', summary: 'seal all events now', load: () => import('./log-seal.ts') },
+      { name: 'show', summary: 'how far the log goes, and what of it is sealed', load: () => import('./log-show.ts') },
+      {
+        name: 'verify',
+        summary: 'check that nothing was altered, dropped or moved; needs no daemon with --archive',
+        load: () => import('./log-verify.ts'),
+      },
+    ],
+  },
   { name: 'logs', summary: 'what a container has written', load: () => import('./logs.ts') },
   {
     name: 'namespace',
@@ -50,6 +81,18 @@ export const verbs: readonly Listed[] = [
     ],
   },
   { name: 'pause', summary: 'freeze containers', load: () => import('./pause.ts') },
+  {
+    name: 'projection',
+    summary: 'stored folds of the log',
+    verbs: [
+      { name: 'ls', summary: 'list projections and how far they are', load: () => import('./projection-ls.ts') },
+      {
+        name: 'rebuild',
+        summary: 'fold the whole log anew; reads go on meanwhile',
+        load: () => import('./projection-rebuild.ts'),
+      },
+    ],
+  },
   { name: 'ps', summary: 'list containers', load: () => import('./ps.ts') },
   { name: 'pull', summary: 'fetch an image and unpack it', load: () => import('./pull.ts') },
   { name: 'rm', summary: 'remove containers', load: () => import('./rm.ts') },

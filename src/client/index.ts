@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 import { PurserError } from '../model/errors.ts'
 import type { StoredEvent } from '../model/event.ts'
+import type { AuditPage, AuditRow } from '../projections/audit/query.ts'
 import type { CommandProgress } from '../projections/progress.ts'
 import type {
   CommandView,
@@ -263,6 +264,23 @@ export class PurserClient {
     }
   }
 
+  /**
+   * Rows of the audit trail, page by page; of all namespaces unless the query names one.
+   *
+   * @param query filters as `GET /v1/audit` takes them
+   */
+  async *audit(query: Query = {}, signal?: AbortSignal): AsyncGenerator<AuditRow> {
+    let cursor: string | undefined
+    do {
+      const path = pathWith('/v1/audit', { ...query, cursor })
+      const page: AuditPage = JSON.parse(
+        await textOf(await exchange(this.socketPath, path, { signal }), this.socketPath),
+      )
+      yield* page.items
+      cursor = page.next
+    } while (cursor !== undefined)
+  }
+
   /** All about a subject (`c1`, `task/c1`, an image), with the commands that led to it. */
   async history(subject: string): Promise<StoredEvent[]> {
     return (await this.#json<{ items: StoredEvent[] }>(`/v1/history/${encodeURIComponent(subject)}`)).items
@@ -273,8 +291,8 @@ export class PurserClient {
     return await this.#json(pathWith(path, query))
   }
 
-  async post<T = Record<string, unknown>>(path: string, query: Query = {}): Promise<T> {
-    return await this.#json(pathWith(path, query), { method: 'POST' })
+  async post<T = Record<string, unknown>>(path: string, query: Query = {}, body?: unknown): Promise<T> {
+    return await this.#json(pathWith(path, query), { method: 'POST', body })
   }
 
   /**

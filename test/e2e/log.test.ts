@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -52,4 +53,49 @@ test('what a node did is sealed, proved, sent off the host, and read on as one l
   const { fault } = await verifyArchive({ dir: join(node.root, 'log'), verifier })
   assert.equal(fault, undefined)
   while (openCheckpoint(sent.at(-1) ?? '', verifier).size < events.length) await once(witness, 'sent')
+})
+
+test('the command line verifies, proves and shows the trail; what was altered it names, with status 1', async () => {
+  await using node = await startNode()
+  for (const name of ['one', 'two']) assert.equal((await node.cli('namespace', 'create', name)).exitCode, 0)
+  assert.equal((await node.cli('namespace', 'rm', 'none-such')).exitCode, 66)
+  const trail = JSON.parse((await node.cli('--format', 'json', 'audit', 'none-such')).stdout)
+  assert.deepEqual(
+    trail.map((row: { action: string; outcome: string; code: string; uid: number; surface: string }) => [
+      row.action,
+      row.outcome,
+      row.code,
+      row.uid,
+      row.surface,
+    ]),
+    [['namespace.remove', 'failed', 'not_found', 0, 'http']],
+  )
+  const csv = await node.cli('audit', '--csv', '--outcome', 'succeeded')
+  assert.equal(csv.stdout.split('\r\n').length, 4)
+
+  const old = join(node.dir, 'old')
+  const key = join(node.dir, 'key')
+  const proof = join(node.dir, 'proof')
+  await writeFile(old, (await node.cli('log', 'checkpoint', '--seal')).stdout)
+  await writeFile(key, (await node.cli('log', 'key')).stdout)
+  assert.equal((await node.cli('namespace', 'create', 'three')).exitCode, 0)
+  await writeFile(proof, (await node.cli('log', 'prove', '2')).stdout)
+  assert.match((await node.cli('log', 'check-proof', proof, '--key', key)).stdout, /^event 2 is in the log of /)
+  await writeFile(proof, (await node.cli('log', 'consistent', old)).stdout)
+  assert.match((await node.cli('log', 'check-proof', proof, '--key', key)).stdout, /grew from \d+ to \d+ events/)
+  const sound = await node.cli('log', 'verify', '--key', key)
+  assert.deepEqual([sound.exitCode, sound.stderr], [0, ''], sound.stdout)
+
+  assert.equal(await node.stop(), 0)
+  const dir = join(node.root, 'log')
+  const offline = await node.cli('log', 'verify', '--archive', dir, '--key', key, '--from', '2', '--to', '3')
+  assert.equal(offline.stdout, 'events 2 to 3 are as they were signed\n')
+  const [name = ''] = await readdir(join(dir, 'segments'))
+  const segment = join(dir, 'segments', name)
+  const bytes = await readFile(segment)
+  await writeFile(segment, bytes.with(60, (bytes[60] ?? 0) ^ 4))
+  const altered = await node.cli('log', 'verify', '--archive', dir, '--key', key)
+  assert.equal(altered.exitCode, 1)
+  assert.match(altered.stdout, /^(altered|damaged|missing): event \d+: /)
+  await writeFile(segment, bytes)
 })

@@ -24,6 +24,7 @@ const status = defineRoute({
         bytes: z.int().nonnegative().describe('of the segments'),
         directory: z.string().describe('of the archive'),
         key: z.string().describe('verifier key, C2SP signed-note'),
+        checkpoint: z.string().describe('signed head of the archive, C2SP checkpoint'),
         problem: z.string().optional().describe('why nothing is sealed'),
       }),
     },
@@ -38,6 +39,7 @@ const status = defineRoute({
       bytes: await archive.bytes(),
       directory: archive.paths.dir,
       key: formatVerifier(verifier),
+      checkpoint: archive.checkpoint,
       ...(sealer.problem === undefined ? {} : { problem: sealer.problem.message }),
     }
     return { status: 200, body }

@@ -1,0 +1,82 @@
+import type { AuditRow } from '../projections/audit/query.ts'
+import { defineVerb } from './line/verb.ts'
+import { wholeNumber } from './options/numbers.ts'
+import { print } from './terminal/output.ts'
+
+const filter = (value: string, help: string) => ({ value, help })
+
+export const verb = defineVerb({
+  args: [{ name: 'words', count: '0-' }],
+  options: {
+    subject: { ...filter('glob', 'AGGREGATE/ID: container/web, */web'), completes: 'subject' },
+    action: filter('glob', 'container.run, task.*'),
+    actor: filter('actor', 'as it is recorded'),
+    uid: { ...filter('uid', 'user who asked'), parse: wholeNumber(0, 1e15 - 1) },
+    executable: filter('path', 'program that asked'),
+    surface: filter('name', 'API that it came through: http'),
+    outcome: filter('outcome', 'succeeded, failed, cancelled, refused, happened …'),
+    code: filter('code', 'error code: not_found'),
+    command: filter('id', 'of the command'),
+    correlation: filter('id', 'of the outermost command of a chain'),
+    since: filter('moment', 'a position, an RFC 3339 time or a duration (15m)'),
+    until: filter('moment', 'a position, an RFC 3339 time or a duration (15m)'),
+    order: { ...filter('order', 'newest first, or oldest'), choices: ['newest', 'oldest'] },
+    limit: { ...filter('rows', '100 without it'), parse: wholeNumber(1, 1_000_000) },
+    csv: { help: 'comma-separated values, RFC 4180' },
+  },
+  async run({ client, flags, args, format, namespaceGiven }) {
+    const { csv, limit = 100, uid, ...filters } = flags
+    const query = {
+      ...filters,
+      ...(uid === undefined ? {} : { uid: String(uid) }),
+      ...(args.length === 0 ? {} : { text: args.join(' ') }),
+      ...(namespaceGiven === undefined ? {} : { namespace: namespaceGiven }),
+    }
+    const rows: AuditRow[] = []
+    for await (const row of client.audit({ ...query, limit: String(Math.min(1000, limit)) })) {
+      if (rows.push(row) >= limit) break
+    }
+    if (csv) process.stdout.write(csvOf(rows))
+    else
+      print(rows, format, {
+        POSITION: ({ position }) => String(position),
+        TIME: ({ time }) => time,
+        ACTOR: ({ actor }) => actor,
+        ACTION: ({ action }) => action,
+        SUBJECT: ({ subject }) => subject,
+        OUTCOME: ({ outcome }) => outcome,
+        DURATION: ({ durationMs }) => (durationMs === undefined ? '' : `${durationMs} ms`),
+        MESSAGE: ({ message }) => message ?? '',
+      })
+    return 0
+  },
+})
+
+const COLUMNS = [
+  'position',
+  'time',
+  'namespace',
+  'actor',
+  'uid',
+  'pid',
+  'executable',
+  'surface',
+  'action',
+  'subject',
+  'command',
+  'parent',
+  'correlation',
+  'outcome',
+  'code',
+  'message',
+  'ended',
+  'durationMs',
+] as const satisfies readonly (keyof AuditRow)[]
+
+function csvOf(rows: readonly AuditRow[]): string {
+  const lines = [COLUMNS.join(','), ...rows.map((row) => COLUMNS.map((column) => quoted(row[column])).join(','))]
+  return lines.map((line) => `${line}\r\n`).join('')
+}
+
+const quoted = (value: string | number | undefined): string =>
+  typeof value === 'string' && /[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : String(value ?? '')
