@@ -113,6 +113,8 @@ export const snapshot = defineAggregate({
         return [{ type: 'snapshot.preparing', data }]
       }
       case 'snapshot.commit': {
+        if (state.status === 'absent')
+          return refuse('not_found', `snapshot ${subject} is not known`, 'purser snapshot ls')
         if (state.status !== 'active')
           return refuse(
             'failed_precondition',
@@ -125,7 +127,8 @@ export const snapshot = defineAggregate({
         return [{ type: 'snapshot.removed', data: {} }] // The handler records snapshot.committed under the new name with it.
       }
       case 'snapshot.remove': {
-        if (state.status === 'absent') return refuse('not_found', `snapshot ${subject} is not known`)
+        if (state.status === 'absent')
+          return refuse('not_found', `snapshot ${subject} is not known`, 'purser snapshot ls')
         const child = childOf(view, namespace, subject)
         if (child)
           return refuse('failed_precondition', `snapshot ${subject} is the parent of ${child}`, 'remove that one first')

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { defineAggregate, type Kind, refuse } from '../model/aggregate.ts'
+import { defineAggregate, type Kind, type Refusal, refuse } from '../model/aggregate.ts'
 import { event } from '../model/event-schema.ts'
 import { identifier } from '../model/ids.ts'
 import { isSignal, parseSignal } from '../oci/signals.ts'
@@ -176,7 +176,7 @@ export const task = defineAggregate({
         const refusal = need('running')
         if (refusal) return refusal
         const { execId, ...process } = payload
-        if (state.status === 'running' && state.execs[execId]) {
+        if (execOf(state, execId)) {
           return refuse('already_exists', `exec ${execId} exists in container ${subject}`, 'choose another id')
         }
         return [{ type: 'task.exec-starting', data: { execId, process } }]
@@ -185,6 +185,8 @@ export const task = defineAggregate({
         const refusal = need('created', 'running', 'paused')
         if (refusal) return refusal
         const { execId, target } = payload
+        const missing = execId === undefined ? undefined : notRunning(subject, execId, execOf(state, execId))
+        if (missing) return missing
         return [
           {
             type: 'task.killing',
@@ -245,7 +247,7 @@ export const task = defineAggregate({
             }
           case 'task.exec-started': {
             const { execId, pid } = event.data
-            const exec = state.execs[execId]
+            const exec = execOf(state, execId)
             if (exec?.status !== 'starting') return state
             const running: ExecState = { status: 'running', process: exec.process, pid, startedAt: event.time }
             return { ...state, execs: { ...state.execs, [execId]: running } }
@@ -284,15 +286,31 @@ function stopped(
   }
 }
 
+/** An exec by its id, which may be any word: also one that every object has a property of. */
+export const execOf = (state: TaskState, execId: string): ExecState | undefined =>
+  'execs' in state && Object.hasOwn(state.execs, execId) ? state.execs[execId] : undefined
+
+function notRunning(subject: string, execId: string, exec: ExecState | undefined): Refusal | undefined {
+  if (exec === undefined) {
+    return refuse('not_found', `exec ${execId} is not in container ${subject}`, `purser inspect ${subject}`)
+  }
+  if (exec.status !== 'exited') return undefined
+  return refuse('failed_precondition', `exec ${execId} in container ${subject} has ended`, `purser inspect ${subject}`)
+}
+
 /** Records an exec's exit; of those that ended only the newest stay, so that a task with many execs stays small. */
 function withExit(
   execs: Execs,
   { execId, exitCode, exitedAt }: { execId: string; exitCode: number; exitedAt: string },
 ): Execs {
-  const exec = execs[execId]
+  const exec = Object.hasOwn(execs, execId) ? execs[execId] : undefined
   if (!exec || exec.status === 'exited') return execs
   const { [execId]: _, ...others } = execs
-  const ended = Object.keys(others).filter((id) => others[id]?.status === 'exited')
+  // Not in the order of the object's keys, which begins with those that look like numbers.
+  const ended = Object.entries(others)
+    .flatMap(([id, other]) => (other.status === 'exited' ? [{ id, exitedMs: Date.parse(other.exitedAt) }] : []))
+    .sort((a, b) => a.exitedMs - b.exitedMs)
+    .map(({ id }) => id)
   const surplus = new Set(ended.slice(0, Math.max(0, ended.length + 1 - EXITED_EXECS_MAX)))
   const kept = Object.fromEntries(Object.entries(others).filter(([id]) => !surplus.has(id)))
   return { ...kept, [execId]: { status: 'exited', process: exec.process, exitCode, exitedAt } }

@@ -1,6 +1,6 @@
 import { command } from '../../commands/command.ts'
 import { container } from '../../commands/container.ts'
-import { task } from '../../commands/task.ts'
+import { execOf, task } from '../../commands/task.ts'
 import type { EventLog } from '../../log/event-log.ts'
 import { PurserError } from '../../model/errors.ts'
 import type { StoredEvent } from '../../model/event.ts'
@@ -35,7 +35,7 @@ export async function exitOfExec(
   signal: AbortSignal,
 ): Promise<Exit> {
   const state = log.documents.get(task, namespace, id)
-  const exec = 'execs' in state ? state.execs[execId] : undefined
+  const exec = execOf(state, execId)
   if (exec === undefined) {
     throw new PurserError('not_found', `exec ${execId} is not in container ${id}`, { remedy: `purser inspect ${id}` })
   }

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type ExecProcess, task } from '../../commands/task.ts'
+import { type ExecProcess, execOf, task } from '../../commands/task.ts'
 import { errorCodeOf, toPurserError } from '../../model/errors.ts'
 import { buildExecProcess } from '../../oci/spec/exec-process.ts'
 import type { Spec } from '../../oci/spec/schema.ts'
@@ -16,7 +16,7 @@ export const execInTask = defineTaskHandler(task, 'task.exec', async (job) => {
   const { id, namespace, signal, effects } = job
   const { tasks, paths } = effects
   const { execId, ...process } = job.payload
-  const known = 'execs' in job.state ? job.state.execs[execId] : undefined
+  const known = execOf(job.state, execId)
   // Redelivered after its intent was written, it goes on; in a task that has ended meanwhile it is refused.
   const goesOn = job.attempt > 1 && known?.status === 'starting' && job.state.status === 'running'
   if (!goesOn) await job.append(...job.decide())

@@ -1,5 +1,5 @@
 import { command, isActive } from '../../commands/command.ts'
-import { tasks } from '../../commands/task.ts'
+import { execOf, tasks } from '../../commands/task.ts'
 import type { EventLog } from '../../log/event-log.ts'
 
 /**
@@ -53,8 +53,7 @@ export class PendingStarts {
     const begun = this.#commands.get(key)
     if (!begun) return false
     const state = this.#log.documents.get(tasks, namespace, id)
-    const waits =
-      execId === undefined ? state.status === 'created' : 'execs' in state && state.execs[execId]?.status === 'starting'
+    const waits = execId === undefined ? state.status === 'created' : execOf(state, execId)?.status === 'starting'
     return waits && isActive(this.#log.documents.get(command, begun.namespace, begun.commandId))
   }
 }

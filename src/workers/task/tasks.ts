@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { containers } from '../../commands/container.ts'
 import { namespace } from '../../commands/namespace.ts'
-import { type TaskState, task, tasks as taskKind } from '../../commands/task.ts'
+import { execOf, type TaskState, task, tasks as taskKind } from '../../commands/task.ts'
 import { removeCgroups } from '../../host/cgroups.ts'
 import type { EventLog } from '../../log/event-log.ts'
 import type { Fact } from '../../model/aggregate.ts'
@@ -178,8 +178,7 @@ export class Tasks {
       await this.starts.settled(namespace, id, execId, this.#stop.signal)
       const data = { execId, exitCode: exit.exitCode, exitedAt: exit.exitedAt ?? new Date().toISOString() }
       await this.#record(namespace, task.fact(id, 'task.exec-exited', data), () => {
-        const state = this.#stateOf(namespace, id)
-        return 'execs' in state && state.execs[execId]?.status === 'running'
+        return execOf(this.#stateOf(namespace, id), execId)?.status === 'running'
       })
       await shim.delete({ execId }, AbortSignal.timeout(RELEASE_MS)).catch(ignoreGone)
       await Promise.race([process.output.ended, live.output.ended])
