@@ -40,12 +40,12 @@ export class ContentStore {
     this.#root = root
   }
 
-  /** Makes the directories where they are missing and drops ingests that a crash left without their reference. */
+  /** Makes the directories where they are missing, and drops what a crash left of ingests that had hardly begun or just ended. */
   static async open(root: string): Promise<ContentStore> {
     for (const algorithm of ALGORITHMS) await mkdir(join(root, 'blobs', algorithm), { recursive: true, mode: 0o700 })
     await mkdir(join(root, 'ingest'), { recursive: true, mode: 0o700 })
     const store = new ContentStore(root)
-    await store.#dropNamelessIngests()
+    await store.#dropEmptyIngests()
     return store
   }
 
@@ -185,10 +185,15 @@ export class ContentStore {
     return join(this.#root, 'ingest', createHash('sha256').update(ref).digest('hex'))
   }
 
-  async #dropNamelessIngests(): Promise<void> {
+  /** Without a reference nobody finds it; without data it is new, or its data has become the blob. */
+  async #dropEmptyIngests(): Promise<void> {
     for (const name of await readdir(join(this.#root, 'ingest'))) {
       const dir = join(this.#root, 'ingest', name)
-      if (!(await present(readFile(join(dir, 'ref'), 'utf8')))) await rm(dir, { recursive: true, force: true })
+      const [ref, data] = await Promise.all([
+        present(readFile(join(dir, 'ref'), 'utf8')),
+        present(stat(join(dir, 'data'))),
+      ])
+      if (!ref || !data) await rm(dir, { recursive: true, force: true })
     }
   }
 }

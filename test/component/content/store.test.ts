@@ -179,12 +179,14 @@ test('documents are checked when written and when read', async () => {
   assert.equal(await store.remove(digest), false)
 })
 
-test('what a crash left without a reference is dropped on open, and the rest is kept', async () => {
+test('what a crash left without a reference or without data is dropped on open, and the rest is kept', async () => {
   await using dir = await tempDir()
   const store = await ContentStore.open(dir.path)
   await using ingest = await store.ingest('layer-1', whole)
   await ingest.write(bytes.subarray(0, 10))
   await mkdir(join(dir.path, 'ingest', 'half-made'))
+  await mkdir(join(dir.path, 'ingest', 'committed'))
+  await writeFile(join(dir.path, 'ingest', 'committed', 'ref'), 'layer-2')
   await writeFile(join(dir.path, 'blobs', 'sha256', 'not-a-digest'), '')
 
   const again = await ContentStore.open(dir.path)
