@@ -125,4 +125,4 @@ const versions = () => ({
 })
 
 const said = (program: string, args: readonly string[]): string =>
-  execFileSync(program, args, { encoding: 'utf8' }).trim()
+  execFileSync(program, args, { cwd: import.meta.dirname, encoding: 'utf8' }).trim()
