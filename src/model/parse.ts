@@ -6,8 +6,10 @@ export function parse<T>(schema: z.ZodType<T>, value: unknown, at: string): T {
   const parsed = schema.safeParse(value)
   if (parsed.success) return parsed.data
   const issue = parsed.error.issues[0]
-  const path = [at, ...(issue?.path ?? [])].filter((part) => part !== '').join('.')
-  const given = valueAt(value, issue?.path ?? [])
+  // Of a field that nobody knows, the issue is with the object that has it.
+  const place = [...(issue?.path ?? []), ...(issue?.code === 'unrecognized_keys' ? issue.keys.slice(0, 1) : [])]
+  const path = [at, ...place].filter((part) => part !== '').join('.')
+  const given = valueAt(value, place)
   const shown = given === undefined ? '' : `: ${JSON.stringify(given)?.slice(0, 100)}`
   throw new PurserError('invalid_argument', `${path || 'request'}${shown}: ${issue?.message ?? 'not valid'}`, {
     field: path,

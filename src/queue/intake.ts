@@ -77,7 +77,11 @@ export class Intake {
       payload,
     }
     await this.#ensureNamespace(envelope)
-    const duplicate = await this.#accept(envelope, aggregate, fingerprint(request))
+    const duplicate = await this.#accept(
+      envelope,
+      aggregate,
+      fingerprint(request.type, request.subject === undefined ? undefined : subject, payload),
+    )
     return duplicate ?? { id, namespace: envelope.namespace, subject, duplicate: false }
   }
 
@@ -89,10 +93,11 @@ export class Intake {
 
   async #accept(envelope: CommandEnvelope, aggregate: AnyAggregate, print: string): Promise<Accepted | undefined> {
     const { id, namespace, idempotencyKey: key } = envelope
-    const options: AppendOptions = key === undefined ? {} : { idempotency: { namespace, key, value: `${id} ${print}` } }
+    const options: AppendOptions =
+      key === undefined ? {} : { idempotency: { namespace, key, value: `${id} ${print} ${envelope.subject}` } }
     for (let attempt = 0; attempt < CONFLICTS_MAX; attempt++) {
       const accepted = command.fact(id, 'command.accepted', { command: envelope })
-      const facts = this.#isQueued(envelope.type) ? [accepted] : [accepted, ...this.#decideNow(envelope, aggregate)]
+      const facts = [accepted, ...this.#decideNow(envelope, aggregate)]
       const appended = await this.#log.append(this.#log.changesOf(facts, namespace), causeOf(envelope), options)
       if (appended.outcome === 'written') return undefined
       if (appended.outcome === 'duplicate') return duplicateOf(appended.value, print, envelope)
@@ -102,9 +107,16 @@ export class Intake {
     })
   }
 
-  /** A command on a pure record: its facts and its outcome. */
+  /** Facts and outcome of a command on a pure record, and of one that comes too late; none where a worker has to do it. */
   #decideNow(envelope: CommandEnvelope, aggregate: AnyAggregate): Fact[] {
-    const { id, namespace, subject } = envelope
+    const { id, namespace, subject, deadline, issuedAt } = envelope
+    if (deadline !== undefined && Date.parse(deadline) <= Date.parse(issuedAt)) {
+      const error = new PurserError('deadline_exceeded', `its deadline, ${deadline}, had passed when it came`, {
+        remedy: 'send it again with a later one',
+      })
+      return [command.fact(id, 'command.failed', { error: error.toBody(), durationMs: 0 })]
+    }
+    if (this.#isQueued(envelope.type)) return []
     const { state } = this.#log.documents.read(aggregate.name, namespace, subject)
     const decision = aggregate.decide(state, envelope, this.#log.documents)
     if (isRefusal(decision)) {
@@ -137,15 +149,19 @@ export const causeOf = (envelope: CommandEnvelope): Cause => ({
   traceparent: envelope.traceparent,
 })
 
-/** What must be equal for a repeated request to be the same request. */
-function fingerprint(request: { type: string; subject?: string | undefined; payload: unknown }): string {
-  const text = JSON.stringify([request.type, request.subject, request.payload])
+/** What must be equal for a repeated request to be the same request, however it is written. */
+function fingerprint(type: string, subject: string | undefined, payload: unknown): string {
+  const text = JSON.stringify([type, subject, payload], (_, value: unknown) =>
+    typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : value,
+  )
   return createHash('sha256').update(text).digest('base64url').slice(0, 22)
 }
 
 function duplicateOf(value: string, print: string, envelope: CommandEnvelope): Accepted {
-  const [id = '', usedFor] = value.split(' ')
-  if (usedFor === print) return { id, namespace: envelope.namespace, subject: envelope.subject, duplicate: true }
+  const [id = '', usedFor, ...subject] = value.split(' ')
+  if (usedFor === print) return { id, namespace: envelope.namespace, subject: subject.join(' '), duplicate: true }
   throw new PurserError(
     'already_exists',
     `idempotency key ${JSON.stringify(envelope.idempotencyKey)} was used for another request, command ${id}`,

@@ -25,6 +25,8 @@ export interface RelayOptions {
   connect: () => Redis
   prefix: string
   logger: Logger
+  /** How often it is looked for commands that wait for long. */
+  sweepMs?: number
 }
 
 interface Carried {
@@ -50,11 +52,13 @@ export class Relay {
   readonly #byId = new Map<string, { envelope: CommandEnvelope; line: string }>()
   readonly #deadlines = new Map<string, NodeJS.Timeout>()
   readonly #connections: Redis[] = []
+  readonly #sweepMs: number
   #sweeper: NodeJS.Timeout | undefined
   #listening: Disposable | undefined
 
   constructor(options: RelayOptions) {
     this.#options = options
+    this.#sweepMs = options.sweepMs ?? SWEEP_MS
     for (const lane of options.lanes) for (const type of lane.types) this.#laneOf.set(type, lane)
   }
 
@@ -96,7 +100,7 @@ export class Relay {
     }
     if (active.length > 0) logger.info({ commands: active.length }, 'taking up commands that had not ended')
     for (const lane of lanes) this.#workers.push(this.#startWorker(lane))
-    this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS)
+    this.#sweeper = setInterval(() => this.#sweep(), this.#sweepMs)
   }
 
   async stop(): Promise<void> {
@@ -190,7 +194,8 @@ export class Relay {
   #lineOf({ namespace, aggregate, subject, parentId }: CommandEnvelope): string {
     const line = `${namespace}\n${aggregate}\n${subject}`
     const parentLine = parentId === undefined ? undefined : this.#byId.get(parentId)?.line
-    return parentLine?.startsWith(line) ? `${line}\n${parentId}` : line
+    const isParents = parentLine === line || parentLine?.startsWith(`${line}\n`)
+    return isParents ? `${line}\n${parentId}` : line
   }
 
   #offer(carried: Carried): void {
@@ -206,7 +211,7 @@ export class Relay {
   }
 
   /** Offers again what has been waiting for long: its job may be lost, and if it is not, its id keeps it single. */
-  #sweep(olderThanMs = SWEEP_MS): void {
+  #sweep(olderThanMs = this.#sweepMs): void {
     const before = Date.now() - olderThanMs
     let offered = 0
     for (const [first] of this.#lines.values()) {
