@@ -9,6 +9,7 @@ import type { Mount } from '../../oci/spec/schema.ts'
 import { LogFile } from '../../shim/log-file.ts'
 import { LoggedOutput } from '../../shim/output-hub.ts'
 import { ProcessStdio } from '../../shim/stdio.ts'
+import { noteCreated } from './begun.ts'
 import { defineTaskHandler } from './effects.ts'
 import { removeBundle } from './live-task.ts'
 import { reconnect } from './reconnect.ts'
@@ -42,6 +43,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     // Redelivered: the log says we began, the host says how far we got.
     const found = await reconnect(effects, identity, made, logger, signal)
     if (found?.state.status === 'created') {
+      noteCreated(bundle, found.state.pid)
       tasks.adopt(found.live)
       return { facts: [task.fact(id, 'task.created', { pid: found.state.pid, stopSignal })] }
     }
@@ -83,6 +85,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     const shim = await shims.start({ ...identity, stdio, signal })
     undo.defer(() => shim.disconnect())
     const { pid } = await shim.create({ io: stdio.io }, signal)
+    noteCreated(bundle, pid)
     undo.move() // The task is whole: if the facts cannot be written, redelivery adopts it.
     const output = new LoggedOutput({ stdout: stdio.stdout, stderr: stdio.stderr }, log)
     tasks.adopt({ namespace, id, bundle, runtime, shim, log, stdio, output, execs: new Map() })

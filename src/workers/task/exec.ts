@@ -1,13 +1,13 @@
-import { readFile } from 'node:fs/promises'
+import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type ExecProcess, execOf, task } from '../../commands/task.ts'
-import { errorCodeOf, toPurserError } from '../../model/errors.ts'
+import { execOf, type TaskState, task } from '../../commands/task.ts'
+import { errorCodeOf, PurserError, toPurserError } from '../../model/errors.ts'
 import { buildExecProcess } from '../../oci/spec/exec-process.ts'
 import type { Spec } from '../../oci/spec/schema.ts'
-import { DirectOutput } from '../../shim/output-hub.ts'
-import { ProcessStdio, type StdioShape } from '../../shim/stdio.ts'
+import { ProcessStdio } from '../../shim/stdio.ts'
+import { killStrays, markStarting, mayHaveBegun } from './begun.ts'
 import { defineTaskHandler } from './effects.ts'
-import type { LiveTask } from './live-task.ts'
+import { type LiveTask, liveExec, shapeOfExec } from './live-task.ts'
 import { readUserFiles } from './rootfs.ts'
 
 const START_MS = 60_000
@@ -30,11 +30,24 @@ export const execInTask = defineTaskHandler(task, 'task.exec', async (job) => {
   if (before && before.status !== 'created') {
     // Begun before the daemon went down: it is not begun again.
     undo.move()
-    if (!live.execs.has(execId)) tasks.adoptExec(live, execId, streamsOf(ProcessStdio.attach(dir, shapeOf(process))))
+    if (!live.execs.has(execId))
+      tasks.adoptExec(live, execId, liveExec(ProcessStdio.attach(dir, shapeOfExec(process)), process))
     return { facts: [task.fact(id, 'task.exec-started', { execId, pid: Math.max(1, before.pid) })], result: { execId } }
   }
+  if (goesOn && mayHaveBegun(dir)) {
+    undo.defer(() => rm(dir, { recursive: true, force: true }))
+    if (before) await live.shim.delete({ execId }, signal)
+    await killStrays(live.shim, pidsOf(job.state), signal)
+    throw new PurserError(
+      'aborted',
+      `the daemon went down while exec ${execId} was starting: whether it ran is not known`,
+      {
+        remedy: 'it does not run now: start another one, if twice does no harm',
+      },
+    )
+  }
   if (before) await live.shim.delete({ execId }, signal)
-  const stdio = await ProcessStdio.create(dir, shapeOf(process))
+  const stdio = await ProcessStdio.create(dir, shapeOfExec(process))
   undo.defer(() => stdio.remove())
   try {
     const spec: Spec = JSON.parse(await readFile(join(live.bundle, 'config.json'), 'utf8'))
@@ -43,25 +56,15 @@ export const execInTask = defineTaskHandler(task, 'task.exec', async (job) => {
     undo.defer(async () => {
       await live.shim.delete({ execId }, AbortSignal.timeout(10_000))
     })
+    signal.throwIfAborted()
+    markStarting(dir)
     const { pid } = await live.shim.start({ execId }, AbortSignal.timeout(START_MS)) // Whole, or its outcome is not known.
     undo.move()
-    const streams = streamsOf(stdio)
-    if (process.output === 'discard') void drain(streams.output)
-    tasks.adoptExec(live, execId, streams)
+    tasks.adoptExec(live, execId, liveExec(stdio, process))
     return { facts: [task.fact(id, 'task.exec-started', { execId, pid })], result: { execId, pid } }
   } catch (thrown) {
     throw toPurserError(thrown)
   }
-})
-
-const shapeOf = (process: Pick<ExecProcess, 'stdin' | 'tty'>): StdioShape => ({
-  stdin: process.stdin ? 'open' : 'none',
-  output: process.tty ? 'terminal' : 'pipes',
-})
-
-const streamsOf = (stdio: ProcessStdio) => ({
-  stdio,
-  output: new DirectOutput({ stdout: stdio.stdout, stderr: stdio.stderr }),
 })
 
 async function stateOf(live: LiveTask, execId: string, signal: AbortSignal) {
@@ -73,9 +76,9 @@ async function stateOf(live: LiveTask, execId: string, signal: AbortSignal) {
   }
 }
 
-/** Reads and drops: a process that nobody listens to must not wait. */
-async function drain(output: DirectOutput): Promise<void> {
-  for await (const _ of output.subscribe({ replay: 'none', signal: new AbortController().signal })) {
-    // Dropped.
-  }
+/** Of the processes of a running task that the log knows. */
+function pidsOf(state: TaskState): Set<number> {
+  if (!('execs' in state)) return new Set()
+  const execs = Object.values(state.execs).flatMap((exec) => (exec.status === 'running' ? [exec.pid] : []))
+  return new Set([state.pid, ...execs])
 }

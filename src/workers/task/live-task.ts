@@ -1,8 +1,9 @@
 import { rm } from 'node:fs/promises'
+import type { ExecProcess } from '../../commands/task.ts'
 import type { LogFile } from '../../shim/log-file.ts'
-import type { DirectOutput, OutputHub } from '../../shim/output-hub.ts'
+import { DirectOutput, type OutputHub } from '../../shim/output-hub.ts'
 import type { Shim } from '../../shim/shim.ts'
-import type { ProcessStdio } from '../../shim/stdio.ts'
+import type { ProcessStdio, StdioShape } from '../../shim/stdio.ts'
 
 /** A running process's streams as this daemon holds them. */
 export interface LiveProcess {
@@ -13,6 +14,24 @@ export interface LiveProcess {
 export interface LiveExec extends LiveProcess {
   output: DirectOutput
 }
+
+/** @param process `discard`: read and dropped, for a process that nobody listens to must not wait */
+export function liveExec(stdio: ProcessStdio, { output: use }: Pick<ExecProcess, 'output'>): LiveExec {
+  const output = new DirectOutput({ stdout: stdio.stdout, stderr: stdio.stderr })
+  if (use === 'discard') void drain(output)
+  return { stdio, output }
+}
+
+async function drain(output: DirectOutput): Promise<void> {
+  for await (const _ of output.subscribe({ replay: 'none', signal: new AbortController().signal })) {
+    // Dropped.
+  }
+}
+
+export const shapeOfExec = (process: Pick<ExecProcess, 'stdin' | 'tty'>): StdioShape => ({
+  stdin: process.stdin ? 'open' : 'none',
+  output: process.tty ? 'terminal' : 'pipes',
+})
 
 /** A task as this daemon holds it: the connection to its shim and its streams. What it is, the log says. */
 export interface LiveTask extends LiveProcess {

@@ -1,12 +1,11 @@
 import type { Logger } from 'pino'
 import { container } from '../../commands/container.ts'
-import { type TaskState, task } from '../../commands/task.ts'
+import { type ExecProcess, type TaskState, task } from '../../commands/task.ts'
 import type { EventLog } from '../../log/event-log.ts'
 import { errorCodeOf } from '../../model/errors.ts'
-import { DirectOutput } from '../../shim/output-hub.ts'
 import type { Shims } from '../../shim/shims.ts'
 import { ProcessStdio } from '../../shim/stdio.ts'
-import type { LiveTask } from './live-task.ts'
+import { type LiveTask, liveExec, shapeOfExec } from './live-task.ts'
 import type { TaskPaths } from './paths.ts'
 import { reconnect } from './reconnect.ts'
 import type { Tasks } from './tasks.ts'
@@ -70,7 +69,7 @@ async function adopt(
       tasks.adopt(found.live)
       for (const [execId, exec] of Object.entries(state.execs)) {
         if (exec.status === 'running')
-          await adoptExec({ tasks, paths: effects.paths }, found.live, execId, exec.process)
+          adoptExec({ tasks, paths: effects.paths, logger }, found.live, execId, exec.process)
       }
       return 'adopted'
     }
@@ -83,18 +82,20 @@ async function adopt(
   return 'lost'
 }
 
-async function adoptExec(
-  { tasks, paths }: { tasks: Tasks; paths: TaskPaths },
+/** An exec that cannot be adopted does not take its container along. */
+function adoptExec(
+  { tasks, paths, logger }: Pick<ReconcileOptions, 'tasks' | 'paths' | 'logger'>,
   live: LiveTask,
   execId: string,
-  process: { stdin: boolean; tty: boolean },
-): Promise<void> {
-  const dir = paths.stdio(live.namespace, live.id, execId)
-  const stdio = ProcessStdio.attach(dir, {
-    stdin: process.stdin ? 'open' : 'none',
-    output: process.tty ? 'terminal' : 'pipes',
-  })
-  tasks.adoptExec(live, execId, { stdio, output: new DirectOutput({ stdout: stdio.stdout, stderr: stdio.stderr }) })
+  process: ExecProcess,
+): void {
+  const { namespace, id } = live
+  try {
+    const stdio = ProcessStdio.attach(paths.stdio(namespace, id, execId), shapeOfExec(process))
+    tasks.adoptExec(live, execId, liveExec(stdio, process))
+  } catch (err) {
+    logger.error({ err, namespace, id, execId }, 'an exec could not be adopted')
+  }
 }
 
 /** The daemon may have stopped between the exit and the removal that was asked for. */
