@@ -198,15 +198,19 @@ export class Relay {
     return isParents ? `${line}\n${parentId}` : line
   }
 
-  #offer(carried: Carried): void {
+  #offer(carried: Carried, jobIdOf = async (_queue: Queue, id: string) => id): void {
     const { envelope } = carried
-    const lane = this.#laneOf.get(envelope.type)
+    const { id, namespace, priority, type } = envelope
+    const lane = this.#laneOf.get(type)
     const queue = lane && this.#queues.get(lane.kind)
     if (!queue) return
     carried.offeredAt = Date.now()
-    const options: JobsOptions = { jobId: envelope.id, priority: envelope.priority }
-    queue.add(envelope.type, { namespace: envelope.namespace, id: envelope.id }, options).catch((err) => {
-      this.#options.logger.debug({ err, commandId: envelope.id }, 'not queued: the sweep offers it again')
+    const add = async () => {
+      const options: JobsOptions = { jobId: await jobIdOf(queue, id), priority }
+      await queue.add(type, { namespace, id }, options)
+    }
+    add().catch((err) => {
+      this.#options.logger.debug({ err, commandId: id }, 'not queued: the sweep offers it again')
     })
   }
 
@@ -216,7 +220,7 @@ export class Relay {
     let offered = 0
     for (const [first] of this.#lines.values()) {
       if (!first || first.offeredAt > before || this.#options.harness.isRunning(first.envelope.id)) continue
-      this.#offer(first)
+      this.#offer(first, freeJobId)
       if (++offered >= SWEEP_MAX) return
     }
   }
@@ -247,6 +251,16 @@ export class Relay {
       logger.warn({ err, commandId: envelope.id }, 'a cancelled command could not be ended: the next start does it')
     })
   }
+}
+
+/**
+ * The id of a job that a worker can take. One that Redis has given out while nobody works on it went to a connection that
+ * broke before the answer came: BullMQ would give it out again after up to a minute, another id is free at once.
+ */
+async function freeJobId(queue: Queue, id: string): Promise<string> {
+  let free = id
+  for (let n = 1; (await queue.getJobState(free)) === 'active'; n++) free = `${id}-${n}`
+  return free
 }
 
 const queueName = (lane: Lane, node: string): string => `${lane.kind}.{${node}}`

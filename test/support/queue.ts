@@ -32,23 +32,23 @@ export async function startQueue(options: QueueOptions) {
   const keys = logKeys('test', server.keyPrefix)
   const prefix = `${server.keyPrefix}-queue`
   const connections: Redis[] = []
-  const connect = () => {
-    const redis = new Redis(server.url, {
-      maxRetriesPerRequest: null,
-      retryStrategy: (times) => Math.min(times * 10, 100),
-    })
-    redis.on('error', () => {}) // A test that takes Redis away means it.
+  // As the daemon does: what waits for jobs waits for ever, what callers wait for fails at once.
+  const connect = (blocking: 'blocking' | 'calls') => {
+    const patience =
+      blocking === 'blocking' ? { maxRetriesPerRequest: null } : { maxRetriesPerRequest: 0, enableOfflineQueue: false }
+    const redis = new Redis(server.url, { ...patience, lazyConnect: true, retryStrategy: (times) => times * 5 })
+    redis.on('error', () => {}) // A test that breaks connections means it.
     connections.push(redis)
     return redis
   }
-  const redis = connect()
+  const redis = connect('blocking')
   const started: Part[] = []
   const start = async (more: Partial<QueueOptions> = {}): Promise<Part> => {
     const part = await startPart({ ...options, ...more }, { connect, keys, prefix })
     started.push(part)
     return part
   }
-  const bull = new Queue(`${LANE}.{test}`, { connection: connect(), prefix, skipVersionCheck: true })
+  const bull = new Queue(`${LANE}.{test}`, { connection: connect('blocking'), prefix, skipVersionCheck: true })
   return {
     redis,
     keys,
@@ -70,14 +70,16 @@ export type TestQueue = Awaited<ReturnType<typeof startQueue>>
 export type Part = Awaited<ReturnType<typeof startPart>>
 
 interface Books {
-  connect: () => Redis
+  connect: (blocking: 'blocking' | 'calls') => Redis
   keys: ReturnType<typeof logKeys>
   prefix: string
 }
 
 async function startPart({ handlers, concurrency = 8, sweepMs }: QueueOptions, { connect, keys, prefix }: Books) {
   const logger = pino({ level: 'silent' })
-  const log = await EventLog.open({ redis: connect(), keys, node: 'test', aggregates })
+  const redis = connect('calls')
+  await redis.connect()
+  const log = await EventLog.open({ redis, keys, node: 'test', aggregates })
   const types = handlers.map(({ type }) => type)
   const outcomes = new Outcomes(log)
   const intake = new Intake(log, outcomes, (type) => types.includes(type))
@@ -89,7 +91,7 @@ async function startPart({ handlers, concurrency = 8, sweepMs }: QueueOptions, {
     log,
     harness,
     lanes,
-    connect,
+    connect: () => connect('blocking'),
     prefix,
     logger,
     ...(sweepMs === undefined ? {} : { sweepMs }),
