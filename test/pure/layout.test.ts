@@ -25,7 +25,7 @@ const PARTS: Readonly<Record<string, Part>> = {
   model: { imports: [], packages: ['zod'], builtins: ['node:crypto', 'node:util'] },
   commands: { imports: ['oci'], packages: ['zod'], builtins: [] },
   archive: { imports: ['host'], packages: ['zod'] },
-  log: { imports: ['archive', 'commands'], packages: ['ioredis', 'pino', 'undici'] },
+  log: { imports: ['archive', 'commands'], packages: ['ioredis', 'pino', 'undici', 'zod'] },
   host: { imports: [], packages: ['koffi'] },
   oci: { imports: [], packages: ['zod'], builtins: ['node:net', 'node:os', 'node:path'] },
   registry: { imports: ['oci'], packages: ['execa', 'undici', 'zod'] },
@@ -293,7 +293,7 @@ test('every verb of the command line has a file in cli/, and every file there is
 })
 
 test('every file is imported by another one, but for those that something else starts', () => {
-  const started = ['src/archive/verify.ts', 'src/cli/main.ts', 'src/host/mount-thread.ts', 'src/layers/worker.ts']
+  const started = ['src/cli/main.ts', 'src/host/mount-thread.ts', 'src/layers/worker.ts']
   const imported = new Set([...sources.flatMap(({ imports }) => imports.map(({ target }) => target)), ...started])
   assert.deepEqual(
     sources.map(({ path }) => path).filter((path) => !imported.has(path)),
