@@ -3,6 +3,7 @@ import type { Verifier } from '../archive/note.ts'
 import type { EventLog } from '../log/event-log.ts'
 import type { StateCheck } from '../log/rebuild.ts'
 import type { Sealer } from '../log/sealer.ts'
+import type { StateSnapshots } from '../log/state-snapshots.ts'
 import type { Projections } from '../projections/index.ts'
 import type { Progress } from '../projections/progress.ts'
 import type { Intake } from '../queue/intake.ts'
@@ -50,6 +51,7 @@ export interface Streams {
 export interface Books {
   archive: Archive
   sealer: Sealer
+  snapshots: StateSnapshots
   verifier: Verifier
 }
 

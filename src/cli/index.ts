@@ -108,11 +108,13 @@ export const verbs: readonly Listed[] = [
     name: 'state',
     summary: 'the state that the log amounts to',
     verbs: [
+      { name: 'diff', summary: 'what changed between two moments', load: () => import('./state-diff.ts') },
       {
         name: 'rebuild',
         summary: 'fold the log anew, and compare or repair',
         load: () => import('./state-rebuild.ts'),
       },
+      { name: 'show', summary: 'everything as it was at a moment', load: () => import('./state-show.ts') },
     ],
   },
   { name: 'stop', summary: 'ask containers to end, then make them', load: () => import('./stop.ts') },

@@ -17,14 +17,21 @@ const KINDS = Object.keys(PATHS) as Kind[]
 
 export const verb = defineVerb({
   args: [{ name: 'name', count: '1-', completes: 'subject' }],
-  options: { type: { value: 'type', choices: KINDS, help: 'what it is, where several have the name' } },
+  options: {
+    type: { value: 'type', choices: KINDS, help: 'what it is, where several have the name' },
+    at: { value: 'moment', help: 'as it was: at a position, an RFC 3339 time or a duration ago (15m)' },
+  },
   async run({ client, flags, args, format, debug }) {
     const kinds = KINDS.filter((kind) => flags.type === undefined || kind === flags.type)
     const found: unknown[] = []
     let status = 0
     for (const name of args) {
       try {
-        found.push(await find(client, name, kinds))
+        found.push(
+          ...(flags.at === undefined
+            ? [await find(client, name, kinds)]
+            : await findAt(client, name, flags.at, flags.type)),
+        )
       } catch (thrown) {
         const code = failed(thrown, { debug })
         if (status === 0) status = code
@@ -50,5 +57,20 @@ async function find(client: PurserClient, name: string, kinds: readonly Kind[]):
   const { namespace } = client
   throw new PurserError('not_found', `no ${kinds.join(', ')} in namespace ${namespace} is named ${name}`, {
     remedy: 'purser ps -a and purser images list what there is',
+  })
+}
+
+/** Everything that had the name at a moment. */
+async function findAt(client: PurserClient, id: string, at: string, aggregate: string | undefined): Promise<unknown[]> {
+  const { namespace } = client
+  const { items, position } = await client.get<{ items: unknown[]; position: number }>('/v1/state', {
+    at,
+    id,
+    aggregate,
+    namespace,
+  })
+  if (items.length > 0) return items
+  throw new PurserError('not_found', `nothing in namespace ${namespace} was named ${id} after event ${position}`, {
+    remedy: `purser history ${id} tells when it was there`,
   })
 }

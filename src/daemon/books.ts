@@ -9,6 +9,7 @@ import { CheckpointSender } from '../log/checkpoint-sender.ts'
 import { EventLog } from '../log/event-log.ts'
 import { logKeys } from '../log/keys.ts'
 import { Sealer } from '../log/sealer.ts'
+import { StateSnapshots } from '../log/state-snapshots.ts'
 import type { Config } from './config.ts'
 
 export const archiveDir = (root: string): string => join(root, 'log')
@@ -21,11 +22,14 @@ export async function openBooks(config: Config, redis: Redis, logger: Logger, st
   const archive = stack.use(await Archive.open(archiveDir(root), signer))
   const keys = logKeys(node, config.redis.prefix)
   const log = await EventLog.open({ redis, keys, node, aggregates, sealed: archive })
-  const { checkpointUrl, segmentAge, tailAge, keepAge, level: _, ...sizes } = config.log
+  const { checkpointUrl, segmentAge, tailAge, keepAge, snapshotEvents, level: _, ...sizes } = config.log
   const sender = checkpointUrl === undefined ? undefined : new CheckpointSender(checkpointUrl, logger)
+  const snapshots = await StateSnapshots.open({ dir: join(root, 'states'), aggregates, every: snapshotEvents, logger })
+  stack.use(snapshots.follow(log))
   const sealer = new Sealer({
     log,
     archive,
+    snapshots,
     redis,
     ...sizes,
     segmentAgeMs: segmentAge,
@@ -41,5 +45,5 @@ export async function openBooks(config: Config, redis: Redis, logger: Logger, st
     await sealer.stop()
     await sender?.stop()
   })
-  return { log, archive, sealer, verifier: verifierOf(signer) }
+  return { log, archive, sealer, snapshots, verifier: verifierOf(signer) }
 }

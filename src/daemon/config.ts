@@ -54,6 +54,7 @@ const configSchema = z.strictObject({
       tailAge: duration.prefault('24h').describe('after which a sealed event leaves Redis'),
       keepAge: duration.optional().describe('after which sealed segments are dropped; never by default'),
       keepBytes: z.int().min(0).optional().describe('of segments, beyond which the oldest are dropped'),
+      snapshotEvents: z.int().min(100).default(100_000).describe('events between two snapshots of the state'),
       checkpointUrl: z
         .url({ protocol: /^https?$/ })
         .optional()

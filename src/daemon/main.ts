@@ -251,7 +251,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
       queues: Object.fromEntries(relay.depth()),
       pid: process.pid,
     }),
-    rebuild: (mode) => rebuildState(log, redis, aggregates, mode),
+    rebuild: async (mode) => rebuildState(log, redis, aggregates, mode, await books.snapshots.base(log)),
   }
   starting.use(
     await startHttp({

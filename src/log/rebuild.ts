@@ -21,6 +21,7 @@ const DIFFERENCES_MAX = 100
 /**
  * Folds the whole log anew and compares the result with the documents in Redis, byte for byte.
  *
+ * @param base what to fold onto, where the log has been cut at its beginning by retention
  * @param mode `repair` also writes what the log says over what is stored
  */
 export async function rebuildState(
@@ -28,9 +29,11 @@ export async function rebuildState(
   redis: Redis,
   aggregates: ReadonlyMap<string, AnyAggregate>,
   mode: 'check' | 'repair',
+  base: Documents = new Documents(aggregates),
 ): Promise<StateCheck> {
-  const folded = new Documents(aggregates)
+  const folded = base
   const retention = new CommandRetention(folded, () => {})
+  retention.loaded()
   let through = log.head
   // The log grows while it is folded: the comparison needs a moment when both stand at one position.
   for (let round = 0; ; round++) {

@@ -6,10 +6,12 @@ import { leafHash } from '../archive/merkle.ts'
 import { PurserError } from '../model/errors.ts'
 import { spontaneous } from '../model/event.ts'
 import type { EventLog } from './event-log.ts'
+import type { StateSnapshots } from './state-snapshots.ts'
 
 export interface SealerOptions {
   log: EventLog
   archive: Archive
+  snapshots: StateSnapshots
   redis: Redis
   /** A segment is sealed when it would have so many events, or bytes of JSON, or when its first event is so old. */
   segmentEvents: number
@@ -182,10 +184,13 @@ export class Sealer {
 
   /** Retention: whole segments go, their hashes stay, and that is an event. */
   async #drop(): Promise<void> {
-    const { log, archive, keepAgeMs, keepBytes, logger } = this.#options
+    const { log, archive, snapshots, keepAgeMs, keepBytes, logger } = this.#options
     if (keepAgeMs === undefined && keepBytes === undefined) return
     let through = keepAgeMs === undefined ? 0 : await archive.positionBefore(Date.now() - keepAgeMs)
     if (keepBytes !== undefined) through = Math.max(through, await archive.positionBeyond(keepBytes))
+    if (!archive.segments.slice(0, -1).some(({ last }) => last <= through)) return
+    // What is kept must be foldable: onto the state as it was at some position after the last that goes.
+    if (snapshots.newest < through) await snapshots.take(log.documents)
     const dropped = await archive.drop(through)
     const last = dropped.at(-1)?.last
     if (last === undefined) return

@@ -99,3 +99,26 @@ test('the command line verifies, proves and shows the trail; what was altered it
   assert.match(altered.stdout, /^(altered|damaged|missing): event \d+: /)
   await writeFile(segment, bytes)
 })
+
+test('the state is shown as it was at a moment, and what changed since', async () => {
+  await using node = await startNode()
+  assert.equal((await node.cli('namespace', 'create', 'one')).exitCode, 0)
+  const { head } = (await node.http('GET', '/v1/log')).json as { head: number }
+  const between = new Date().toISOString()
+  assert.equal((await node.cli('-n', 'one', 'namespace', 'rm', 'one')).exitCode, 0)
+  for (const moment of [String(head), between]) {
+    const then = JSON.parse((await node.cli('-n', 'one', '--format', 'json', 'state', 'show', '--at', moment)).stdout)
+    assert.deepEqual(
+      then.map(({ aggregate, id }: { aggregate: string; id: string }) => `${aggregate}/${id}`),
+      ['namespace/one'],
+    )
+    assert.equal((await node.cli('-n', 'one', 'inspect', 'one', '--at', moment)).exitCode, 0)
+  }
+  assert.equal((await node.cli('-n', 'one', 'inspect', 'one', '--at', '1')).exitCode, 66)
+  const diff = await node.cli('-n', 'one', '--format', 'json', 'state', 'diff', String(head))
+  assert.deepEqual(JSON.parse(diff.stdout), [
+    { aggregate: 'namespace', namespace: 'one', id: 'one', change: 'removed', fields: [] },
+  ])
+  const beyond = await node.cli('state', 'show', '--at', '99999')
+  assert.match(beyond.stderr, /at: the log has reached event \d+, not 99999/)
+})

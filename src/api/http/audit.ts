@@ -1,7 +1,6 @@
 import { z } from 'zod'
-import { positionAt } from '../../log/position.ts'
 import { defineRoute, type Resource } from './route.ts'
-import { momentOf } from './since.ts'
+import { positionOfMoment } from './since.ts'
 
 const text = z.string().min(1).max(1200).optional()
 
@@ -59,13 +58,11 @@ const auditTrail = defineRoute({
     const { since, until, ...filter } = query
     // What was answered before this request is in the answer to it.
     await projections.audit.reaches(log.head, signal)
-    const positionOf = async (moment: string) =>
-      /^\d{1,15}$/.test(moment) ? Number(moment) : await positionAt(log, momentOf(moment, Date.now()))
     const page = projections.audit.store.page({
       ...filter,
       namespace: namespaceAsked,
-      after: since === undefined ? undefined : await positionOf(since),
-      through: until === undefined ? undefined : await positionOf(until),
+      after: since === undefined ? undefined : await positionOfMoment(log, since, 'since'),
+      through: until === undefined ? undefined : await positionOfMoment(log, until, 'until'),
     })
     return { status: 200, body: page }
   },

@@ -9,6 +9,7 @@ import { openapi } from './openapi.ts'
 import { projectionStatus } from './projections.ts'
 import { records } from './records.ts'
 import type { Resource } from './route.ts'
+import { states } from './state.ts'
 
 /** What is served. */
 export const resources: readonly Resource[] = [
@@ -22,6 +23,7 @@ export const resources: readonly Resource[] = [
   logArchive,
   projectionStatus,
   records,
+  states,
 ]
 
 /** The document that describes them, served beside them. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { generateKeyPairSync } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -10,35 +10,43 @@ import { type Signer, verifierOf } from '../../../src/archive/note.ts'
 import { verifyArchive } from '../../../src/archive/verify.ts'
 import { aggregates } from '../../../src/commands/index.ts'
 import { namespace } from '../../../src/commands/namespace.ts'
+import { Documents } from '../../../src/log/documents.ts'
 import type { EventLog } from '../../../src/log/event-log.ts'
 import { rebuildState } from '../../../src/log/rebuild.ts'
 import { Sealer, type SealerOptions } from '../../../src/log/sealer.ts'
+import { StateSnapshots } from '../../../src/log/state-snapshots.ts'
 import { spontaneous } from '../../../src/model/event.ts'
 import { startLog } from '../../support/log.ts'
 
 const signer: Signer = { name: 'purser/nodes/test', key: generateKeyPairSync('ed25519').privateKey }
 
+const logger = pino({ level: 'silent' })
+
 async function startBooks(options: Partial<SealerOptions> = {}) {
   const dir = await mkdtemp(join(tmpdir(), 'log-'))
   const archive = await Archive.open(dir, signer)
   const books = await startLog({ sealed: archive })
+  const snapshots = await StateSnapshots.open({ dir: join(dir, 'states'), aggregates, every: 50, logger })
+  const following = snapshots.follow(books.log)
   const sealerOf = (log: EventLog) =>
     new Sealer({
       log,
       archive,
+      snapshots,
       redis: books.redis,
       segmentEvents: 100,
       segmentBytes: 1_000_000,
       segmentAgeMs: 3_600_000,
       tailEvents: 10,
       tailAgeMs: 3_600_000,
-      logger: pino({ level: 'silent' }),
+      logger,
       ...options,
     })
   return {
     ...books,
     dir,
     archive,
+    snapshots,
     sealer: sealerOf(books.log),
     sealerOf,
     /** Appends events about so many namespaces. */
@@ -50,6 +58,7 @@ async function startBooks(options: Partial<SealerOptions> = {}) {
     },
     verify: () => verifyArchive({ dir, verifier: verifierOf(signer) }),
     async [Symbol.asyncDispose]() {
+      following[Symbol.dispose]()
       await archive[Symbol.asyncDispose]()
       await books[Symbol.asyncDispose]()
       await rm(dir, { recursive: true })
@@ -173,4 +182,40 @@ test('sealing goes on by size and by number, and a clock that went back changes 
     positions,
     positions.toSorted((a, b) => a - b),
   )
+})
+
+test('the state at any position is what the log folds to up to there, from a snapshot, a damaged one or none', async () => {
+  await using books = await startBooks()
+  await books.grow(130)
+  const signal = AbortSignal.timeout(10_000)
+  const serialised = (documents: Documents) => [...documents.serialised('namespace')]
+  const check = async () => {
+    for (const position of [0, 1, 49, 50, 51, 99, 100, 120, 130]) {
+      const folded = new Documents(aggregates)
+      for await (const event of books.log.read(0, position)) folded.apply(event)
+      assert.deepEqual(serialised(await books.snapshots.at(books.log, position, signal)), serialised(folded))
+    }
+  }
+  await check()
+  await writeFile(join(books.dir, 'states', '0000000000000100.ndjson.zst'), 'damaged')
+  await check()
+  await rm(join(books.dir, 'states'), { recursive: true })
+  await check()
+})
+
+test('what retention drops is recorded, and what is left still folds to the state', async () => {
+  await using books = await startBooks({ keepBytes: 1, segmentEvents: 40, tailEvents: 0 })
+  await books.grow(170)
+  books.sealer.start()
+  await books.sealer.seal()
+  while (books.log.head === 170) await new Promise((resolve) => setTimeout(resolve, 10))
+  await books.sealer.stop()
+  const events = await books.events()
+  assert.equal(events.at(-1)?.type, 'log.segments-dropped')
+  const { first } = books.archive
+  assert.ok(first > 100, `${first}`)
+  assert.equal(events[0]?.position, first)
+  const base = await books.snapshots.base(books.log)
+  assert.deepEqual((await rebuildState(books.log, books.redis, aggregates, 'check', base)).differences, [])
+  assert.equal((await books.verify()).fault, undefined)
 })
