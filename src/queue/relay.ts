@@ -35,6 +35,7 @@ interface Carried {
 }
 
 const SWEEP_MS = 5000
+const AGAIN_MS = 500
 const LOCK_MS = 30_000
 const SWEEP_MAX = 500
 
@@ -130,7 +131,11 @@ export class Relay {
       name,
       async (job, _token, lost) => {
         const { namespace, id } = job.data as { namespace: string; id: string }
-        await harness.attempt(namespace, id, lane.kind, lost ?? new AbortController().signal)
+        try {
+          await harness.attempt(namespace, id, lane.kind, lost ?? new AbortController().signal)
+        } finally {
+          this.#offerAgain(id)
+        }
       },
       {
         connection: this.#connect(),
@@ -212,6 +217,17 @@ export class Relay {
     add().catch((err) => {
       this.#options.logger.debug({ err, commandId: id }, 'not queued: the sweep offers it again')
     })
+  }
+
+  /** An attempt that ended without an outcome is followed by another one soon, and as soon as Redis is back. */
+  #offerAgain(id: string): void {
+    const known = this.#byId.get(id)
+    if (!known) return
+    const timer = setTimeout(() => {
+      const first = this.#lines.get(known.line)?.[0]
+      if (first?.envelope.id === id && !this.#options.harness.isRunning(id)) this.#offer(first, freeJobId)
+    }, AGAIN_MS)
+    timer.unref()
   }
 
   /** Offers again what has been waiting for long: its job may be lost, and if it is not, its id keeps it single. */

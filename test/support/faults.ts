@@ -121,6 +121,14 @@ export async function pidOf(node: TestNode, id: string): Promise<number> {
   return pid
 }
 
+/** Returns when a process has been collected by its parent, as a shim does when it notes the time of an exit. */
+export async function collected(pid: number): Promise<void> {
+  await eventually(
+    () => readFile(`/proc/${pid}/stat`, 'utf8').catch(() => 'gone'),
+    (found) => found === 'gone',
+  )
+}
+
 /** Returns when a process runs no more. */
 export async function gone(pid: number): Promise<void> {
   const state = async () =>

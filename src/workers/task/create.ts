@@ -40,7 +40,12 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
   }
   const stopSignal = stopSignalOf(image, options)
   if (job.state.status === 'creating') {
-    // Redelivered: the log says we began, the host says how far we got.
+    // Redelivered: the log says we began, the host says how far we got. It may have been here that the log was lost.
+    const own = tasks.get(namespace, id)
+    if (own) {
+      const { pid } = await own.shim.state({}, signal)
+      return { facts: [task.fact(id, 'task.created', { pid, stopSignal })], result: { pid } }
+    }
     const found = await reconnect(effects, identity, made, logger, signal)
     if (found?.state.status === 'created') {
       noteCreated(bundle, found.state.pid)
@@ -56,6 +61,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
   }
 
   await using undo = job.undoStack()
+  await using held = new AsyncDisposableStack() // Closed whoever goes on, if it is not this attempt.
   try {
     undo.defer(async () => {
       await shims.removeRemains({ ...identity, signal: AbortSignal.timeout(UNDO_MS) })
@@ -76,16 +82,17 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     writeFileSync(join(bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 })
     mkdirSync(paths.container(namespace, id), { recursive: true, mode: 0o700 })
     const log = await LogFile.open(paths.log(namespace, id), logger)
-    undo.defer(() => log.close())
+    held.defer(() => log.close())
     const stdio = await ProcessStdio.create(paths.stdio(namespace, id), {
       stdin: options.stdin ? 'open' : 'none',
       output: options.tty ? 'terminal' : 'pipes',
     })
-    undo.defer(() => stdio.remove())
+    held.defer(() => stdio.close())
     const shim = await shims.start({ ...identity, stdio, signal })
-    undo.defer(() => shim.disconnect())
+    held.defer(() => shim.disconnect())
     const { pid } = await shim.create({ io: stdio.io }, signal)
     noteCreated(bundle, pid)
+    held.move()
     undo.move() // The task is whole: if the facts cannot be written, redelivery adopts it.
     const output = new LoggedOutput({ stdout: stdio.stdout, stderr: stdio.stderr }, log)
     tasks.adopt({ namespace, id, bundle, runtime, shim, log, stdio, output, execs: new Map() })

@@ -284,7 +284,10 @@ export class Tasks {
     const { log } = this.#options
     await this.#insist(fact.type, async () => {
       await log.catchUp()
-      if (isDue()) await log.record([fact], namespace, spontaneous('tasks'))
+      while (isDue()) {
+        const appended = await log.append(log.changesOf([fact], namespace), spontaneous('tasks'))
+        if (appended.outcome === 'written') return
+      }
     })
   }
 

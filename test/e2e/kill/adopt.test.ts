@@ -5,9 +5,9 @@ import { startCliNode, watch } from '../../support/cli.ts'
 import {
   checkBooks,
   checkLife,
+  collected,
   events,
   eventually,
-  gone,
   instant,
   pidOf,
   rounds,
@@ -49,7 +49,7 @@ for (const how of ['SIGKILL', 'SIGTERM'] as const) {
     else assert.equal(await node.stop(), 0)
     await writeFile(`${tally.dir}/go`, '')
     process.kill(killed, 'SIGKILL')
-    await Promise.all([gone(ends), gone(killed)])
+    await Promise.all([collected(ends), collected(killed)])
     const after = Date.now()
     await node.restart()
 
