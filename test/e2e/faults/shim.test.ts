@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict'
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { startCliNode } from '../../support/cli.ts'
+import type { TestNode } from '../../support/daemon.ts'
+import { checkBooks, events, eventually, gone, pidOf, submit, tallyOf, taskOf } from '../../support/faults.ts'
+
+/** The process that supervises a container: the parent of its first process. */
+async function shimOf(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8')
+  const parent = Number(/^PPid:\s+(\d+)/m.exec(status)?.[1])
+  assert.match(await readFile(`/proc/${parent}/cmdline`, 'utf8'), /shim/)
+  return parent
+}
+
+async function checkLost(node: TestNode, id: string, pid: number): Promise<void> {
+  const task = await eventually(
+    () => taskOf(node, id),
+    ({ status }) => status === 'stopped',
+  )
+  assert.equal(task.exitCode, 137)
+  assert.match(task.reason ?? '', /^lost: .*shim/)
+  await eventually(
+    () => events(node, `task/${id}`),
+    (life) => life.at(-1)?.type === 'task.released',
+  )
+  const exits = (await events(node, `task/${id}`)).filter(({ type }) => type === 'task.exited')
+  assert.equal(exits.length, 1)
+  await gone(pid)
+  assert.ok(!(await readFile('/proc/self/mounts', 'utf8')).includes(join(node.state, 'tasks/default', id)), 'mounts')
+  assert.ok(!(await readdir(join(node.state, 'tasks/default'))).includes(id), 'bundle')
+}
+
+test('a container whose shim is killed is ended, recorded with the reason, and leaves nothing', async () => {
+  await using at = await startCliNode()
+  const { node, image } = at
+  const tally = await tallyOf(node)
+  const shims = new Map<string, { pid: number; shim: number }>()
+  for (const id of ['idle', 'busy', 'offline', 'other']) {
+    const options = tally.options(id, 'echo out; trap "" TERM; while true; do sleep 0.05; done')
+    const ran = await submit(node, { type: 'container.run', subject: id, payload: { image, options } })
+    assert.equal(ran.status, 200, ran.text)
+    const pid = await pidOf(node, id)
+    shims.set(id, { pid, shim: await shimOf(pid) })
+  }
+  const of = (id: string) => shims.get(id) ?? { pid: 0, shim: 0 }
+
+  process.kill(of('idle').shim, 'SIGKILL')
+  await checkLost(node, 'idle', of('idle').pid)
+  assert.equal((await at.cli('wait', 'idle')).stdout.trim(), '137')
+  assert.equal((await at.cli('logs', 'idle')).stdout, 'out\n')
+
+  // In the middle of a stop, which then has nothing left to wait for, and of an exec, which fails and does not hang.
+  const stopping = submit(node, { type: 'container.stop', subject: 'busy', payload: { graceMs: 30_000 } })
+  const payload = { execId: 'e1', args: ['sleep', '1000'], output: 'discard' }
+  const executing = await submit(node, { type: 'task.exec', subject: 'busy', payload })
+  assert.equal(executing.status, 200, executing.text)
+  await eventually(
+    () => events(node, 'task/busy'),
+    (life) => life.some(({ type }) => type === 'task.killed'),
+  )
+  process.kill(of('busy').shim, 'SIGKILL')
+  const stopped = await stopping
+  assert.equal(stopped.status, 200, stopped.text)
+  await checkLost(node, 'busy', of('busy').pid)
+
+  await node.kill9()
+  process.kill(of('offline').shim, 'SIGKILL')
+  await gone(of('offline').shim)
+  await node.restart()
+  await checkLost(node, 'offline', of('offline').pid)
+
+  assert.equal((await taskOf(node, 'other')).status, 'running')
+  const again = await at.cli('start', 'idle')
+  assert.equal(again.exitCode, 0, again.stderr)
+  assert.equal((await taskOf(node, 'idle')).status, 'running')
+  await checkBooks(node)
+})
