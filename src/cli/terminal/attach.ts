@@ -1,4 +1,4 @@
-import { WebSocket } from 'ws'
+import type { WebSocket } from 'ws'
 import type { Exit, PurserClient } from '../../client/index.ts'
 import { type ErrorBody, PurserError } from '../../model/errors.ts'
 import { DetachKeys } from './detach-keys.ts'
@@ -38,6 +38,8 @@ export async function attach(
   client: PurserClient,
   { path, interactive, tty, detachKeys, signal, onOutput, written = { stdout: 0, stderr: 0 } }: AttachOptions,
 ): Promise<number | 'detached'> {
+  // Loaded now, which takes longer than all other modules of a run: the daemon is at work on the container meanwhile.
+  const { WebSocket } = await import('ws')
   const socket = new WebSocket(`ws+unix://${client.socketPath}:${path}`, 'v5.channel.k8s.io', {
     headers: { 'purser-namespace': client.namespace },
   })
@@ -131,12 +133,12 @@ function write(stream: NodeJS.WriteStream, data: Buffer, socket: WebSocket): voi
 }
 
 function send(socket: WebSocket, channel: number, message: object): void {
-  if (socket.readyState !== WebSocket.OPEN) return
+  if (socket.readyState !== socket.OPEN) return
   socket.send(Buffer.concat([Buffer.of(channel), Buffer.from(JSON.stringify(message))]))
 }
 
 async function closed(socket: WebSocket): Promise<void> {
-  if (socket.readyState === WebSocket.OPEN) socket.close()
+  if (socket.readyState === socket.OPEN) socket.close()
   else socket.terminate()
 }
 
