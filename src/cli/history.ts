@@ -1,7 +1,7 @@
 import { PurserError } from '../model/errors.ts'
 import { defineVerb } from './line/verb.ts'
-import { whatOf } from './terminal/event-words.ts'
 import { print } from './terminal/output.ts'
+import { storyOf } from './terminal/story.ts'
 
 export const verb = defineVerb({
   args: [{ name: 'subject', count: '1', completes: 'subject' }],
@@ -13,14 +13,8 @@ export const verb = defineVerb({
         remedy: 'purser events shows what it tells',
       })
     }
-    print(events, format, {
-      POSITION: ({ position }) => String(position),
-      TIME: ({ time }) => time,
-      EVENT: ({ type }) => type,
-      SUBJECT: ({ subject }) => subject,
-      ACTOR: ({ actor }) => actor,
-      WHAT: ({ data }) => whatOf(data),
-    })
+    if (format === 'table') process.stdout.write(`${[...storyOf(events)].join('\n')}\n`)
+    else print(events, format, {})
     return 0
   },
 })

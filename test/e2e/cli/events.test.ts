@@ -82,7 +82,7 @@ describe('events, history, command and the lists', () => {
   test('history tells who asked for what', async () => {
     await at.cli('run', '--rm', '--name', 'h1', at.image, 'sh', '-c', 'exit 4')
     const { stdout } = await at.cli('history', 'h1')
-    assert.match(stdout, /command\.accepted .*unix:uid=0\S* .*container\.run/)
+    assert.match(stdout, /container\.run h1  by uid 0, node \d+/)
     assert.match(stdout, /task\.exited .*exitCode=4/)
     assert.ok((await json('history', 'h1')).length > 10)
   })
