@@ -1,0 +1,116 @@
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { mkdtemp, open, rm, rmdir, statfs } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { z } from 'zod'
+import { pushTinyImage } from '../../../scripts/tiny-image.ts'
+import { mount, umount } from '../../../src/host/syscalls.ts'
+import { startNode } from '../../support/daemon.ts'
+import { checkBooks, events, eventually, submit, taskOf } from '../../support/faults.ts'
+import { startRegistry, tarLayer } from '../../support/registry.ts'
+
+const DISK_MIB = 48
+const skip = process.env.REDIS_URL ? 'the log is on another disk' : false
+
+/** A file system of its own, for a test to fill. */
+async function smallDisk() {
+  const path = await mkdtemp(join(tmpdir(), 'disk-'))
+  mount('tmpfs', path, 'tmpfs', 0, `size=${DISK_MIB}m`)
+  return {
+    path,
+    freeBytes: async () => {
+      const { bavail, bsize } = await statfs(path)
+      return bavail * bsize
+    },
+    async [Symbol.asyncDispose]() {
+      umount(path)
+      await rmdir(path)
+    },
+  }
+}
+
+test('a pull that does not fit says so, gives back what it took, and harms nothing that runs', async (t) => {
+  await using registry = await startRegistry()
+  await using disk = await smallDisk()
+  await using node = await startNode({ parent: disk.path })
+  const small = await pushTinyImage({ registry: registry.address, repository: 'small', tag: 'latest' })
+  const layers = await Promise.all(
+    [0, 1, 2, 3, 4, 5].map((layer) => tarLayer([{ name: `big${layer}`, content: randomBytes(6 << 20) }])),
+  )
+  const big = await registry.pushImage({ repository: 'big', tag: 'latest', layers })
+  assert.equal((await node.cli('pull', '-q', small)).exitCode, 0)
+  const options = { args: ['sh', '-c', 'while true; do echo tick; sleep 0.1; done'] }
+  const ran = await submit(node, { type: 'container.run', subject: 'ticks', payload: { image: small, options } })
+  assert.equal(ran.status, 200, ran.text)
+  const before = await events(node)
+
+  for (let attempt = 0; attempt < 3; attempt++) {
+    const pulled = await submit(node, { type: 'image.pull', subject: big.reference })
+    t.diagnostic(`${pulled.status} ${pulled.text.slice(0, 300)}`)
+    assert.equal(pulled.status, 507, pulled.text)
+    const problem = z.object({ code: z.string(), detail: z.string(), remedy: z.string() }).parse(pulled.json)
+    assert.equal(problem.code, 'resource_exhausted')
+    assert.match(problem.detail, /ENOSPC/)
+    assert.match(problem.remedy, /free space/)
+    await eventually(
+      async () => (await disk.freeBytes()) >> 20,
+      (free) => free > DISK_MIB / 2,
+    )
+  }
+  assert.deepEqual((await events(node)).slice(0, before.length), before)
+  assert.equal((await taskOf(node, 'ticks')).status, 'running')
+  const again = await node.cli('run', '--rm', small, 'echo', 'works')
+  assert.deepEqual([again.exitCode, again.stdout], [0, 'works\n'], again.stderr)
+  await checkBooks(node)
+})
+
+test('on a disk that somebody else has filled, requests fail at once; with space again all goes on', {
+  skip,
+}, async (t) => {
+  await using registry = await startRegistry()
+  await using disk = await smallDisk()
+  await using node = await startNode({ parent: disk.path })
+  const image = await pushTinyImage({ registry: registry.address, repository: 'small', tag: 'latest' })
+  assert.equal((await node.cli('pull', '-q', image)).exitCode, 0)
+  const options = { args: ['sh', '-c', 'while true; do echo tick; sleep 0.05; done'] }
+  const ran = await submit(node, { type: 'container.run', subject: 'ticks', payload: { image, options } })
+  assert.equal(ran.status, 200, ran.text)
+  const ticks = async () => (await node.cli('logs', 'ticks')).stdout.length
+  const before = await events(node)
+
+  for (let round = 0; round < 2; round++) {
+    const fill = join(disk.path, 'fill')
+    const file = await open(fill, 'w')
+    const filling = async () => {
+      for (let size = 1 << 20; size >= 512; size = size >> 1)
+        while (
+          await file.write(Buffer.alloc(size)).then(
+            () => true,
+            () => false,
+          )
+        );
+    }
+    await filling()
+    const refused = await eventually(
+      async () => {
+        await filling()
+        return await submit(node, { type: 'namespace.create', subject: `n${performance.now()}`.replace('.', '-') })
+      },
+      ({ status }) => status !== 200,
+    )
+    t.diagnostic(refused.text)
+    assert.ok(refused.status === 503 || refused.status === 507, refused.text)
+    assert.equal((await node.http('GET', '/healthz')).status, 200)
+    assert.equal((await taskOf(node, 'ticks')).status, 'running')
+    const written = await ticks()
+    await file.close()
+    await rm(fill)
+    await node.ready()
+    assert.equal((await node.cli('run', '--rm', image, 'echo', 'works')).stdout, 'works\n')
+    await eventually(ticks, (now) => now > written)
+    assert.deepEqual((await events(node)).slice(0, before.length), before)
+    await checkBooks(node)
+  }
+})
