@@ -127,4 +127,5 @@ export const verbs: readonly Listed[] = [
   { name: 'unpause', summary: 'thaw containers', load: () => import('./unpause.ts') },
   { name: 'version', summary: 'version of the daemon', load: () => import('./version.ts') },
   { name: 'wait', summary: 'wait for containers to end; prints their exit codes', load: () => import('./wait.ts') },
+  { name: 'why', summary: 'why something stopped, failed or went', load: () => import('./why.ts') },
 ]

@@ -51,7 +51,7 @@ function targetOf(event: StoredEvent): string {
 }
 
 /** Matches subjects by what a person calls them: with or without the aggregate, an image by any of its names. */
-function subjectMatcher(text: string): (subject: string) => boolean {
+export function subjectMatcher(text: string): (subject: string) => boolean {
   const named = [...aggregates.keys()].find((name) => text.startsWith(`${name}/`))
   const id = named === undefined ? text : text.slice(named.length + 1)
   const canonical = image.id.safeParse(id).data ?? id

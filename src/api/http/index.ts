@@ -10,6 +10,7 @@ import { projectionStatus } from './projections.ts'
 import { records } from './records.ts'
 import type { Resource } from './route.ts'
 import { states } from './state.ts'
+import { reasons } from './why.ts'
 
 /** What is served. */
 export const resources: readonly Resource[] = [
@@ -24,6 +25,7 @@ export const resources: readonly Resource[] = [
   projectionStatus,
   records,
   states,
+  reasons,
 ]
 
 /** The document that describes them, served beside them. */
