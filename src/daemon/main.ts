@@ -214,7 +214,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   starting.use(collectAfterFailedPulls(log, intake, logger))
 
   // Before any command goes on: handlers find the tasks that they left.
-  const reconciled = await reconcileTasks({ log, tasks, shims, paths, logger })
+  const reconciled = await reconcileTasks({ log, tasks, shims, paths, logger, signal })
   await relay.start()
   starting.defer(async () => {
     await harness.stop()

@@ -24,9 +24,8 @@ export const deleteTask = defineTaskHandler(task, 'task.delete', async (job) => 
     await removeBundle(bundle)
   } else {
     const { state: ended } = job
-    if (ended.status === 'stopped' && ended.host === 'held') {
-      await job.until(() => job.state.status !== 'stopped' || job.state.host === 'released', signal)
-    }
+    // Under way already, or tried again where it failed.
+    if (ended.status === 'stopped' && ended.host === 'held') await tasks.release(namespace, id, ended.runtime)
   }
   return { facts: [task.fact(id, 'task.deleted', {})] }
 })

@@ -1,8 +1,8 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { container } from '../../commands/container.ts'
 import { type ExecProcess, type TaskState, task } from '../../commands/task.ts'
 import type { EventLog } from '../../log/event-log.ts'
-import { errorCodeOf } from '../../model/errors.ts'
 import type { Shims } from '../../shim/shims.ts'
 import { ProcessStdio } from '../../shim/stdio.ts'
 import { type LiveTask, liveExec, shapeOfExec } from './live-task.ts'
@@ -16,39 +16,43 @@ export interface ReconcileOptions {
   shims: Shims
   paths: TaskPaths
   logger: Logger
+  /** Aborts when the daemon stops. */
+  signal: AbortSignal
 }
 
 /** How long one shim may take to answer; it holds up no other. */
 const ADOPT_MS = 5000
 
+const AGAIN_MS = 2000
+
+type Outcome = 'adopted' | 'lost' | 'postponed'
+
 /**
  * Brings log and host together after a start: tasks that run are adopted through their shims, ends that came meanwhile are
  * recorded, what is gone is recorded as lost. A task that was being created is its own command's affair.
  *
- * @returns how many tasks were adopted, and how many were lost
+ * A shim that answers is no lost one: where something else is in the way, as a full disk, its container goes on, and is
+ * adopted when that is over.
+ *
+ * @returns how many tasks were adopted, how many were lost, and how many go on without us for now
  */
-export async function reconcileTasks(options: ReconcileOptions): Promise<{ adopted: number; lost: number }> {
-  const { log, tasks } = options
-  const outcomes = await Promise.all(
+export async function reconcileTasks(options: ReconcileOptions): Promise<Record<Outcome, number>> {
+  const { log, tasks, logger } = options
+  const counts = { adopted: 0, lost: 0, postponed: 0 }
+  await Promise.all(
     [...log.documents.list<TaskState>(task)].map(async ({ namespace, id, state }) => {
-      switch (state.status) {
-        case 'created':
-        case 'running':
-        case 'paused':
-          return await adopt(options, namespace, id, state)
-        case 'stopped':
-          if (state.host === 'held') await tasks.release(namespace, id, state.runtime)
-          else removeIfAsked(options, namespace, id, state.exitedAt)
-          return undefined
-        default:
-          return undefined
-      }
+      if ('execs' in state) {
+        const outcome = await adopt(options, namespace, id, state)
+        counts[outcome] += 1
+        if (outcome === 'postponed') void adoptLater(options, namespace, id)
+      } else if (state.status === 'stopped' && state.host === 'held') {
+        await tasks.release(namespace, id, state.runtime).catch((err) => {
+          logger.error({ err, namespace, id }, 'what an ended task holds could not be removed')
+        })
+      } else if (state.status === 'stopped') removeIfAsked(options, namespace, id, state.exitedAt)
     }),
   )
-  return {
-    adopted: outcomes.filter((outcome) => outcome === 'adopted').length,
-    lost: outcomes.filter((outcome) => outcome === 'lost').length,
-  }
+  return counts
 }
 
 async function adopt(
@@ -56,15 +60,13 @@ async function adopt(
   namespace: string,
   id: string,
   state: Extract<TaskState, { execs: unknown }>,
-): Promise<'adopted' | 'lost'> {
+): Promise<Outcome> {
   const { runtime } = state
   const made = effects.log.documents.get(container, namespace, id)
   const identity = { namespace, id, bundle: effects.paths.bundle(namespace, id), runtime }
   try {
-    const found =
-      made.status === 'absent'
-        ? undefined
-        : await reconnect(effects, identity, made, logger, AbortSignal.timeout(ADOPT_MS))
+    const within = AbortSignal.timeout(ADOPT_MS)
+    const found = made.status === 'absent' ? undefined : await reconnect(effects, identity, made, logger, within)
     if (found) {
       tasks.adopt(found.live)
       for (const [execId, exec] of Object.entries(state.execs)) {
@@ -74,12 +76,21 @@ async function adopt(
       return 'adopted'
     }
     await tasks.lose(namespace, id, runtime, 'no shim answered after the daemon started')
+    return 'lost'
   } catch (err) {
-    if (errorCodeOf(err) === 'unavailable') throw err
-    logger.error({ err, namespace, id }, 'a task could not be adopted')
-    await tasks.lose(namespace, id, runtime, err instanceof Error ? err.message : String(err))
+    logger.error({ err, namespace, id }, 'a task could not be adopted: it is tried again')
+    return 'postponed'
   }
-  return 'lost'
+}
+
+async function adoptLater(options: ReconcileOptions, namespace: string, id: string): Promise<void> {
+  const { log, tasks, signal } = options
+  while (!signal.aborted) {
+    await delay(AGAIN_MS, undefined, { signal, ref: false }).catch(() => {}) // The loop looks at the signal itself.
+    const state: TaskState = log.documents.get(task, namespace, id)
+    if (signal.aborted || !('execs' in state) || tasks.get(namespace, id)) return
+    if ((await adopt(options, namespace, id, state)) !== 'postponed') return
+  }
 }
 
 /** An exec that cannot be adopted does not take its container along. */

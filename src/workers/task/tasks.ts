@@ -119,6 +119,7 @@ export class Tasks {
   /** Gives back what an ended task holds on the host: container, shim, mounts, cgroup, bundle. */
   async release(namespace: string, id: string, runtime: string): Promise<void> {
     const key = `${namespace}/${id}`
+    if (!this.#isHeld(namespace, id)) return
     const under = this.#releasing.get(key) ?? this.#release(namespace, id, runtime)
     this.#releasing.set(key, under)
     try {
@@ -142,10 +143,7 @@ export class Tasks {
     await shims.removeRemains({ namespace, id, bundle, runtime, signal })
     await removeBundle(bundle)
     this.#live.delete(`${namespace}/${id}`)
-    await this.#record(namespace, task.fact(id, 'task.released', {}), () => {
-      const state = this.#stateOf(namespace, id)
-      return state.status === 'stopped' && state.host === 'held'
-    })
+    await this.#record(namespace, task.fact(id, 'task.released', {}), () => this.#isHeld(namespace, id))
     this.#removeIfAsked(namespace, id)
   }
 
@@ -263,6 +261,11 @@ export class Tasks {
     this.#insist('auto-remove', submit).catch((err) => {
       this.#options.logger.warn({ err, namespace, id }, 'a container could not be removed on its exit')
     })
+  }
+
+  #isHeld(namespace: string, id: string): boolean {
+    const state = this.#stateOf(namespace, id)
+    return state.status === 'stopped' && state.host === 'held'
   }
 
   #stateOf(namespace: string, id: string): TaskState {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readdir, readFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { startCliNode } from '../../support/cli.ts'
@@ -75,5 +75,31 @@ test('a container whose shim is killed is ended, recorded with the reason, and l
   const again = await at.cli('start', 'idle')
   assert.equal(again.exitCode, 0, again.stderr)
   assert.equal((await taskOf(node, 'idle')).status, 'running')
+  await checkBooks(node)
+})
+
+test('a container that cannot be adopted at once goes on, and is adopted when nothing is in the way any more', async () => {
+  await using at = await startCliNode()
+  const { node, image } = at
+  const options = { args: ['sh', '-c', 'echo out; trap "exit 4" TERM; while true; do sleep 0.05; done'] }
+  const ran = await submit(node, { type: 'container.run', subject: 'c1', payload: { image, options } })
+  assert.equal(ran.status, 200, ran.text)
+  const pid = await pidOf(node, 'c1')
+  const log = join(node.root, 'containers/default/c1/log')
+  await node.kill9()
+  await rename(log, `${log}.away`)
+  await mkdir(log)
+  await node.restart()
+  assert.equal((await taskOf(node, 'c1')).pid, pid)
+  process.kill(pid, 0)
+  await rmdir(log)
+  await rename(`${log}.away`, log)
+  await eventually(
+    () => at.cli('exec', 'c1', 'true'),
+    ({ exitCode }) => exitCode === 0,
+  )
+  assert.equal((await at.cli('stop', 'c1')).exitCode, 0)
+  assert.equal((await at.cli('wait', 'c1')).stdout.trim(), '4')
+  assert.equal((await at.cli('logs', 'c1')).stdout, 'out\n')
   await checkBooks(node)
 })
