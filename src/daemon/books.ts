@@ -13,6 +13,7 @@ import { StateSnapshots } from '../log/state-snapshots.ts'
 import type { Config } from './config.ts'
 
 export const archiveDir = (root: string): string => join(root, 'log')
+export const redisDir = (root: string): string => join(root, 'redis')
 export const nodeKeyPath = (root: string): string => join(root, 'keys', 'log.pem')
 
 /** Opens the log with its archive, and seals it from now on. */
@@ -20,8 +21,9 @@ export async function openBooks(config: Config, redis: Redis, logger: Logger, st
   const { root, node } = config
   const signer = await nodeSigner(nodeKeyPath(root), node)
   const archive = stack.use(await Archive.open(archiveDir(root), signer))
+  const dataDir = config.redis.url === undefined ? redisDir(root) : undefined
   const keys = logKeys(node, config.redis.prefix)
-  const log = await EventLog.open({ redis, keys, node, aggregates, sealed: archive })
+  const log = await EventLog.open({ redis, keys, node, aggregates, sealed: archive, dataDir })
   const { checkpointUrl, segmentAge, tailAge, keepAge, snapshotEvents, level: _, ...sizes } = config.log
   const sender = checkpointUrl === undefined ? undefined : new CheckpointSender(checkpointUrl, logger)
   const snapshots = await StateSnapshots.open({ dir: join(root, 'states'), aggregates, every: snapshotEvents, logger })

@@ -41,7 +41,7 @@ import { TaskPaths } from '../workers/task/paths.ts'
 import { reconcileTasks } from '../workers/task/reconcile.ts'
 import { TaskStreams } from '../workers/task/streams.ts'
 import { Tasks } from '../workers/task/tasks.ts'
-import { openBooks } from './books.ts'
+import { openBooks, redisDir } from './books.ts'
 import { type Config, loadConfig } from './config.ts'
 import { releaseWhenIdle } from './idle-memory.ts'
 import { lockDirectory } from './lock.ts'
@@ -278,7 +278,7 @@ async function startEmbedded(
   await mkdir(dir, { recursive: true, mode: 0o700 })
   const redis = await startRedis({
     binary: config.redis.binary,
-    dataDir: join(config.root, 'redis'),
+    dataDir: redisDir(config.root),
     socketPath: join(dir, 'redis.sock'),
     logger,
     signal,

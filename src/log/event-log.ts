@@ -1,3 +1,4 @@
+import { statfsSync } from 'node:fs'
 import type { Redis } from 'ioredis'
 import { lineOf } from '../archive/lines.ts'
 import type { AnyAggregate, Fact } from '../model/aggregate.ts'
@@ -50,10 +51,14 @@ export interface EventLogOptions {
   node: string
   aggregates: ReadonlyMap<string, AnyAggregate>
   sealed?: Sealed
+  /** Where Redis keeps its data, when that is on this host: to tell a full disk from another trouble. */
+  dataDir?: string | undefined
 }
 
 const IDEMPOTENCY_SECONDS = 7 * 24 * 3600
 const READ_BATCH = 1000
+/** With less than this on its disk, Redis is out of space. */
+const FULL_BYTES = 64 * 1024
 const RECENT_MAX = 4096
 
 type Listener = (event: StoredEvent) => void
@@ -74,15 +79,17 @@ export class EventLog {
   readonly #listeners = new Set<Listener>()
   /** The last events applied, so that subscribers near the head need not ask Redis. */
   readonly #recent: StoredEvent[] = []
+  readonly #dataDir: string | undefined
   #epoch = 0
   #catchingUp: Promise<void> | undefined
 
-  private constructor({ redis, keys, node, aggregates, sealed }: EventLogOptions) {
+  private constructor({ redis, keys, node, aggregates, sealed, dataDir }: EventLogOptions) {
     this.#aggregates = aggregates
     this.#redis = redis
     this.#keys = keys
     this.node = node
     this.sealed = sealed
+    this.#dataDir = dataDir
     this.documents = new Documents(aggregates)
     this.#scripts = defineScripts(redis)
     this.#retention = new CommandRetention(this.documents, (fields) => {
@@ -105,7 +112,7 @@ export class EventLog {
         remedy: "Redis's data was lost or is of another node: purser log restore makes it anew from the archive",
       })
     log.#epoch = await options.redis.hincrby(options.keys.meta, 'epoch', 1)
-    log.documents.head = head
+    log.documents.head = await log.#storedHead() // From here on nobody else can write.
     for (const name of options.aggregates.keys()) {
       for await (const [field, value] of scanHash(options.redis, options.keys.documents(name))) {
         log.documents.load(name, field, value)
@@ -349,7 +356,7 @@ export class EventLog {
     try {
       return await this.#scripts.append(keys.length, ...keys, ...args)
     } catch (error) {
-      throw unavailable(error)
+      throw this.#unavailable(error)
     }
   }
 
@@ -379,7 +386,7 @@ export class EventLog {
         return { position, line: lineOf(position, fields[1] ?? '{}') }
       })
     } catch (error) {
-      throw unavailable(error)
+      throw this.#unavailable(error)
     }
   }
 
@@ -387,7 +394,39 @@ export class EventLog {
     try {
       return Number((await this.#redis.hget(this.#keys.meta, 'head')) ?? 0)
     } catch (error) {
-      throw unavailable(error)
+      throw this.#unavailable(error)
+    }
+  }
+
+  /** @see redis.io, "Error replies": the first word is the code */
+  #unavailable(error: unknown): PurserError {
+    const code = error instanceof Error && error.name === 'ReplyError' ? error.message.split(' ', 1)[0] : undefined
+    if (code === 'OOM') {
+      return new PurserError('resource_exhausted', 'Redis, which holds the log, has reached its maxmemory', {
+        remedy: 'purser log seal moves events to the archive; or raise maxmemory',
+        cause: error,
+      })
+    }
+    if (code === 'MISCONF' || this.#isDiskFull()) {
+      return new PurserError('resource_exhausted', 'Redis, which holds the log, cannot write to its disk', {
+        remedy: `free space on the disk that holds ${this.#dataDir ?? 'its data'}: the daemon goes on by itself`,
+        cause: error,
+      })
+    }
+    return new PurserError('unavailable', 'Redis, which holds the log, does not answer', {
+      remedy: 'the daemon reconnects by itself: try again shortly',
+      cause: error,
+    })
+  }
+
+  /** That fsyncs every write ends when it cannot make one. */
+  #isDiskFull(): boolean {
+    if (this.#dataDir === undefined) return false
+    try {
+      const { bavail, bsize } = statfsSync(this.#dataDir)
+      return bavail * bsize < FULL_BYTES
+    } catch {
+      return false
     }
   }
 
@@ -395,7 +434,7 @@ export class EventLog {
   async #quarantine(): Promise<void> {
     const { events, meta, quarantine } = this.#keys
     const entries = await this.#scripts.quarantine(events, meta, quarantine).catch((error) => {
-      throw unavailable(error)
+      throw this.#unavailable(error)
     })
     if (entries.length === 0) return
     const data = { count: entries.length, entries: entries.slice(0, 100), stream: quarantine }
@@ -408,27 +447,6 @@ const missing = (position: number): PurserError =>
   new PurserError('data_loss', `event ${position} is missing in the log`, {
     remedy: 'purser log verify says what else is; purser log restore makes Redis anew from the archive',
   })
-
-/** @see redis.io, "Error replies": the first word is the code */
-function unavailable(error: unknown): PurserError {
-  const code = error instanceof Error && error.name === 'ReplyError' ? error.message.split(' ', 1)[0] : undefined
-  if (code === 'OOM') {
-    return new PurserError('resource_exhausted', 'Redis, which holds the log, has reached its maxmemory', {
-      remedy: 'purser log seal moves events to the archive; or raise maxmemory',
-      cause: error,
-    })
-  }
-  if (code === 'MISCONF') {
-    return new PurserError('resource_exhausted', 'Redis, which holds the log, cannot write to its disk', {
-      remedy: 'free space on the disk that holds the root directory',
-      cause: error,
-    })
-  }
-  return new PurserError('unavailable', 'Redis, which holds the log, does not answer', {
-    remedy: 'the daemon reconnects by itself: try again shortly',
-    cause: error,
-  })
-}
 
 async function* scanHash(redis: Redis, key: string): AsyncGenerator<[string, string]> {
   let cursor = '0'
