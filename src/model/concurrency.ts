@@ -26,6 +26,17 @@ export class Semaphore {
         this.#waiting.push(grant)
       })
     }
+    return this.#slot()
+  }
+
+  /** Takes a slot if one is free. */
+  tryAcquire(): Disposable | undefined {
+    if (this.#free === 0) return undefined
+    this.#free -= 1
+    return this.#slot()
+  }
+
+  #slot(): Disposable {
     let held = true
     return {
       [Symbol.dispose]: () => {

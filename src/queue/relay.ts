@@ -4,6 +4,7 @@ import type { Logger } from 'pino'
 import { command, isActive } from '../commands/command.ts'
 import type { EventLog } from '../log/event-log.ts'
 import type { CommandEnvelope } from '../model/command.ts'
+import { Semaphore } from '../model/concurrency.ts'
 import { PurserError } from '../model/errors.ts'
 import type { StoredEvent } from '../model/event.ts'
 import { failure, type Harness } from './harness.ts'
@@ -52,6 +53,9 @@ export class Relay {
   readonly #lines = new Map<string, Carried[]>()
   readonly #byId = new Map<string, { envelope: CommandEnvelope; line: string }>()
   readonly #deadlines = new Map<string, NodeJS.Timeout>()
+  /** Places of each lane, whichever way a command came to it. */
+  readonly #slots = new Map<string, Semaphore>()
+  readonly #stopping = new AbortController()
   readonly #connections: Redis[] = []
   readonly #sweepMs: number
   #sweeper: NodeJS.Timeout | undefined
@@ -105,6 +109,7 @@ export class Relay {
   }
 
   async stop(): Promise<void> {
+    this.#stopping.abort()
     clearInterval(this.#sweeper)
     this.#listening?.[Symbol.dispose]()
     for (const timer of this.#deadlines.values()) clearTimeout(timer)
@@ -132,6 +137,7 @@ export class Relay {
       async (job, _token, lost) => {
         const { namespace, id } = job.data as { namespace: string; id: string }
         try {
+          using _ = await this.#slotsOf(lane).acquire(lost)
           await harness.attempt(namespace, id, lane.kind, lost ?? new AbortController().signal)
         } finally {
           this.#offerAgain(id)
@@ -177,7 +183,36 @@ export class Relay {
     line.push(carried)
     this.#byId.set(envelope.id, { envelope, line: key })
     if (envelope.deadline !== undefined) this.#watchDeadline(envelope, envelope.deadline)
-    if (line.length === 1) this.#offer(carried)
+    if (line.length > 1) return
+    if (!this.#attemptHere(carried)) this.#offer(carried)
+  }
+
+  /**
+   * A step of a command that is being attempted by this process goes to no queue when its worker has a place free: its
+   * parent waits here, and an attempt is fenced by the log, not by the queue. Should it not end, it is offered like any other.
+   */
+  #attemptHere(carried: Carried): boolean {
+    const { id, namespace, parentId, type } = carried.envelope
+    const { harness } = this.#options
+    const lane = this.#laneOf.get(type)
+    if (lane === undefined || parentId === undefined || !harness.isRunning(parentId)) return false
+    const slot = this.#slotsOf(lane).tryAcquire()
+    if (slot === undefined) return false
+    carried.offeredAt = Date.now()
+    const attempt = async () => {
+      using _ = slot
+      await harness.attempt(namespace, id, lane.kind, this.#stopping.signal)
+    }
+    attempt()
+      .catch((err) => this.#options.logger.warn({ err, lane: lane.kind }, 'attempt broke off'))
+      .finally(() => this.#offerAgain(id))
+    return true
+  }
+
+  #slotsOf(lane: Lane): Semaphore {
+    const slots = this.#slots.get(lane.kind) ?? new Semaphore(lane.concurrency)
+    this.#slots.set(lane.kind, slots)
+    return slots
   }
 
   #ended(id: string): void {
