@@ -35,6 +35,10 @@ export async function historyOf(
   for await (const event of log.read(0, through)) {
     signal.throwIfAborted()
     if (event.namespace !== namespace) continue
+    if (event.type === 'command.accepted') {
+      const { id, parentId } = (event.data as { command: CommandEnvelope }).command
+      if (parentId !== undefined && causes.has(parentId)) causes.add(id) // A step, whatever it is about.
+    }
     const isCause = event.aggregate === command.name && causes.has(event.subject.slice(command.name.length + 1))
     if (!isCause && !isMeant(event.subject)) continue
     found.push(event)

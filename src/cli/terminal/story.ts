@@ -1,6 +1,9 @@
 import type { StoredEvent } from '../../client/index.ts'
 import { whatOf } from './event-words.ts'
 
+/** Shown by its first 12 digits. */
+const DIGEST = /(sha256:[0-9a-f]{12})[0-9a-f]{52}/g
+
 interface Asked {
   type: string
   subject: string
@@ -31,7 +34,7 @@ export function* storyOf(events: readonly StoredEvent[]): Generator<string> {
     const id = isOfCommand ? event.subject.slice('command/'.length) : event.commandid
     const text = isOfCommand
       ? ofCommand(event, commands.get(id))
-      : `${event.type}  ${event.subject}  ${whatOf(event.data)}`
+      : `${event.type}  ${event.subject}  ${whatOf(event.data)}`.replaceAll(DIGEST, '$1…')
     if (text === undefined) continue
     const depth = commands.has(id) ? depthOf(id) + (isOfCommand ? 0 : 1) : 0
     yield `${since(first.time, event.time).padStart(12)}  ${'  '.repeat(depth)}${text}`.trimEnd()
