@@ -45,7 +45,8 @@ export async function exchange(
     outgoing.end(payload)
   })
   if ((response.statusCode ?? 500) < 400) return response
-  throw PurserError.fromBody(problemOf(await textOf(response, socketPath), response.statusCode ?? 500))
+  const problem = problemOf(objectOf(await textOf(response, socketPath)), response.statusCode ?? 500)
+  throw PurserError.fromBody(problem)
 }
 
 /** The whole body. @throws PurserError unavailable when it breaks off */
@@ -91,8 +92,8 @@ const lost = (socketPath: string, cause: unknown): PurserError =>
   })
 
 /** @see RFC 9457; whatever is not a problem document is told by its status */
-function problemOf(text: string, status: number): ErrorBody {
-  const problem: Partial<ErrorBody> & { detail?: string } = objectOf(text)
+export function problemOf(document: object, status: number): ErrorBody {
+  const problem: Partial<ErrorBody> & { detail?: string } = document
   return {
     ...problem,
     code: problem.code ?? 'unknown',

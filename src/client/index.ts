@@ -14,7 +14,7 @@ import type {
   taskView,
 } from '../projections/views.ts'
 import type { CommandPayload, CommandType } from './commands.ts'
-import { exchange, fateOf, linesOf, type RequestOptions, textOf } from './http.ts'
+import { exchange, fateOf, linesOf, problemOf, type RequestOptions, textOf } from './http.ts'
 import { type LogLine, parseLogLine } from './log-lines.ts'
 import { serverSentEvents } from './server-sent-events.ts'
 
@@ -80,12 +80,20 @@ export interface SubmitOptions<T extends CommandType> {
 export interface EventsOptions {
   /** Events after it: a position, an RFC 3339 time or a duration (`15m`). The beginning by default; with follow, now. */
   since?: string | number | undefined
+  /** Events up to it, written as `since` is; not with follow. */
+  until?: string | number | undefined
   /** Whether to wait for events to come. */
   follow?: boolean
   /** Globs: `task.*`. */
   types?: readonly string[]
   /** Globs: `task/c1`. */
   subjects?: readonly string[]
+  /** Globs: `unix:uid=1000,*`. */
+  actors?: readonly string[]
+  /** Ids of the commands that caused them. */
+  commands?: readonly string[]
+  /** Ids of the outermost commands of their chains. */
+  correlations?: readonly string[]
   /** Only this one's events; of all namespaces by default. */
   namespace?: string | undefined
   signal?: AbortSignal | undefined
@@ -238,8 +246,18 @@ export class PurserClient {
    * @throws PurserError unavailable when no daemon answers at first; out_of_range when the log was replaced by another
    */
   async *events(options: EventsOptions = {}): AsyncGenerator<StoredEvent> {
-    const { since, follow = false, types, subjects, namespace, signal } = options
-    const query = { since: since?.toString(), follow: String(follow), type: types, subject: subjects, namespace }
+    const { since, until, follow = false, types, subjects, actors, commands, correlations, namespace, signal } = options
+    const query = {
+      since: since?.toString(),
+      until: until?.toString(),
+      follow: String(follow),
+      type: types,
+      subject: subjects,
+      actor: actors,
+      command: commands,
+      correlation: correlations,
+      namespace,
+    }
     const path = pathWith('/v1/events', query)
     let lastId: string | undefined
     let backoffMs = BACKOFF_MS_MIN
@@ -249,15 +267,18 @@ export class PurserClient {
         const headers = { accept: 'text/event-stream', ...(lastId === undefined ? {} : { 'last-event-id': lastId }) }
         const response = await exchange(this.socketPath, path, { headers, signal })
         wasThere = true
-        for await (const { id, data } of serverSentEvents(linesOf(response, this.socketPath))) {
+        for await (const { id, event, data } of serverSentEvents(linesOf(response, this.socketPath))) {
           lastId = id
+          if (data === undefined) continue
+          const value = JSON.parse(data)
+          if (event === 'error') throw PurserError.fromBody(problemOf(value, 500))
           backoffMs = BACKOFF_MS_MIN
-          if (data !== undefined) yield JSON.parse(data)
+          yield value
         }
         if (!follow) return
       } catch (error) {
         wasThere ||= fateOf(error) === 'lost'
-        if (!wasThere || !isUnavailable(error)) throw error
+        if (!wasThere || !canResume(error)) throw error
       }
       await delay(backoffMs, undefined, { signal })
       backoffMs = Math.min(2 * backoffMs, BACKOFF_MS_MAX)
@@ -329,6 +350,10 @@ export class PurserClient {
     return exchange(this.socketPath, path, { ...options, headers })
   }
 }
+
+/** Also after a client that read too slowly was cut off. */
+const canResume = (error: unknown): boolean =>
+  isUnavailable(error) || (error instanceof PurserError && error.code === 'aborted')
 
 const isUnavailable = (error: unknown): boolean => error instanceof PurserError && error.code === 'unavailable'
 

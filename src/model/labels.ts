@@ -12,9 +12,9 @@ export type Labels = Record<string, string>
 
 /** `key`, `key=value` or `key!=value`, as docker's `--filter label=` and containerd's label filters have it. */
 export function labelMatches(all: Labels, selector: string): boolean {
-  const unequal = selector.indexOf('!=')
-  if (unequal > 0) return all[selector.slice(0, unequal)] !== selector.slice(unequal + 2)
   const equal = selector.indexOf('=')
+  // A value may hold either sign: the first one counts.
+  if (equal > 1 && selector[equal - 1] === '!') return all[selector.slice(0, equal - 1)] !== selector.slice(equal + 1)
   if (equal > 0) return all[selector.slice(0, equal)] === selector.slice(equal + 1)
   return Object.hasOwn(all, selector)
 }

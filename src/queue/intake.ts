@@ -80,6 +80,7 @@ export class Intake {
     const duplicate = await this.#accept(
       envelope,
       aggregate,
+      request.namespace, // A key is the client's: it knows no namespace but the one that it named.
       fingerprint(request.type, request.subject === undefined ? undefined : subject, payload),
     )
     return duplicate ?? { id, namespace: envelope.namespace, subject, duplicate: false }
@@ -91,10 +92,15 @@ export class Intake {
     return await this.#outcomes.wait(namespace, id, signal)
   }
 
-  async #accept(envelope: CommandEnvelope, aggregate: AnyAggregate, print: string): Promise<Accepted | undefined> {
+  async #accept(
+    envelope: CommandEnvelope,
+    aggregate: AnyAggregate,
+    keysOf: string,
+    print: string,
+  ): Promise<Accepted | undefined> {
     const { id, namespace, idempotencyKey: key } = envelope
     const options: AppendOptions =
-      key === undefined ? {} : { idempotency: { namespace, key, value: `${id} ${print} ${envelope.subject}` } }
+      key === undefined ? {} : { idempotency: { namespace: keysOf, key, value: `${id} ${print} ${envelope.subject}` } }
     for (let attempt = 0; attempt < CONFLICTS_MAX; attempt++) {
       const accepted = command.fact(id, 'command.accepted', { command: envelope })
       const facts = [accepted, ...this.#decideNow(envelope, aggregate)]

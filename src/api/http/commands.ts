@@ -68,7 +68,8 @@ const get = defineRoute({
     const preferences = parsePrefer(call.header('prefer'))
     const found = await findCommand(call.services.log, call.params.id, call.namespace, call.signal)
     const body = commandView(await endOf(call, found, preferences))
-    return { status: 200, body, headers: preferenceApplied(preferences) }
+    const { waitSeconds } = preferences
+    return { status: 200, body, headers: preferenceApplied(waitSeconds === undefined ? {} : { waitSeconds }) }
   },
 })
 

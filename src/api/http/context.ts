@@ -13,6 +13,8 @@ export interface Context {
   readonly services: Services
   readonly ids: SortedIds
   readonly logger: Logger
+  /** How long a client may let a stream of events wait. */
+  readonly stalledMs: number
   actorOf(socket: Socket): string
   /** Aborts with its owner, or when the server stops; to be disposed when the request is over. */
   lifetime(): Lifetime

@@ -1,12 +1,14 @@
 import { z } from 'zod'
+import type { EventLog } from '../../log/event-log.ts'
 import { positionAt } from '../../log/position.ts'
-import { PurserError } from '../../model/errors.ts'
+import { PurserError, toPurserError } from '../../model/errors.ts'
 import type { StoredEvent } from '../../model/event.ts'
 import { anyGlob } from './glob.ts'
 import { historyOf } from './history.ts'
+import { problemOf } from './problem.ts'
 import { type Call, defineRoute, flag, many, type Resource } from './route.ts'
 import { eventSchema } from './schemas.ts'
-import { momentOf } from './since.ts'
+import { momentOf, positionOfMoment } from './since.ts'
 import { EVENT_STREAM, heartbeats, sseEvent } from './sse.ts'
 
 const NDJSON = 'application/x-ndjson'
@@ -17,10 +19,19 @@ const eventsQuery = z.strictObject({
     .max(100)
     .optional()
     .describe('events after it: a position, an RFC 3339 time or a duration (15m); with follow, now by default'),
+  until: z
+    .string()
+    .max(100)
+    .optional()
+    .describe('events up to it: a position, an RFC 3339 time or a duration (15m); not with follow'),
   follow: flag.describe('whether to wait for events to come'),
   type: many(z.string().max(256)).describe('a glob: task.*'),
   subject: many(z.string().max(1200)).describe('a glob: task/c1, */c1'),
+  actor: many(z.string().max(1200)).describe('a glob: unix:uid=1000,*'),
+  command: many(z.uuid()).describe('id of the command that caused it'),
+  correlation: many(z.uuid()).describe('id of the outermost command of the chain'),
 })
+type EventsQuery = z.output<typeof eventsQuery>
 
 const events = defineRoute({
   method: 'GET',
@@ -38,45 +49,97 @@ const events = defineRoute({
     const { query, signal, namespaceAsked } = call
     const { log } = call.services
     const after = await startOf(call)
-    const ofType = anyGlob(query.type)
-    const ofSubject = anyGlob(query.subject)
+    const through = await endOf(call)
+    const isWanted = filterOf(query, namespaceAsked)
     const asLines = call.header('accept')?.includes(NDJSON) ?? false
     const stream = call.stream(asLines ? NDJSON : EVENT_STREAM)
-    using _ = asLines ? undefined : heartbeats(stream)
-    // An id without an event: a client that loses the connection before its first event can resume too.
-    if (!asLines) await stream.writeText(`id: ${after}\n\n`)
-    for await (const event of query.follow ? log.subscribe(after, signal) : log.read(after, log.head)) {
-      if (namespaceAsked !== undefined && event.namespace !== namespaceAsked) continue
-      if (!ofType(event.type) || !ofSubject(event.subject)) continue
-      await stream.writeText(asLines ? `${JSON.stringify(event)}\n` : sse(event))
+    let position = after
+    using _ = asLines ? undefined : heartbeats(stream, () => position)
+    try {
+      // An id without an event: a client that loses the connection before its first event can resume too.
+      if (!asLines) await stream.writeText(`id: ${after}\n\n`)
+      for await (const event of query.follow ? log.subscribe(after, signal) : log.read(after, through)) {
+        position = event.position
+        if (isWanted(event)) await stream.writeText(asLines ? `${JSON.stringify(event)}\n` : sse(event), 'limited')
+      }
+      stream.end()
+    } catch (error) {
+      if (signal.aborted) throw error
+      // All up to the position is before it: who resumes there has missed nothing.
+      const problem = problemOf(toPurserError(error).toBody(), { position })
+      await stream.endWith(
+        asLines ? `${JSON.stringify({ error: problem })}\n` : sseEvent({ id: position, event: 'error', data: problem }),
+      )
     }
-    stream.end()
     return 'streamed'
   },
 })
 
 const sse = (event: StoredEvent): string => sseEvent({ id: event.position, event: event.type, data: event })
 
+/** Whether the client wants an event. */
+function filterOf(query: EventsQuery, namespace: string | undefined): (event: StoredEvent) => boolean {
+  const ofType = anyGlob(query.type)
+  const ofSubject = anyGlob(query.subject)
+  const byActor = anyGlob(query.actor)
+  const { command, correlation } = query
+  return (event) =>
+    (namespace === undefined || event.namespace === namespace) &&
+    ofType(event.type) &&
+    ofSubject(event.subject) &&
+    byActor(event.actor) &&
+    (command.length === 0 || command.includes(event.commandid)) &&
+    (correlation.length === 0 || correlation.includes(event.correlationid))
+}
+
 /** The position after which the client wants events. */
-async function startOf(call: Call<unknown, z.output<typeof eventsQuery>>): Promise<number> {
+async function startOf(call: Call<unknown, EventsQuery>): Promise<number> {
   const { log } = call.services
   const { since, follow } = call.query
+  const dropped = (log.sealed?.first ?? 1) - 1
   const last = call.header('last-event-id')
-  const from = last === undefined || last === '' ? since : last
-  if (from === undefined) return follow ? log.head : 0
-  if (!/^\d{1,15}$/.test(from)) {
-    if (from === last) {
-      throw new PurserError('invalid_argument', `Last-Event-ID: ${JSON.stringify(from.slice(0, 100))} is no position`, {
-        field: 'Last-Event-ID',
-        remedy: 'send the id of an event, or since= with a time',
-      })
-    }
-    return await positionAt(log, momentOf(from, Date.now()))
+  if (last === undefined || last === '') {
+    if (since === undefined) return follow ? log.head : dropped
+    // What retention has dropped is nothing to resume after.
+    return Math.max(
+      /^\d{1,15}$/.test(since) ? reached(log, since) : await positionAt(log, momentOf(since, Date.now())),
+      dropped,
+    )
   }
-  const position = Number(from)
+  if (!/^\d{1,15}$/.test(last)) {
+    throw new PurserError('invalid_argument', `Last-Event-ID: ${JSON.stringify(last.slice(0, 100))} is no position`, {
+      field: 'Last-Event-ID',
+      remedy: 'send the id of an event, or since= with a time',
+    })
+  }
+  const position = reached(log, last)
+  if (position >= dropped) return position
+  throw new PurserError(
+    'out_of_range',
+    `the events up to ${dropped} have been dropped, you have those up to ${position}`,
+    {
+      field: 'Last-Event-ID',
+      remedy: `begin anew with since=${dropped}, without Last-Event-ID`,
+    },
+  )
+}
+
+/** @throws PurserError out_of_range when the log has no such position yet */
+function reached(log: EventLog, text: string): number {
+  const position = Number(text)
   if (position <= log.head) return position
   throw new PurserError('out_of_range', `position ${position} is beyond the head of the log, ${log.head}`, {
     remedy: 'this is another log than the one that position is of: begin anew, with since=0 or a time',
+  })
+}
+
+/** The position up to which the client wants events. */
+async function endOf({ services: { log }, query: { until, follow } }: Call<unknown, EventsQuery>): Promise<number> {
+  if (until === undefined) return log.head
+  if (!follow) return await positionOfMoment(log, until, 'until')
+  throw new PurserError('invalid_argument', 'until: what is followed has no end', {
+    field: 'until',
+    remedy: 'leave out one of until and follow',
   })
 }
 

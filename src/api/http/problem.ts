@@ -15,13 +15,14 @@ export const problemSchema = z.strictObject({
   remedy: z.string().optional().describe('what to do about it'),
   field: z.string().optional().describe('the field at fault: payload.image'),
   command: z.uuid().optional().describe('id of the command that failed'),
+  position: z.int().optional().describe('of the last event that was sent: resume after it'),
 })
 
 export type Problem = z.output<typeof problemSchema>
 
 export function problemOf(
   { code, message, remedy, field }: ErrorBody,
-  more: { status?: number; command?: string } = {},
+  more: { status?: number; command?: string; position?: number } = {},
 ) {
   const problem: Problem = {
     type: 'about:blank',
@@ -32,12 +33,17 @@ export function problemOf(
     ...(remedy === undefined ? {} : { remedy }),
     ...(field === undefined ? {} : { field }),
     ...(more.command === undefined ? {} : { command: more.command }),
+    ...(more.position === undefined ? {} : { position: more.position }),
   }
   return problem
 }
 
 export function problemAnswer(problem: Problem): Answer {
-  return { status: problem.status, body: JSON.stringify(problem), headers: { 'content-type': PROBLEM_TYPE } }
+  return {
+    status: problem.status,
+    body: Buffer.from(JSON.stringify(problem)),
+    headers: { 'content-type': PROBLEM_TYPE },
+  }
 }
 
 /** Errors of the HTTP layer itself, by their codes; the statuses that ERROR_CODES has no code for come from here. */
@@ -77,6 +83,14 @@ export function unknownRoute(method: string, path: string): Problem {
     remedy: 'see /v1/openapi.json for what is',
   })
   return problemOf(error.toBody())
+}
+
+/** @param allowed the methods that the path has @see RFC 9110 section 15.5.6 */
+export function wrongMethod(method: string, path: string, allowed: readonly string[]): Answer {
+  const allow = allowed.join(', ')
+  const problem = ofHttp(405, `${method} is not a method of ${path.slice(0, 200)}`, `use ${allow}`)
+  const answer = problemAnswer(problem)
+  return { ...answer, headers: { ...answer.headers, allow } }
 }
 
 /** For where there is no response object: a request that could not be read, an upgrade that is refused. */

@@ -92,6 +92,9 @@ export const defineSocket = <const Path extends string, Query extends z.ZodObjec
   route: SocketRoute<Path, Query>,
 ): SocketRoute<Path, Query> => route
 
+/** Matches what a path stands for, with its parameters as named groups, still percent-encoded. */
+export const patternOf = (path: string): RegExp => new RegExp(`^${path.replaceAll(/\{(\w+)\}/g, '(?<$1>[^/]+)')}$`)
+
 export const noQuery = z.strictObject({})
 
 /** The query of every route also takes the namespace. */

@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { Logger } from 'pino'
-import { Histogram, type Registry } from 'prom-client'
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 import { z } from 'zod'
 import type { Peer } from '../../host/peer.ts'
 import { PurserError } from '../../model/errors.ts'
@@ -12,8 +12,8 @@ import type { Services } from '../services.ts'
 import { ByteStream } from './byte-stream.ts'
 import { type Context, callOf, type Lifetime } from './context.ts'
 import { described } from './index.ts'
-import { type Problem, problemAnswer, problemOfThrown, rawProblem, unknownRoute } from './problem.ts'
-import { type Answer, type Call, namespaced, type Route } from './route.ts'
+import { type Problem, problemAnswer, problemOfThrown, rawProblem, unknownRoute, wrongMethod } from './problem.ts'
+import { type Answer, type Call, namespaced, patternOf, type Route } from './route.ts'
 import { listenOn } from './socket-file.ts'
 import { SortedIds } from './sorted-ids.ts'
 import { Upgrades } from './upgrades.ts'
@@ -28,12 +28,15 @@ export interface HttpOptions {
   /** Who is at the other end of a connection. */
   peerOf: (socket: Socket) => Peer | undefined
   logger: Logger
+  /** How long a client may let a stream of events wait before it is cut off. */
+  stalledMs?: number
 }
 
 export interface HttpServer extends AsyncDisposable {
   readonly socketPath: string
 }
 
+const STALLED_MS = 30_000
 const BODY_BYTES_MAX = 1024 * 1024
 /** For a request to arrive; answering may take as long as it takes. */
 const REQUEST_MS = 30_000
@@ -77,15 +80,17 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
       [Symbol.dispose]: () => open.delete(controller),
     }
   }
-  const context: Context = { services, ids, logger, actorOf, lifetime }
+  const { stalledMs = STALLED_MS } = options
+  const context: Context = { services, ids, logger, stalledMs, actorOf, lifetime }
 
-  const app = createApp(logger)
-  observeLatency(app, options.register)
-  for (const { routes } of described) for (const route of routes) addRoute(app, context, route)
   const upgrades = new Upgrades(
     context,
     described.flatMap(({ sockets }) => sockets ?? []),
   )
+  const app = createApp(logger, (request) => upgrades.takes(request))
+  observeLatency(app, options.register)
+  const streams = streamMetrics(options.register)
+  for (const { routes } of described) for (const route of routes) addRoute(app, context, streams, route)
   for (const path of upgrades.paths()) app.get(colonPath(path), { config: { route: `GET ${path}` } }, needsUpgrade)
   await app.ready()
 
@@ -117,8 +122,9 @@ function unixActor({ uid, gid, pid }: Peer): string {
   }
 }
 
-function createApp(logger: Logger): FastifyInstance {
+function createApp(logger: Logger, shouldUpgradeCallback: (request: IncomingMessage) => boolean): FastifyInstance {
   const app = fastify({
+    http: { shouldUpgradeCallback },
     bodyLimit: BODY_BYTES_MAX,
     requestTimeout: REQUEST_MS,
     keepAliveTimeout: KEEP_ALIVE_MS,
@@ -135,7 +141,14 @@ function createApp(logger: Logger): FastifyInstance {
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body: string, done) => {
     parseJson(request, body, (error, value) => (error ? done(withReason(error, body)) : done(null, value)))
   })
-  app.setNotFoundHandler((request, reply) => sendProblem(reply, unknownRoute(request.method, pathOf(request.url))))
+  app.setNotFoundHandler(({ method, url }, reply) => {
+    const path = pathOf(url)
+    const allowed = methodsOf(path)
+    return send(
+      reply,
+      allowed.length === 0 ? problemAnswer(unknownRoute(method, path)) : wrongMethod(method, path, allowed),
+    )
+  })
   app.setErrorHandler((error, request, reply) => {
     const problem = problemOfThrown(error)
     if (problem.code === 'internal')
@@ -149,13 +162,14 @@ function createApp(logger: Logger): FastifyInstance {
 function withReason(error: Error, body: string): Error {
   try {
     JSON.parse(body)
+    error.cause = new SyntaxError('a key may not be __proto__, nor prototype below constructor')
   } catch (cause) {
     error.cause = cause
   }
   return error
 }
 
-function addRoute(app: FastifyInstance, context: Context, route: Route): void {
+function addRoute(app: FastifyInstance, context: Context, streams: StreamMetrics, route: Route): void {
   const query = z.strictObject({ ...route.query.shape, ...namespaced })
   app.route({
     method: route.method,
@@ -175,7 +189,13 @@ function addRoute(app: FastifyInstance, context: Context, route: Route): void {
           reply.hijack()
           reply.raw.writeHead(200, { 'content-type': contentType, 'cache-control': 'no-store' })
           reply.raw.flushHeaders()
-          return new ByteStream(reply.raw, lifetime.signal)
+          streams.open.inc({ route: route.path })
+          reply.raw.once('close', () => streams.open.dec({ route: route.path }))
+          return new ByteStream(reply.raw, {
+            signal: lifetime.signal,
+            stalledMs: context.stalledMs,
+            onStalled: () => streams.cutOff.inc({ route: route.path }),
+          })
         },
       }
       try {
@@ -208,6 +228,26 @@ function observeLatency(app: FastifyInstance, register: Registry): void {
   })
 }
 
+type StreamMetrics = ReturnType<typeof streamMetrics>
+
+function streamMetrics(register: Registry) {
+  const labelNames = ['route']
+  return {
+    open: new Gauge({
+      name: 'purser_api_streams_open',
+      help: 'Answers that are written piece by piece, to clients that are connected.',
+      labelNames,
+      registers: [register],
+    }),
+    cutOff: new Counter({
+      name: 'purser_api_streams_cut_off_total',
+      help: 'Streams of events that were ended because the client did not read them.',
+      labelNames,
+      registers: [register],
+    }),
+  }
+}
+
 async function needsUpgrade(_request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   const problem: Problem = problemOfThrown(
     new PurserError('invalid_argument', 'this is a WebSocket endpoint', { remedy: 'ask for an upgrade to websocket' }),
@@ -222,6 +262,15 @@ const send = (reply: FastifyReply, { status, body, headers }: Answer): FastifyRe
     .code(status)
     .headers(headers ?? {})
     .send(body)
+
+/** The methods that a path is served with. */
+function methodsOf(path: string): string[] {
+  const methods = described.flatMap(({ routes, sockets = [] }) => [
+    ...routes.filter((route) => patternOf(route.path).test(path)).map(({ method }) => method),
+    ...sockets.filter((route) => patternOf(route.path).test(path)).map(() => 'GET' as const),
+  ])
+  return [...new Set(methods)].sort()
+}
 
 /** `/v1/containers/:id`, as the router wants it. */
 const colonPath = (path: string): string => path.replaceAll(/\{(\w+)\}/g, ':$1')

@@ -9,9 +9,14 @@ export function sseEvent({ id, event, data }: { id?: number; event: string; data
   return `${id === undefined ? '' : `id: ${id}\n`}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`
 }
 
-/** Comments that keep the connection alive and let the server notice when the client has gone. */
-export function heartbeats(stream: ByteStream): Disposable {
-  const timer = setInterval(() => stream.beat(': heartbeat\n\n'), HEARTBEAT_MS)
+/**
+ * Comments that keep the connection alive and let the server notice when the client has gone.
+ *
+ * @param position where the client can resume by now, though it may have been sent no event for long
+ */
+export function heartbeats(stream: ByteStream, position?: () => number): Disposable {
+  const beat = () => stream.beat(position === undefined ? ': heartbeat\n\n' : `: heartbeat\nid: ${position()}\n\n`)
+  const timer = setInterval(beat, HEARTBEAT_MS)
   timer.unref()
   return { [Symbol.dispose]: () => clearInterval(timer) }
 }

@@ -4,8 +4,8 @@ import { type WebSocket, WebSocketServer } from 'ws'
 import { z } from 'zod'
 import { PurserError } from '../../model/errors.ts'
 import { type Context, callOf } from './context.ts'
-import { problemOfThrown, rawProblem, unknownRoute } from './problem.ts'
-import { namespaced, type SocketRoute } from './route.ts'
+import { problemOfThrown, rawProblem } from './problem.ts'
+import { namespaced, patternOf, type SocketRoute } from './route.ts'
 
 const MESSAGE_BYTES_MAX = 1024 * 1024
 const PROTOCOL = 'v5.channel.k8s.io'
@@ -34,13 +34,20 @@ export class Upgrades {
     this.#context = context
     this.#endpoints = routes.map((route) => ({
       route,
-      matches: new RegExp(`^${route.path.replaceAll(/\{(\w+)\}/g, '(?<$1>[^/]+)')}$`),
+      matches: patternOf(route.path),
       query: z.strictObject({ ...route.query.shape, ...namespaced }),
     }))
   }
 
   paths(): string[] {
     return this.#endpoints.map(({ route }) => route.path)
+  }
+
+  /** What asks for another protocol, or for a WebSocket elsewhere, is answered as if it had not. @see RFC 9110 section 7.8 */
+  takes({ headers, url }: IncomingMessage): boolean {
+    if (headers.upgrade?.toLowerCase() !== 'websocket') return false
+    const [path = ''] = (url ?? '').split('?')
+    return this.#endpoints.some(({ matches }) => matches.test(path))
   }
 
   /** Call when the signals of all sessions have been aborted. */
@@ -67,9 +74,8 @@ export class Upgrades {
     try {
       session = await this.#open(request, socket, lifetime.signal)
     } catch (error) {
-      socket.end(
-        rawProblem(error instanceof Unserved ? unknownRoute(error.method, error.path) : problemOfThrown(error)),
-      )
+      socket.write(rawProblem(problemOfThrown(error)))
+      socket.destroySoon() // The client may never close its side.
       return
     }
     if (socket.destroyed) lifetime.abort(new PurserError('cancelled', 'the client has gone'))
@@ -87,20 +93,20 @@ export class Upgrades {
   }
 
   #open(request: IncomingMessage, socket: Socket, signal: AbortSignal): ReturnType<SocketRoute['open']> {
-    const url = new URL(request.url ?? '/', 'http://purser')
-    for (const { route, matches, query } of this.#endpoints) {
-      const match = matches.exec(url.pathname)
+    const [path = '', query = ''] = (request.url ?? '').split(/\?(.*)/s)
+    for (const { route, matches, query: schema } of this.#endpoints) {
+      const match = matches.exec(path)
       if (!match) continue
-      const call = callOf(this.#context, socket, signal, request.headers, query, queryOf(url.searchParams))
+      const call = callOf(this.#context, socket, signal, request.headers, schema, queryOf(new URLSearchParams(query)))
       const params = Object.fromEntries(
-        Object.entries(match.groups ?? {}).map(([name, value]) => [name, decodeURIComponent(value)]),
+        Object.entries(match.groups ?? {}).map(([name, value]) => [name, decoded(value)]),
       )
       const noStream = () => {
         throw new PurserError('internal', 'a WebSocket has no other answer')
       }
       return route.open({ ...call, params, body: undefined, stream: noStream } as Parameters<SocketRoute['open']>[0])
     }
-    throw new Unserved(request.method ?? 'GET', url.pathname)
+    throw new PurserError('not_found', `${path.slice(0, 200)} is no WebSocket endpoint`)
   }
 
   #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<WebSocket> {
@@ -114,15 +120,12 @@ export class Upgrades {
   }
 }
 
-/** A request for a WebSocket where there is none. */
-class Unserved extends Error {
-  readonly method: string
-  readonly path: string
-
-  constructor(method: string, path: string) {
-    super(`${method} ${path}`)
-    this.method = method
-    this.path = path
+/** @throws PurserError invalid_argument */
+function decoded(value: string): string {
+  try {
+    return decodeURIComponent(value)
+  } catch (cause) {
+    throw new PurserError('invalid_argument', 'the path is not well-formed', { cause, remedy: 'percent-encode it' })
   }
 }
 

@@ -1,0 +1,172 @@
+import { once } from 'node:events'
+import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { type IncomingMessage, request } from 'node:http'
+import { connect, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+import { pino } from 'pino'
+import { Registry } from 'prom-client'
+import { startHttp } from '../../src/api/http/server.ts'
+import { serverSentEvents } from '../../src/client/server-sent-events.ts'
+import { command } from '../../src/commands/command.ts'
+import { aggregates } from '../../src/commands/index.ts'
+import { openBooks } from '../../src/daemon/books.ts'
+import { loadConfig } from '../../src/daemon/config.ts'
+import { peerOf } from '../../src/host/peer.ts'
+import { rebuildState } from '../../src/log/rebuild.ts'
+import type { Fact } from '../../src/model/aggregate.ts'
+import { type Cause, type StoredEvent, spontaneous } from '../../src/model/event.ts'
+import { startProjections } from '../../src/projections/index.ts'
+import { Progress } from '../../src/projections/progress.ts'
+import { Intake } from '../../src/queue/intake.ts'
+import { Outcomes } from '../../src/queue/outcomes.ts'
+import { Shims } from '../../src/shim/shims.ts'
+import { TaskPaths } from '../../src/workers/task/paths.ts'
+import { TaskStreams } from '../../src/workers/task/streams.ts'
+import { Tasks } from '../../src/workers/task/tasks.ts'
+import { httpOver } from './daemon.ts'
+import { startTestRedis } from './redis.ts'
+import { SEARCH_PATH } from './shims.ts'
+
+export interface ApiOptions {
+  stalledMs?: number
+  group?: string
+  /** Command types that wait for a worker, which there is none of here. */
+  queued?: readonly string[]
+}
+
+/** The HTTP server on a real log, in the process of the test: so that it can append what it wants, and measure. */
+export async function startApi({ stalledMs, group = 'purser', queued = ['image.pull'] }: ApiOptions = {}) {
+  await using starting = new AsyncDisposableStack()
+  const dir = await mkdtemp(join(tmpdir(), 'ph-'))
+  starting.defer(() => rm(dir, { recursive: true, force: true, maxRetries: 5 }))
+  await chmod(dir, 0o711) // Other users may have a right to the socket.
+  const server = starting.use(await startTestRedis())
+  const redis = new Redis(server.url, { maxRetriesPerRequest: 0, enableOfflineQueue: false, lazyConnect: true })
+  redis.on('error', () => {}) // A test that takes Redis away means it.
+  starting.defer(() => redis.disconnect())
+  await redis.connect()
+  const logger = pino({ level: 'silent' })
+  const loaded = loadConfig(undefined, { root: join(dir, 'root'), state: join(dir, 'run'), level: undefined })
+  const config = { ...loaded, redis: { ...loaded.redis, prefix: server.keyPrefix } }
+  const books = await openBooks(config, redis, logger, starting)
+  const { log } = books
+  const projections = await startProjections(log, join(dir, 'root/projections'), logger, starting)
+  const outcomes = new Outcomes(log)
+  const intake = new Intake(log, outcomes, (type) => queued.includes(type))
+  const paths = new TaskPaths(config.root, config.state)
+  const shims = new Shims({
+    stateDir: config.state,
+    eventsAddress: join(config.state, 'events.ttrpc'),
+    runtimes: {},
+    searchPath: SEARCH_PATH,
+    logger,
+  })
+  const tasks = new Tasks({ log, intake, shims, paths, logger })
+  starting.defer(() => tasks.stop())
+  const register = new Registry()
+  const socketPath = join(dir, 'purser.sock')
+  const http = await startHttp({
+    services: {
+      node: config.node,
+      version: '0.0.0',
+      log,
+      books,
+      intake,
+      outcomes,
+      progress: new Progress(),
+      projections,
+      streams: new TaskStreams(log, tasks, paths),
+      metrics: () => register.metrics(),
+      notReady: async () => ((await redis.ping().catch(() => '')) === 'PONG' ? [] : ['Redis does not answer']),
+      info: async () => ({}),
+      rebuild: (mode) => rebuildState(log, redis, aggregates, mode),
+    },
+    socketPath,
+    group,
+    register,
+    peerOf,
+    logger,
+    ...(stalledMs === undefined ? {} : { stalledMs }),
+  })
+  starting.use(http)
+  const all = starting.move()
+  const facts = (events: readonly Fact[], cause: Cause = spontaneous('test'), namespace = 'default') =>
+    log.record(events, namespace, cause)
+  return {
+    dir,
+    socketPath,
+    log,
+    redis,
+    server,
+    books,
+    http: (method: string, path: string, body?: unknown, headers: Record<string, string> = {}) =>
+      httpOver(socketPath, method, path, body, headers),
+    facts,
+    /** Ends a command as its worker would. */
+    end: (id: string, type: 'command.succeeded' | 'command.failed', data: Record<string, unknown>) =>
+      facts([command.fact(id, type, { durationMs: 1, ...data } as never)]),
+    /** The sum of a metric over its labels. */
+    async metric(name: string): Promise<number> {
+      const found = await register.getSingleMetric(name)?.get()
+      return found?.values.reduce((sum, { value }) => sum + value, 0) ?? 0
+    },
+    /** Stops serving. */
+    stop: () => http[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: () => all.disposeAsync(),
+  }
+}
+
+export type Api = Awaited<ReturnType<typeof startApi>>
+
+/** Asks, and returns as soon as the answer begins. */
+export async function open(
+  socketPath: string,
+  path: string,
+  headers: Record<string, string> = {},
+): Promise<IncomingMessage> {
+  const sent = request({ socketPath, path, headers, agent: false })
+  sent.end()
+  const [response] = await once(sent, 'response')
+  sent.on('error', () => {}) // The connection is broken off, by the test or by the server: the body tells.
+  return response
+}
+
+/** What a stream of events brings: its ids, the events, an error. */
+export async function* read(response: IncomingMessage) {
+  for await (const { id, event, data } of serverSentEvents(linesOf(response))) {
+    yield { id: Number(id), type: event, data: data === undefined ? undefined : JSON.parse(data) }
+  }
+}
+
+/** The positions of so many events. */
+export async function positions(response: IncomingMessage, count: number): Promise<number[]> {
+  const found: number[] = []
+  if (count > 0) {
+    for await (const { data } of read(response)) {
+      if (data !== undefined) found.push((data as StoredEvent).position)
+      if (found.length === count) break
+    }
+  }
+  response.destroy()
+  return found
+}
+
+async function* linesOf(response: IncomingMessage): AsyncGenerator<Buffer> {
+  let rest = ''
+  for await (const chunk of response) {
+    const lines = `${rest}${chunk}`.split('\n')
+    rest = lines.pop() ?? ''
+    for (const line of lines) yield Buffer.from(line)
+  }
+}
+
+/** A connection of which nothing is read until the test resumes it. */
+export async function silentClient(socketPath: string, path: string, accept = '*/*'): Promise<Socket> {
+  const socket = connect({ path: socketPath })
+  socket.pause()
+  await once(socket, 'connect')
+  socket.write(`GET ${path} HTTP/1.1\r\nHost: purser\r\nAccept: ${accept}\r\nConnection: close\r\n\r\n`)
+  return socket
+}
