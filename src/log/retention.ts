@@ -1,14 +1,18 @@
+import type { Kind } from '../model/aggregate.ts'
 import type { StoredEvent } from '../model/event.ts'
 import type { Documents } from './documents.ts'
 
 /** Ended commands whose documents are kept; older ones are read from the log. */
 export const ENDED_COMMANDS_MAX = 5000
 
+/** What is looked at of a command's state. */
+const COMMANDS: Kind<{ endedAt?: string; command?: { parentId?: string } }> = { name: 'command', initial: {} }
 const OUTCOMES = new Set(['command.succeeded', 'command.failed', 'command.cancelled'])
 
 /**
- * Keeps the documents of ended commands from growing without bound: the oldest leave when newer ones end. A function of
- * the log alone, so that a rebuild keeps the same ones.
+ * Keeps the documents of ended commands from growing without bound: the oldest leave when newer ones end, but no step of a
+ * command that goes on, which after a restart asks for it again. A function of the log alone, so that a rebuild keeps the
+ * same ones.
  */
 export class CommandRetention {
   readonly #documents: Documents
@@ -22,9 +26,7 @@ export class CommandRetention {
 
   /** Takes up documents that were loaded rather than folded. */
   loaded(): void {
-    const ended = [...this.#documents.list<{ endedAt?: string }>({ name: 'command', initial: {} })].filter(
-      (entry) => entry.state.endedAt !== undefined,
-    )
+    const ended = [...this.#documents.list(COMMANDS)].filter((entry) => entry.state.endedAt !== undefined)
     ended.sort((a, b) => a.version - b.version)
     this.#ended.push(...ended.map((entry) => `${entry.namespace}/${entry.id}`))
     this.#trim()
@@ -38,9 +40,22 @@ export class CommandRetention {
 
   #trim(): void {
     const surplus = this.#ended.length - ENDED_COMMANDS_MAX
-    if (surplus <= 0) return
-    const fields = this.#ended.splice(0, surplus)
+    const fields: string[] = []
+    for (let at = 0; fields.length < surplus && at < this.#ended.length; ) {
+      const field = this.#ended[at] ?? ''
+      if (this.#isStepOfActive(field)) at += 1
+      else fields.push(...this.#ended.splice(at, 1))
+    }
+    if (fields.length === 0) return
     for (const field of fields) this.#documents.forget('command', field)
     this.#onForget(fields)
+  }
+
+  #isStepOfActive(field: string): boolean {
+    const slash = field.indexOf('/')
+    const namespace = field.slice(0, slash)
+    const step = this.#documents.get(COMMANDS, namespace, field.slice(slash + 1)).command
+    const parent = step?.parentId && this.#documents.get(COMMANDS, namespace, step.parentId)
+    return parent !== undefined && parent !== '' && parent.command !== undefined && parent.endedAt === undefined
   }
 }
