@@ -61,6 +61,12 @@ const configSchema = z.strictObject({
         .describe('is sent each signed head, by POST'),
     })
     .prefault({}),
+  audit: z
+    .strictObject({
+      refused: z.boolean().default(true).describe('record requests that were refused before they became a command'),
+      reads: z.boolean().default(false).describe('record requests that only read'),
+    })
+    .prefault({}),
   redis: z
     .strictObject({
       url: z

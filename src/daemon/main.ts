@@ -258,6 +258,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
       services,
       socketPath: join(state, 'purser.sock'),
       group: config.group,
+      record: config.audit,
       register,
       peerOf,
       logger,

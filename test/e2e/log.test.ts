@@ -122,3 +122,23 @@ test('the state is shown as it was at a moment, and what changed since', async (
   const beyond = await node.cli('state', 'show', '--at', '99999')
   assert.match(beyond.stderr, /at: the log has reached event \d+, not 99999/)
 })
+
+test('refused requests are in the trail without what was typed, and reads when they are asked for', async () => {
+  await using node = await startNode({ config: '[audit]\nreads = true' })
+  const body = { type: 'namespace.create', subject: 'one', payload: { password: 'hunter2' } }
+  assert.equal((await node.http('POST', '/v1/commands', body)).status, 400)
+  assert.equal((await node.http('GET', '/v1/images?label=x')).status, 200)
+  const rows = async () => JSON.parse((await node.cli('--format', 'json', 'audit', '--action', 'request.*')).stdout)
+  let found = await rows()
+  const deadline = Date.now() + 10_000
+  while (found.length < 2 && Date.now() < deadline) found = await rows()
+  const refused = found.find((row: { outcome: string }) => row.outcome === 'refused')
+  assert.equal(refused.action, 'request.POST')
+  assert.equal(refused.subject, '/v1/commands')
+  assert.equal(refused.code, 'invalid_argument')
+  assert.equal(refused.uid, 0)
+  assert.ok(
+    found.some((row: { subject: string; outcome: string }) => row.subject === '/v1/images' && row.outcome === 'read'),
+  )
+  assert.doesNotMatch(JSON.stringify(await (await node.http('GET', '/v1/events?since=0')).text), /hunter2/)
+})

@@ -68,6 +68,7 @@ export async function startApi({ stalledMs, group = 'purser', queued = ['image.p
   const register = new Registry()
   const socketPath = join(dir, 'purser.sock')
   const http = await startHttp({
+    record: { refused: false, reads: false },
     services: {
       node: config.node,
       version: '0.0.0',

@@ -13,6 +13,7 @@ import { ByteStream } from './byte-stream.ts'
 import { type Context, callOf, type Lifetime } from './context.ts'
 import { described } from './index.ts'
 import { type Problem, problemAnswer, problemOfThrown, rawProblem, unknownRoute, wrongMethod } from './problem.ts'
+import { type RecordedRequests, RequestTrail } from './request-trail.ts'
 import { type Answer, type Call, namespaced, patternOf, type Route } from './route.ts'
 import { listenOn } from './socket-file.ts'
 import { SortedIds } from './sorted-ids.ts'
@@ -25,6 +26,8 @@ export interface HttpOptions {
   group: string
   /** Where the latencies of requests are counted. */
   register: Registry
+  /** Which requests that become no command are put into the log. */
+  record: RecordedRequests
   /** Who is at the other end of a connection. */
   peerOf: (socket: Socket) => Peer | undefined
   logger: Logger
@@ -89,6 +92,17 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   )
   const app = createApp(logger, (request) => upgrades.takes(request))
   observeLatency(app, options.register)
+  const trail = new RequestTrail(services.log, options.record, logger)
+  app.addHook('onResponse', async (request, reply) => {
+    trail.note({
+      actor: actorOf(request.raw.socket),
+      method: request.method,
+      target: pathOf(request.url),
+      status: reply.statusCode,
+      problem: problems.get(request),
+    })
+  })
+  starting.defer(() => trail.stop())
   const streams = streamMetrics(options.register)
   for (const { routes } of described) for (const route of routes) addRoute(app, context, streams, route)
   for (const path of upgrades.paths()) app.get(colonPath(path), { config: { route: `GET ${path}` } }, needsUpgrade)
@@ -255,7 +269,13 @@ async function needsUpgrade(_request: FastifyRequest, reply: FastifyReply): Prom
   return sendProblem(reply.header('upgrade', 'websocket'), { ...problem, status: 426 })
 }
 
-const sendProblem = (reply: FastifyReply, problem: Problem): FastifyReply => send(reply, problemAnswer(problem))
+/** What was answered with a problem, for those who look at answers. */
+const problems = new WeakMap<FastifyRequest, Problem>()
+
+function sendProblem(reply: FastifyReply, problem: Problem): FastifyReply {
+  problems.set(reply.request, problem)
+  return send(reply, problemAnswer(problem))
+}
 
 const send = (reply: FastifyReply, { status, body, headers }: Answer): FastifyReply =>
   reply
