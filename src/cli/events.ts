@@ -8,15 +8,28 @@ export const verb = defineVerb({
   args: [],
   options: {
     since: { value: 'since', help: 'after a position, an RFC 3339 time or a duration (15m); the beginning by default' },
+    until: { value: 'since', help: 'up to a position, an RFC 3339 time or a duration (15m); not with --follow' },
     follow: { short: 'f', help: 'go on with those to come, also over a restart of the daemon; from now by default' },
-    filter: { value: 'filter', many: true, help: 'type=GLOB, subject=GLOB or container=ID' },
+    filter: {
+      value: 'filter',
+      many: true,
+      help: 'type=GLOB, subject=GLOB, actor=GLOB, container=ID, command=ID or correlation=ID',
+    },
   },
   async run({ client, flags, format, namespaceGiven }) {
-    const { type, subject, container } = filters(flags.filter, ['type', 'subject', 'container'])
-    const subjects = [...subject, ...container.map((id) => `*/${id}`)]
-    const { since, follow } = flags
+    const keys = ['type', 'subject', 'actor', 'container', 'command', 'correlation'] as const
+    const { type, subject, actor, container, command, correlation } = filters(flags.filter, keys)
+    const wanted = {
+      types: type,
+      subjects: [...subject, ...container.map((id) => `*/${id}`)],
+      actors: actor,
+      commands: command,
+      correlations: correlation,
+      namespace: namespaceGiven,
+    }
+    const { since, until, follow } = flags
     const line = format === 'table' ? inWords : (event: StoredEvent) => JSON.stringify(event)
-    for await (const event of client.events({ since, follow, types: type, subjects, namespace: namespaceGiven })) {
+    for await (const event of client.events({ since, until, follow, ...wanted })) {
       await writeOut(process.stdout, `${line(event)}\n`)
     }
     return 0

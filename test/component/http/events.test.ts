@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { z } from 'zod'
+import { problemSchema } from '../../../src/api/http/problem.ts'
 import { namespace } from '../../../src/commands/namespace.ts'
 import type { Fact } from '../../../src/model/aggregate.ts'
 import { eventEnvelope, type StoredEvent } from '../../../src/model/event.ts'
@@ -191,6 +192,19 @@ test('a follower that is cut off again and again while 10,000 events come misses
     seen,
     Array.from({ length: count }, (_, index) => index + 1),
   )
+})
+
+test('a log that cannot be read any more is an error at the end of the stream, with the position', async () => {
+  await using api = await startApi()
+  await api.facts([created('a')])
+  api.redis.disconnect()
+  const items = await Array.fromAsync(read(await open(api.socketPath, '/v1/events?since=0')))
+  const last = items.at(-1)
+  assert.equal(last?.type, 'error')
+  assert.equal(last?.id, 0)
+  const problem = problemSchema.parse(last?.data)
+  assert.deepEqual([problem.code, problem.position], ['unavailable', 0])
+  await api.redis.connect()
 })
 
 test('whoever has missed events that retention dropped is told so', async () => {

@@ -77,12 +77,21 @@ describe('events, history, command and the lists', () => {
       /^\d+ \S+Z task\.creating default task\/g1 runtime=runc\n/,
     )
     assert.equal((await at.cli('-n', 'elsewhere', 'events')).stdout, '')
+    const earlier = parsed((await at.cli('events', '--until', String(middle.position), '--format', 'ndjson')).stdout)
+    assert.deepEqual(earlier, all.slice(0, middle.position))
+    const { commandid } = all.find(({ type }) => type === 'task.created') ?? assert.fail('no task was made')
+    const ofCommand = ['--filter', `command=${commandid}`, '--filter', 'actor=unix:uid=0,*']
+    assert.deepEqual(
+      parsed((await at.cli('events', ...ofCommand, '--format', 'ndjson')).stdout),
+      all.filter((event) => event.commandid === commandid),
+    )
+    assert.equal((await at.cli('events', '--follow', '--until', '1h')).exitCode, 64)
   })
 
   test('history tells who asked for what', async () => {
     await at.cli('run', '--rm', '--name', 'h1', at.image, 'sh', '-c', 'exit 4')
     const { stdout } = await at.cli('history', 'h1')
-    assert.match(stdout, /container\.run h1  by uid 0, node \d+/)
+    assert.match(stdout, /container\.run h1 {2}by uid 0, node \d+/)
     assert.match(stdout, /task\.exited .*exitCode=4/)
     assert.ok((await json('history', 'h1')).length > 10)
   })
