@@ -47,11 +47,18 @@ export const pullImage = definePullHandler(image, 'image.pull', async (job) => {
   if (job.command.parentId !== undefined) effects.progress.share(job.command.id, job.command.parentId)
   try {
     await job.append(image.fact(job.id, 'image.pulling', { platform: formatPlatform(platform) }))
-    const resolved = await resolveImage(effects, parseReference(job.id), platform, signal)
+    const documents: Descriptor[] = []
+    const resolved = await resolveImage(effects, parseReference(job.id), platform, signal, documents).catch(
+      async (error: unknown) => {
+        // What nobody knows of, nobody collects.
+        await job.append(...documents.map(contentFact))
+        throw error
+      },
+    )
     const chosen = formatPlatform(resolved.config.document.platform)
     await job.append(
       image.fact(job.id, 'image.resolved', { target: bare(resolved.target), platform: chosen }),
-      ...resolved.documents.map((document) => contentFact(document)),
+      ...documents.map(contentFact),
     )
     const layers = layersOf(resolved.manifest.document.layers, resolved.config.document.diffIds, progress)
     progress.step = 'fetching'
@@ -176,10 +183,17 @@ async function fetchLayer(
     await extracting?.catch(() => {})
     if (stop.signal.aborted && !job.signal.aborted) {
       await store.removeIngest(`layer-${layer.digest}`)
-      throw stop.signal.reason
+      throw inLayer(layer.digest, stop.signal.reason)
     }
     throw error
   }
+}
+
+/** Says which layer it is that cannot be read. */
+function inLayer(digest: string, reason: unknown): unknown {
+  if (!(reason instanceof PurserError) || reason.message.includes(digest)) return reason
+  const { code, message, remedy } = reason
+  return new PurserError(code, `${digest}: ${message}`, { cause: reason, ...(remedy === undefined ? {} : { remedy }) })
 }
 
 /** Bottom first: each layer is made to fit those below, then its snapshot is recorded. */

@@ -11,29 +11,34 @@ export interface ResolvedPull {
   target: Descriptor
   manifest: { descriptor: Descriptor; document: ImageManifest }
   config: { descriptor: Descriptor; document: ImageConfig }
-  /** Documents that were fetched, by descriptor: to be recorded. */
-  documents: Descriptor[]
   fetchedBytes: number
 }
 
 const INDEX_DEPTH_MAX = 4
 
-/** From a name to the documents of one platform's image; all of them in the content store, their digests checked. */
+/**
+ * From a name to the documents of one platform's image; all of them in the content store, their digests checked.
+ *
+ * @param documents is given those that are stored, also when it throws: they are to be recorded
+ */
 export async function resolveImage(
   { registry, content }: { registry: RegistryClient; content: ContentStore },
   reference: ImageReference,
   platform: Platform,
   signal: AbortSignal,
+  documents: Descriptor[] = [],
 ): Promise<ResolvedPull> {
-  const documents: Descriptor[] = []
   let fetchedBytes = 0
   const { descriptor: target } = await registry.resolve(reference, signal)
   const load = async (descriptor: Descriptor): Promise<Buffer> => {
-    documents.push(descriptor)
     const stored = await content.stat(descriptor.digest)
-    if (stored) return await content.read(descriptor.digest, { maxBytes: DOCUMENT_BYTES_MAX })
+    if (stored) {
+      documents.push(descriptor)
+      return await content.read(descriptor.digest, { maxBytes: DOCUMENT_BYTES_MAX })
+    }
     const bytes = await registry.fetchDocument(reference, descriptor, DOCUMENT_BYTES_MAX, signal)
     await content.writeDocument(bytes, descriptor.digest)
+    documents.push(descriptor)
     fetchedBytes += bytes.length
     return bytes
   }
@@ -47,7 +52,7 @@ export async function resolveImage(
     const config = parseConfig(document.config, await load(document.config))
     checkLayers(document, config)
     const manifest = { descriptor: at, document }
-    return { target, manifest, config: { descriptor: document.config, document: config }, documents, fetchedBytes }
+    return { target, manifest, config: { descriptor: document.config, document: config }, fetchedBytes }
   }
   throw new PurserError('invalid_argument', `the index ${target.digest} is nested more than ${INDEX_DEPTH_MAX} deep`)
 }
