@@ -55,6 +55,8 @@ export interface DaemonOptions {
 }
 
 const TRANSFERS_AT_ONCE = 16
+/** Of our own messages, when they cannot be written; those beyond it are dropped. */
+const UNWRITTEN_BYTES_MAX = 1024 * 1024
 const SEARCH_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
 /**
@@ -91,7 +93,9 @@ function createLogger(config: Config): Logger {
   const options = { level: config.log.level, base: null, timestamp: pino.stdTimeFunctions.isoTime }
   if (process.stderr.isTTY)
     return pino({ ...options, transport: { target: 'pino-pretty', options: { destination: 2 } } })
-  return pino(options, pino.destination({ dest: 2, sync: true }))
+  const destination = pino.destination({ dest: 2, sync: true, maxLength: UNWRITTEN_BYTES_MAX })
+  destination.on('error', () => {}) // A full disk, or nobody who reads: what is kept is written with the next message.
+  return pino(options, destination)
 }
 
 /** Starts every part, in the order they need each other; disposing ends them the other way round. */

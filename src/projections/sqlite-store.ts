@@ -47,7 +47,7 @@ export class SqliteStore implements ProjectionStore {
       this.#saveCheckpoint.run(checkpoint)
       this.db.exec('COMMIT')
     } catch (error) {
-      this.db.exec('ROLLBACK')
+      if (this.db.isTransaction) this.db.exec('ROLLBACK') // SQLite has done it already when its disk is full.
       throw isFull(error) ? error : new FoldError(position, error)
     }
     this.#checkpoint = checkpoint
