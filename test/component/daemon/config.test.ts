@@ -8,7 +8,7 @@ import { PurserError } from '../../../src/model/errors.ts'
 
 /** A file, the key at fault, and what is said of it. */
 const BAD: readonly (readonly [toml: string, key: string | undefined, says: RegExp])[] = [
-  ['rot = "/x"', 'rot', /there is no key rot; known at the top are root, state, node, group, log, redis, /],
+  ['rot = "/x"', 'rot', /there is no key rot; known at the top are root, state, node, group, log, audit, redis, /],
   ['[log]\nlevle = "info"', 'log.levle', /there is no key log\.levle; known in \[log\] are level, /],
   ['[runtime.x]\nbin = "y"', 'runtime.x.bin', /no key runtime\.x\.bin; known in \[runtime\.x\] are shim, binary/],
   ['[log]\nlevel = "loud"', 'log.level', /log\.level = "loud": .*"trace"\|"debug"/],
