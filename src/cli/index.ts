@@ -59,8 +59,19 @@ export const verbs: readonly Listed[] = [
         summary: 'prove that the log has only grown since an older checkpoint',
         load: () => import('./log-consistent.ts'),
       },
+      { name: 'export', summary: 'a backup: events as they are sealed', load: () => import('./log-export.ts') },
+      {
+        name: 'import',
+        summary: 'take a backup into an empty node; the daemon does not run',
+        load: () => import('./log-import.ts'),
+      },
       { name: 'key', summary: 'the public key that the log is signed with', load: () => import('./log-key.ts') },
       { name: 'prove', summary: 'prove that an event is in the log', load: () => import('./log-prove.ts') },
+      {
+        name: 'restore',
+        summary: 'make the log in Redis anew from the archive; the daemon does not run',
+        load: () => import('./log-restore.ts'),
+      },
       { name: 'seal', summary: 'seal all events now', load: () => import('./log-seal.ts') },
       { name: 'show', summary: 'how far the log goes, and what of it is sealed', load: () => import('./log-show.ts') },
       {

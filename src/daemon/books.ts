@@ -7,6 +7,7 @@ import { verifierOf } from '../archive/note.ts'
 import { aggregates } from '../commands/index.ts'
 import { CheckpointSender } from '../log/checkpoint-sender.ts'
 import { EventLog } from '../log/event-log.ts'
+import { HeadWitness, headWitnessPath } from '../log/head-witness.ts'
 import { logKeys } from '../log/keys.ts'
 import { Sealer } from '../log/sealer.ts'
 import { StateSnapshots } from '../log/state-snapshots.ts'
@@ -14,6 +15,7 @@ import type { Config } from './config.ts'
 
 export const archiveDir = (root: string): string => join(root, 'log')
 export const redisDir = (root: string): string => join(root, 'redis')
+export const statesDir = (root: string): string => join(root, 'states')
 export const nodeKeyPath = (root: string): string => join(root, 'keys', 'log.pem')
 
 /** Opens the log with its archive, and seals it from now on. */
@@ -23,10 +25,11 @@ export async function openBooks(config: Config, redis: Redis, logger: Logger, st
   const archive = stack.use(await Archive.open(archiveDir(root), signer))
   const dataDir = config.redis.url === undefined ? redisDir(root) : undefined
   const keys = logKeys(node, config.redis.prefix)
-  const log = await EventLog.open({ redis, keys, node, aggregates, sealed: archive, dataDir })
+  const witness = stack.use(HeadWitness.open(headWitnessPath(archiveDir(root))))
+  const log = await EventLog.open({ redis, keys, node, aggregates, sealed: archive, witness, dataDir })
   const { checkpointUrl, segmentAge, tailAge, keepAge, snapshotEvents, level: _, ...sizes } = config.log
   const sender = checkpointUrl === undefined ? undefined : new CheckpointSender(checkpointUrl, logger)
-  const snapshots = await StateSnapshots.open({ dir: join(root, 'states'), aggregates, every: snapshotEvents, logger })
+  const snapshots = await StateSnapshots.open({ dir: statesDir(root), aggregates, every: snapshotEvents, logger })
   stack.use(snapshots.follow(log))
   const sealer = new Sealer({
     log,

@@ -2,7 +2,6 @@ import { readFileSync } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
 import { arch, availableParallelism } from 'node:os'
 import { join } from 'node:path'
-import { Redis } from 'ioredis'
 import { type Logger, pino } from 'pino'
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import { startHttp } from '../api/http/server.ts'
@@ -41,11 +40,11 @@ import { TaskPaths } from '../workers/task/paths.ts'
 import { reconcileTasks } from '../workers/task/reconcile.ts'
 import { TaskStreams } from '../workers/task/streams.ts'
 import { Tasks } from '../workers/task/tasks.ts'
-import { openBooks, redisDir } from './books.ts'
+import { openBooks } from './books.ts'
 import { type Config, loadConfig } from './config.ts'
+import { connectRedis, redisAt, redisUrl } from './connect.ts'
 import { releaseWhenIdle } from './idle-memory.ts'
 import { lockDirectory } from './lock.ts'
-import { startRedis } from './redis.ts'
 
 export interface DaemonOptions {
   config?: string | undefined
@@ -110,29 +109,8 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   const runDir = join(state, 'mounts')
   await mkdir(runDir, { recursive: true, mode: 0o700 })
 
-  const url = config.redis.url ?? (await startEmbedded(config, logger, signal, starting))
-  const connect = (blocking: 'blocking' | 'calls') => {
-    // BullMQ's blocking connections wait for ever; what callers use fails at once, and says so.
-    const patience =
-      blocking === 'blocking' ? { maxRetriesPerRequest: null } : { maxRetriesPerRequest: 0, enableOfflineQueue: false }
-    const redis = new Redis(url, {
-      ...patience,
-      lazyConnect: blocking === 'calls',
-      retryStrategy: (times) => Math.min(50 * times, 1000),
-    })
-    redis.on('error', (err) => logger.debug({ err }, 'redis connection'))
-    return redis
-  }
-  const redis = connect('calls')
-  starting.defer(() => redis.disconnect())
-  try {
-    await redis.connect()
-  } catch (cause) {
-    throw new PurserError('unavailable', `Redis does not answer at ${url.startsWith('/') ? url : new URL(url).host}`, {
-      cause,
-      remedy: 'start it, or leave redis.url out',
-    })
-  }
+  const url = await redisUrl(config, logger, signal, starting)
+  const redis = await connectRedis(url, logger, starting)
   const books = await openBooks(config, redis, logger, starting)
   const { log } = books
   const projections = await startProjections(log, join(root, 'projections'), logger, starting)
@@ -211,7 +189,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     log,
     harness,
     lanes,
-    connect: () => connect('blocking'),
+    connect: () => redisAt(url, 'blocking', logger),
     prefix: `${config.redis.prefix}-queue`,
     logger,
   })
@@ -271,25 +249,6 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   starting.use(releaseWhenIdle(logger))
   logger.info({ ...reconciled, position: log.head, startMs: Math.round(performance.now() - begunAt) }, 'ready')
   return starting.move()
-}
-
-async function startEmbedded(
-  config: Config,
-  logger: Logger,
-  signal: AbortSignal,
-  stack: AsyncDisposableStack,
-): Promise<string> {
-  const dir = join(config.state, 'redis')
-  await mkdir(dir, { recursive: true, mode: 0o700 })
-  const redis = await startRedis({
-    binary: config.redis.binary,
-    dataDir: redisDir(config.root),
-    socketPath: join(dir, 'redis.sock'),
-    logger,
-    signal,
-  })
-  stack.defer(() => redis.stop())
-  return redis.url
 }
 
 /** What a pull that was cut off had unpacked: the log does not know it, so nobody will ask for it. */

@@ -4,9 +4,10 @@ import { lineOf } from '../archive/lines.ts'
 import type { AnyAggregate, Fact } from '../model/aggregate.ts'
 import { PurserError } from '../model/errors.ts'
 import { type Cause, type EventEnvelope, type StoredEvent, spontaneous } from '../model/event.ts'
-import { uuidv7 } from '../model/ids.ts'
 import { type AppendReply, defineScripts } from './append-script.ts'
 import { Documents } from './documents.ts'
+import { envelopeOf } from './envelope.ts'
+import type { HeadWitness } from './head-witness.ts'
 import type { LogKeys } from './keys.ts'
 import { CommandRetention } from './retention.ts'
 import { upcast } from './upcast.ts'
@@ -51,11 +52,13 @@ export interface EventLogOptions {
   node: string
   aggregates: ReadonlyMap<string, AnyAggregate>
   sealed?: Sealed
+  /** Is told how far the log was acknowledged. */
+  witness?: HeadWitness
   /** Where Redis keeps its data, when that is on this host: to tell a full disk from another trouble. */
   dataDir?: string | undefined
 }
 
-const IDEMPOTENCY_SECONDS = 7 * 24 * 3600
+export const IDEMPOTENCY_SECONDS = 7 * 24 * 3600
 const READ_BATCH = 1000
 /** With less than this on its disk, Redis is out of space. */
 const FULL_BYTES = 64 * 1024
@@ -80,16 +83,18 @@ export class EventLog {
   /** The last events applied, so that subscribers near the head need not ask Redis. */
   readonly #recent: StoredEvent[] = []
   readonly #dataDir: string | undefined
+  readonly #witness: HeadWitness | undefined
   #epoch = 0
   #catchingUp: Promise<void> | undefined
 
-  private constructor({ redis, keys, node, aggregates, sealed, dataDir }: EventLogOptions) {
+  private constructor({ redis, keys, node, aggregates, sealed, witness, dataDir }: EventLogOptions) {
     this.#aggregates = aggregates
     this.#redis = redis
     this.#keys = keys
     this.node = node
     this.sealed = sealed
     this.#dataDir = dataDir
+    this.#witness = witness
     this.documents = new Documents(aggregates)
     this.#scripts = defineScripts(redis)
     this.#retention = new CommandRetention(this.documents, (fields) => {
@@ -101,7 +106,7 @@ export class EventLog {
   /**
    * Loads the stored documents.
    *
-   * @throws PurserError data_loss when Redis holds less of the log than the archive
+   * @throws PurserError data_loss when Redis holds less of the log than the archive, or than was acknowledged
    */
   static async open(options: EventLogOptions): Promise<EventLog> {
     const log = new EventLog(options)
@@ -111,6 +116,13 @@ export class EventLog {
       throw new PurserError('data_loss', `Redis holds the log up to event ${head}, its archive up to ${sealed}`, {
         remedy: "Redis's data was lost or is of another node: purser log restore makes it anew from the archive",
       })
+    const acknowledged = options.witness?.position ?? 0
+    if (head < acknowledged)
+      throw new PurserError(
+        'data_loss',
+        `Redis holds the log up to event ${head}, but events up to ${acknowledged} were acknowledged`,
+        { remedy: 'put its data back if you can; purser log restore goes on without them, and records which are lost' },
+      )
     log.#epoch = await options.redis.hincrby(options.keys.meta, 'epoch', 1)
     log.documents.head = await log.#storedHead() // From here on nobody else can write.
     for (const name of options.aggregates.keys()) {
@@ -119,6 +131,7 @@ export class EventLog {
       }
     }
     log.#retention.loaded()
+    log.#witness?.note(log.head)
     options.redis.on('ready', () => {
       log.catchUp().catch(() => {}) // Redis is away again: the next 'ready' or append does it.
     })
@@ -170,7 +183,8 @@ export class EventLog {
       let { state } = this.documents.read(change.aggregate, change.namespace, change.id)
       const serialised: string[] = []
       for (const fact of change.facts) {
-        const envelope = this.#envelope(aggregate, change, fact, cause, now)
+        const { namespace, id } = change
+        const envelope = envelopeOf(aggregate, { node: this.node, namespace, id, ...fact, cause, time: now })
         envelopes.push(envelope)
         serialised.push(JSON.stringify(envelope))
         state = aggregate.evolve(state, envelope)
@@ -186,6 +200,7 @@ export class EventLog {
     switch (reply[0]) {
       case 'ok': {
         const first = Number(reply[1])
+        this.#witness?.note(first + envelopes.length - 1)
         await this.#deliver(envelopes.map((envelope, index) => ({ ...envelope, position: first + index })))
         return { outcome: 'written', first, last: first + envelopes.length - 1 }
       }
@@ -194,6 +209,7 @@ export class EventLog {
         return { outcome: 'conflict', field: reply[1] }
       case 'duplicate':
         await this.catchUp() // What was written then may have been answered to nobody.
+        this.#witness?.note(this.head)
         return { outcome: 'duplicate', value: reply[1] }
       case 'fenced':
         throw new PurserError('aborted', `another attempt at command ${fence?.commandId} has taken over`)
@@ -322,34 +338,6 @@ export class EventLog {
       }
     })()
     await this.#catchingUp
-  }
-
-  #envelope(
-    aggregate: AnyAggregate,
-    change: Change,
-    fact: { type: string; data: unknown },
-    cause: Cause,
-    time: string,
-  ): EventEnvelope {
-    const known = aggregate.events[fact.type]
-    if (!known) throw new PurserError('internal', `${fact.type} is no event of ${aggregate.name}`)
-    return {
-      specversion: '1.0',
-      id: uuidv7(),
-      source: `/nodes/${this.node}`,
-      type: fact.type,
-      subject: `${aggregate.name}/${change.id}`,
-      time,
-      namespace: change.namespace,
-      aggregate: aggregate.name,
-      commandid: cause.commandId,
-      correlationid: cause.correlationId,
-      actor: cause.actor,
-      ...(cause.traceparent === undefined ? {} : { traceparent: cause.traceparent }),
-      schema: known.version,
-      // Through JSON, so that what is folded now is what a later reader folds.
-      data: JSON.parse(JSON.stringify(known.data.parse(fact.data))),
-    }
   }
 
   async #send(keys: string[], args: (string | number)[]): Promise<AppendReply> {

@@ -1,5 +1,7 @@
 /** The Redis keys of one node's books. The hash tag keeps them in one slot of a Redis Cluster. */
 export interface LogKeys {
+  /** What all of them begin with. */
+  prefix: string
   /** Stream of events; entry ids are POSITION-0. */
   events: string
   /** Hash: `epoch` of the daemon that may write, `head` position. */
@@ -17,6 +19,7 @@ export interface LogKeys {
 export function logKeys(node: string, prefix = 'purser'): LogKeys {
   const base = `${prefix}:{${node}}`
   return {
+    prefix: `${base}:`,
     events: `${base}:events`,
     meta: `${base}:meta`,
     fences: `${base}:fences`,

@@ -63,6 +63,13 @@ export class StateSnapshots {
     return this.#positions.at(-1) ?? 0
   }
 
+  /** Removes those taken at a position or later: events that they were folded from were lost. */
+  async dropFrom(position: number): Promise<void> {
+    const gone = this.#positions.filter((at) => at >= position)
+    for (const at of gone) await rm(this.#path(at), { force: true })
+    this.#positions.splice(this.#positions.length - gone.length)
+  }
+
   /** Keeps the documents as they are at this instant. */
   async take(documents: Documents): Promise<void> {
     const { aggregates, logger } = this.#options
@@ -100,7 +107,7 @@ export class StateSnapshots {
   }
 
   /** The oldest that the kept part of the log follows on, for a fold of all that is kept; empty documents otherwise. */
-  async base(log: EventLog): Promise<Documents> {
+  async base(log: Pick<EventLog, 'sealed'>): Promise<Documents> {
     const first = log.sealed?.first ?? 1
     if (first === 1) return new Documents(this.#options.aggregates)
     for (const position of this.#positions) {

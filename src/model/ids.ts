@@ -28,6 +28,9 @@ export function uuidv7(nowMs = Date.now()): string {
 /** A container id for callers that name none: 12 hex digits, as docker shortens its own. */
 export const randomContainerId = (): string => randomBytes(6).toString('hex')
 
+/** Whether an id looks like one that was made up. */
+export const isRandomContainerId = (id: string): boolean => /^[0-9a-f]{12}$/.test(id)
+
 /**
  * containerd's identifier grammar: letters, digits and inner `-_.`, 76 bytes at most. Safe as a file name.
  *

@@ -8,7 +8,7 @@ import { type AnyAggregate, type Fact, isRefusal } from '../model/aggregate.ts'
 import { type CommandEnvelope, type CommandRequest, commandRequest } from '../model/command.ts'
 import { PurserError } from '../model/errors.ts'
 import type { Cause } from '../model/event.ts'
-import { randomContainerId, uuidv7 } from '../model/ids.ts'
+import { isRandomContainerId, randomContainerId, uuidv7 } from '../model/ids.ts'
 import { parse } from '../model/parse.ts'
 import type { Outcomes } from './outcomes.ts'
 
@@ -100,7 +100,7 @@ export class Intake {
   ): Promise<Accepted | undefined> {
     const { id, namespace, idempotencyKey: key } = envelope
     const options: AppendOptions =
-      key === undefined ? {} : { idempotency: { namespace: keysOf, key, value: `${id} ${print} ${envelope.subject}` } }
+      key === undefined ? {} : { idempotency: { namespace: keysOf, key, value: ledgerValue(envelope, print) } }
     for (let attempt = 0; attempt < CONFLICTS_MAX; attempt++) {
       const accepted = command.fact(id, 'command.accepted', { command: envelope })
       const facts = [accepted, ...this.#decideNow(envelope, aggregate)]
@@ -163,6 +163,23 @@ function fingerprint(type: string, subject: string | undefined, payload: unknown
       : value,
   )
   return createHash('sha256').update(text).digest('base64url').slice(0, 22)
+}
+
+const ledgerValue = ({ id, subject }: CommandEnvelope, print: string): string => `${id} ${print} ${subject}`
+
+/**
+ * What the ledger has for a command that was accepted with an idempotency key, made again from its record. The record does
+ * not say whether its subject was made up: one that looks so is taken for it; nor in which namespace a command on a namespace
+ * was asked for: `default` is. Where that is wrong, a repeated request is refused, and nothing is done twice.
+ */
+export function ledgerOf(envelope: CommandEnvelope, key: string) {
+  const { type, subject, aggregate, payload } = envelope
+  const isMadeUp = CREATES_ITS_SUBJECT.has(type) && isRandomContainerId(subject)
+  return {
+    namespace: aggregate === 'namespace' ? 'default' : envelope.namespace,
+    key,
+    value: ledgerValue(envelope, fingerprint(type, isMadeUp ? undefined : subject, payload)),
+  }
 }
 
 function duplicateOf(value: string, print: string, envelope: CommandEnvelope): Accepted {

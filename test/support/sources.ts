@@ -52,7 +52,9 @@ export function readSources(directory: string): { sources: Source[] } & Disposab
 }
 
 function importsOf(path: string, tree: SourceFile): Import[] {
-  return tree.imports.flatMap((literal) => {
+  // The compiler names an `import()` twice when the word stands in a string before it.
+  const literals = [...new Map(tree.imports.map((literal) => [literal.end, literal])).values()]
+  return literals.flatMap((literal) => {
     if (!isStringLiteral(literal)) return []
     const { text } = literal
     return {

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 
 const DEFAULT_STATE = '/run/purser'
@@ -20,6 +21,22 @@ export class TaskPaths {
   /** config.json, rootfs and the shim's files. */
   bundle(namespace: string, id: string): string {
     return join(this.#state, 'tasks', namespace, id)
+  }
+
+  /** All bundles on the host. */
+  async bundles(): Promise<{ namespace: string; id: string; bundle: string }[]> {
+    const entries = (dir: string) => readdir(dir).catch(() => [])
+    const namespaces = await entries(join(this.#state, 'tasks'))
+    const found = await Promise.all(
+      namespaces.map(async (namespace) =>
+        (await entries(join(this.#state, 'tasks', namespace))).map((id) => ({
+          namespace,
+          id,
+          bundle: this.bundle(namespace, id),
+        })),
+      ),
+    )
+    return found.flat()
   }
 
   /** FIFOs of the first process, or of an exec. */

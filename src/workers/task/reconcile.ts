@@ -5,7 +5,7 @@ import { type ExecProcess, type TaskState, task } from '../../commands/task.ts'
 import type { EventLog } from '../../log/event-log.ts'
 import type { Shims } from '../../shim/shims.ts'
 import { ProcessStdio } from '../../shim/stdio.ts'
-import { type LiveTask, liveExec, shapeOfExec } from './live-task.ts'
+import { type LiveTask, liveExec, removeBundle, shapeOfExec } from './live-task.ts'
 import type { TaskPaths } from './paths.ts'
 import { reconnect } from './reconnect.ts'
 import type { Tasks } from './tasks.ts'
@@ -25,7 +25,13 @@ const ADOPT_MS = 5000
 
 const AGAIN_MS = 2000
 
+const REMOVE_MS = 30_000
+
+/** Its shim removes what any runtime with runc's command line has made: the bundle says which one that was. */
+const ANY_RUNTIME = 'runc'
+
 type Outcome = 'adopted' | 'lost' | 'postponed'
+type Count = Outcome | 'unknown'
 
 /**
  * Brings log and host together after a start: tasks that run are adopted through their shims, ends that came meanwhile are
@@ -34,11 +40,12 @@ type Outcome = 'adopted' | 'lost' | 'postponed'
  * A shim that answers is no lost one: where something else is in the way, as a full disk, its container goes on, and is
  * adopted when that is over.
  *
- * @returns how many tasks were adopted, how many were lost, and how many go on without us for now
+ * @returns how many tasks were adopted, how many were lost, how many go on without us for now, and how many the log does not
+ * know
  */
-export async function reconcileTasks(options: ReconcileOptions): Promise<Record<Outcome, number>> {
+export async function reconcileTasks(options: ReconcileOptions): Promise<Record<Count, number>> {
   const { log, tasks, logger } = options
-  const counts = { adopted: 0, lost: 0, postponed: 0 }
+  const counts = { adopted: 0, lost: 0, postponed: 0, unknown: await removeUnknown(options) }
   await Promise.all(
     [...log.documents.list<TaskState>(task)].map(async ({ namespace, id, state }) => {
       if ('execs' in state) {
@@ -53,6 +60,32 @@ export async function reconcileTasks(options: ReconcileOptions): Promise<Record<
     }),
   )
   return counts
+}
+
+/**
+ * Ends what runs on the host and is no task in the log, as after a restoration that had to go on without the last events:
+ * nobody could ask for its end by any other way.
+ */
+async function removeUnknown({ log, shims, paths, logger }: ReconcileOptions): Promise<number> {
+  let removed = 0
+  const known = (namespace: string, id: string) => {
+    const state: TaskState = log.documents.get(task, namespace, id)
+    return state.status !== 'absent' && !(state.status === 'stopped' && state.host === 'released')
+  }
+  for (const { namespace, id, bundle } of await paths.bundles()) {
+    if (known(namespace, id)) continue
+    const made = log.documents.get(container, namespace, id)
+    const runtime = made.status === 'absent' ? ANY_RUNTIME : made.runtime
+    try {
+      await shims.removeRemains({ namespace, id, bundle, runtime, signal: AbortSignal.timeout(REMOVE_MS) })
+      await removeBundle(bundle)
+      logger.warn({ namespace, id }, 'a task that the log does not know was ended and removed')
+      removed += 1
+    } catch (err) {
+      logger.error({ err, namespace, id }, 'a task that the log does not know could not be removed')
+    }
+  }
+  return removed
 }
 
 async function adopt(
