@@ -258,9 +258,12 @@ export class Archive implements AsyncDisposable {
             'purser log verify names what was altered; the file alone can be deleted, it is made again from the segments',
         },
       )
-    const written = await readFile(this.paths.checkpoint, 'utf8').catch(() => undefined)
-    if (written !== checkpoint) await writeDurably(this.paths.checkpoint, checkpoint)
-    await writeDurably(this.paths.key, `${formatVerifier(verifierOf(this.#signer))}\n`)
+    // Only what is not there yet: a disk may be full, and the log goes on without sealing.
+    const files = { checkpoint, key: `${formatVerifier(verifierOf(this.#signer))}\n` }
+    for (const name of ['checkpoint', 'key'] as const) {
+      const written = await readFile(this.paths[name], 'utf8').catch(() => undefined)
+      if (written !== files[name]) await writeDurably(this.paths[name], files[name])
+    }
   }
 
   /** Takes the tile hashes from their file, and those that it lacks from the segments. */

@@ -12,7 +12,15 @@ import {
 import { linesOf, positionOf } from './lines.ts'
 import { Frontier, leafHashOfPrefixed, rootOf } from './merkle.ts'
 import type { Verifier } from './note.ts'
-import { type Footer, inflate, LEAF_PREFIX_BYTES, parseFooter, parseSegment, type Segment } from './segment.ts'
+import {
+  type Footer,
+  inflate,
+  LEAF_PREFIX_BYTES,
+  parseFooter,
+  parseSegment,
+  readFooter,
+  type Segment,
+} from './segment.ts'
 import { TILE_LEAVES, TreeFile } from './tree-file.ts'
 
 export interface VerifyOptions {
@@ -57,21 +65,30 @@ class FaultFound extends Error {
  * the tree with the signed heads of all segments. Needs nothing but the directory and the public key.
  */
 export async function verifyArchive(options: VerifyOptions): Promise<Verification> {
-  const result: Verification = { first: 1, last: 0, events: 0, segments: 0 }
-  try {
-    await verify(archivePaths(options.dir), options, result)
-  } catch (error) {
-    if (!(error instanceof FaultFound)) throw error
-    result.fault = error.fault
+  const paths = archivePaths(options.dir)
+  while (true) {
+    const { through } = await readDropped(paths).catch(() => ({ through: -1 }))
+    const result: Verification = { first: 1, last: 0, events: 0, segments: 0 }
+    try {
+      await verify(paths, options, result)
+      return result
+    } catch (error) {
+      if (!(error instanceof FaultFound)) throw error
+      result.fault = error.fault
+    }
+    // Missing may be what a daemon has dropped by retention meanwhile.
+    const now = await readDropped(paths).catch(() => ({ through: -1 }))
+    if (now.through <= through) return result
   }
-  return result
 }
 
 async function verify(paths: ArchivePaths, options: VerifyOptions, result: Verification): Promise<void> {
   const { verifier } = options
+  // In this order, so that what a daemon seals meanwhile is beyond the head, or has brought its own.
+  const published = await openHead(paths, verifier)
   const segments = await listSegments(paths)
   const dropped = await faultAs('damaged', paths.dropped, readDropped(paths))
-  const head = await openHead(paths, verifier)
+  const head = await headOf(segments.at(-1), published, verifier)
   result.checkpoint = head
   checkNames(segments, dropped, head, paths)
   const size = head.size
@@ -277,6 +294,14 @@ function checkNames(segments: readonly SegmentFile[], dropped: Dropped, head: Ch
 async function openHead(paths: ArchivePaths, verifier: Verifier): Promise<Checkpoint> {
   const note = await faultAs('missing', paths.checkpoint, readFile(paths.checkpoint, 'utf8'))
   return openSigned(paths.checkpoint, note, verifier)
+}
+
+/** The head that the last segment brings along, where the daemon has not published it yet, or ended before it could. */
+async function headOf(newest: SegmentFile | undefined, published: Checkpoint, verifier: Verifier): Promise<Checkpoint> {
+  if (newest === undefined || newest.last <= published.size) return published
+  const { checkpoint } = await faultAs('damaged', newest.path, readFooter(newest.path), newest.first)
+  const own = openSigned(newest.path, checkpoint, verifier)
+  return own.size === newest.last ? own : published
 }
 
 function openSigned(file: string, note: string, verifier: Verifier): Checkpoint {

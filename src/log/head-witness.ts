@@ -1,4 +1,4 @@
-import { closeSync, openSync, readFileSync, writeSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 
 /** Where it is, beside an archive. */
@@ -19,8 +19,9 @@ export class HeadWitness implements Disposable {
 
   static open(path: string): HeadWitness {
     const position = readHeadWitness(path)
-    // Not truncated, and always of one length: what is written again needs no space on a full disk.
-    return new HeadWitness(openSync(path, position === undefined ? 'w' : 'r+', 0o600), position ?? 0)
+    // From now on of one length: what is written again needs no space on a full disk.
+    if (position === undefined) writeFileSync(path, lineOf(0), { mode: 0o600 })
+    return new HeadWitness(openSync(path, 'r+'), position ?? 0)
   }
 
   /** The highest position noted. */
