@@ -33,8 +33,11 @@ export async function positionOfEvent(log: EventLog, id: string): Promise<number
   const timeMs = Number.parseInt(id.replaceAll('-', '').slice(0, 12), 16)
   for await (const event of log.read(await positionAt(log, timeMs - ID_SLACK_MS))) {
     if (event.id === id) return event.position
-    if (Date.parse(event.time) > timeMs + ID_SLACK_MS) return undefined
+    if (Date.parse(event.time) > timeMs + ID_SLACK_MS) break
   }
+  // A clock that was set back has put it elsewhere: all lines are searched, and only those parsed that name it.
+  for await (const { position, line } of log.readLines(0))
+    if (line.includes(id) && JSON.parse(line.toString()).id === id) return position
   return undefined
 }
 
