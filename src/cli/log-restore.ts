@@ -13,10 +13,16 @@ export const verb = defineVerb({
       help: 'last position that was acknowledged, where you know better than this host',
       parse: wholeNumber(0, 1e15 - 1),
     },
+    without: {
+      value: 'position',
+      many: true,
+      help: 'of an event in Redis that was altered: it counts as lost',
+      parse: wholeNumber(1, 1e15 - 1),
+    },
   },
   async run({ flags, format, debug }) {
     const { restoreOffline } = await import('../daemon/restore.ts')
-    const report = await restoreOffline({ ...flags, debug }, flags.head)
+    const report = await restoreOffline({ ...flags, debug }, flags)
     if (format === 'table') process.stdout.write(inWords(report))
     else printJson(report, format)
     return 0

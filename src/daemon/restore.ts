@@ -46,14 +46,18 @@ export interface RestoreReport extends Restored {
 /**
  * Makes the log in Redis anew from the archive, with no daemon running.
  *
- * @param head the last position that was acknowledged, where the caller knows better than this host
+ * @param given.head the last position that was acknowledged, where the caller knows better than this host
+ * @param given.without positions of events in Redis that are not to be believed
  * @throws PurserError failed_precondition when a daemon runs; data_loss when the archive is not as it was signed
  */
-export async function restoreOffline(options: OfflineOptions, head: number | undefined): Promise<RestoreReport> {
+export async function restoreOffline(
+  options: OfflineOptions,
+  { head, without = [] }: { head?: number | undefined; without?: readonly number[] },
+): Promise<RestoreReport> {
   await using stack = new AsyncDisposableStack()
   const books = await openOffline(options, stack)
   if (books.archive.last > 0) await checkArchive(books.config.root, books.verifier)
-  return await restore(books, head)
+  return await restore(books, head ?? books.witness.position, without)
 }
 
 /**
@@ -78,7 +82,7 @@ export async function importOffline(
       remedy: 'import into a node with an empty --root',
     })
   await importLog(files, archive, config.log.segmentEvents)
-  return { ...(await restore(books, undefined)), unsigned }
+  return { ...(await restore(books, 0, [])), unsigned }
 }
 
 async function openOffline(options: OfflineOptions, stack: AsyncDisposableStack): Promise<Offline> {
@@ -134,7 +138,8 @@ async function checkArchive(root: string, verifier: Verifier): Promise<void> {
 
 async function restore(
   { config, redis, archive, witness, aside, logger }: Offline,
-  head: number | undefined,
+  acknowledged: number,
+  without: readonly number[],
 ): Promise<RestoreReport> {
   const { root, node } = config
   const { tailEvents, segmentEvents, snapshotEvents } = config.log
@@ -148,7 +153,8 @@ async function restore(
     snapshots,
     tailEvents,
     segmentEvents,
-    acknowledged: head ?? witness.position,
+    acknowledged,
+    without: new Set(without),
     ledgerOf,
   })
   witness.note(restored.head)

@@ -26,6 +26,8 @@ export interface RestoreOptions {
   segmentEvents: number
   /** The highest position known to have been acknowledged; 0 when nothing is known. */
   acknowledged: number
+  /** Positions of events in Redis that are not to be believed: they count as lost. */
+  without: ReadonlySet<number>
   /** What a command's idempotency key was used for. */
   ledgerOf: (command: CommandEnvelope, key: string) => { namespace: string; key: string; value: string }
 }
@@ -62,7 +64,7 @@ export async function restoreLog(options: RestoreOptions): Promise<Restored> {
   const { redis, keys, archive, snapshots } = options
   const held = await readHeld(redis, keys)
   const survivors = await readSurvivors(options, held.head)
-  const tail = tailOf(options, survivors, Math.max(held.head, options.acknowledged))
+  const tail = tailOf(options, survivors, Math.max(held.head, options.acknowledged, ...options.without))
   await snapshots.dropFrom(tail.lost[0]?.first ?? tail.through + 1)
 
   const fold = await Fold.start(options)
@@ -99,7 +101,7 @@ async function readHeld(redis: Redis, keys: LogKeys): Promise<{ head: number; ep
 
 /** Whole events that Redis holds after the archive's last, by position; none that nobody has appended. */
 async function readSurvivors(
-  { redis, keys, archive, node, acknowledged }: RestoreOptions,
+  { redis, keys, archive, node, acknowledged, without }: RestoreOptions,
   head: number,
 ): Promise<Map<number, string>> {
   const survivors = new Map<number, string>()
@@ -110,8 +112,9 @@ async function readSurvivors(
     for (const [id, fields] of found) {
       const position = Number.parseInt(id, 10)
       // With neither number left, what follows without a gap is all there is to believe.
-      if (position > (end || archive.last + survivors.size + 1)) return survivors
-      if (id === `${position}-0` && isEvent(fields[1], node)) survivors.set(position, fields[1])
+      if (position > (end || archive.last + survivors.size + without.size + 1)) return survivors
+      if (id === `${position}-0` && !without.has(position) && isEvent(fields[1], node))
+        survivors.set(position, fields[1])
       cursor = id
     }
     if (found.length < BATCH) return survivors

@@ -212,5 +212,5 @@ const timeOf = (json: string | undefined): number => Date.parse(String(JSON.pars
 
 const altered = (position: number): PurserError =>
   new PurserError('data_loss', `event ${position} in Redis is not the one that was appended`, {
-    remedy: 'nothing is sealed until that is resolved: see docs/audit.md, "An altered tail"',
+    remedy: `nothing is sealed until that is resolved, with purser log restore --without ${position}: see docs/audit.md, "An altered tail"`,
   })

@@ -19,6 +19,7 @@ const restore = ({ redis, keys, archive, snapshots }: Books, options: Partial<Re
     tailEvents: 10,
     segmentEvents: 100,
     acknowledged: 0,
+    without: new Set(),
     ledgerOf,
     ...options,
   })
@@ -70,6 +71,22 @@ test('what somebody else put into the stream is not taken for an event', async (
     await checkSound(books)
   }
   assert.equal((await books.events()).filter(({ type }) => type === 'namespace.created').length, 12)
+})
+
+test('an event that was altered in Redis and named as such is not taken over', async () => {
+  await using books = await startBooks()
+  await books.grow(20)
+  const { redis, keys, sealer } = books
+  await sealer.checkTail()
+  const all = await redis.xrange(keys.events, '-', '+')
+  await redis.del(keys.events)
+  for (const [id, [, json = '']] of all)
+    await redis.xadd(keys.events, id, 'e', id === '7-0' ? json.replaceAll('n7', 'N7') : json)
+  await assert.rejects(sealer.seal(), { code: 'data_loss', message: /event 7/ })
+  const { lost, head } = await restore(books, { without: new Set([7]) })
+  assert.deepEqual([lost, head], [[{ first: 7, last: 7 }], 21])
+  await checkSound(books)
+  assert.doesNotMatch(JSON.stringify(await books.events()), /N7/)
 })
 
 test('positions that are said to have been acknowledged are not used again; a number that cannot be is refused', async () => {
