@@ -131,3 +131,29 @@ const bound = (of: object, name: string | symbol): unknown => {
   const value: unknown = Reflect.get(of, name)
   return typeof value === 'function' ? value.bind(of) : value
 }
+
+test('a log whose beginning retention has dropped is restored from a snapshot of the state', async () => {
+  await using books = await startBooks({ segmentEvents: 20, keepBytes: 1 })
+  await books.grow(90)
+  await books.sealer.seal()
+  await books.snapshots.take(books.log.documents)
+  const state = [...books.log.documents.serialised('namespace')].sort()
+  assert.ok((await books.archive.drop(60)).length > 0)
+  assert.equal(books.archive.first, 61)
+  await books.redis.flushall()
+  assert.deepEqual((await restore(books)).lost, [])
+  const log = await books.open()
+  assert.deepEqual([...log.documents.serialised('namespace')].sort(), state)
+  const base = await books.snapshots.base(log)
+  assert.deepEqual((await rebuildState(log, books.redis, aggregates, 'check', base)).differences, [])
+})
+
+test('a log whose beginning is gone, and of whose state nothing is left, is not restored as if it were whole', async () => {
+  await using books = await startBooks({ segmentEvents: 20 })
+  await books.grow(30)
+  await books.sealer.seal()
+  await books.grow(10)
+  await books.archive.drop(20)
+  await assert.rejects(restore(books), { code: 'data_loss', message: /event 21 follows 0/ })
+  assert.equal((await books.redis.hlen(books.keys.documents('namespace'))) > 0, true)
+})
