@@ -50,12 +50,16 @@ class Running implements AsyncDisposable {
   #attached: Promise<number | 'detached'> | undefined
   /** That cancelled the command. */
   #cancelled: ForwardedSignal | undefined
+  /** For the process, when there is one. */
+  readonly #kept: ForwardedSignal[] = []
+  #isForwarding = false
   #statusLeft = 0
 
   constructor(client: PurserClient, command: CommandView) {
     this.#client = client
     this.#command = command
     this.#signals = new Signals((signal) => {
+      if (signal === 'SIGUSR1' || signal === 'SIGUSR2') return void this.#kept.push(signal)
       // A second one does not wait for the daemon.
       if (this.#cancelled !== undefined) return this.#left.abort()
       this.#cancelled = signal
@@ -78,7 +82,7 @@ class Running implements AsyncDisposable {
   /** Begins before the container is there, so that of a short one nothing is missed. */
   attach(interactive: boolean, tty: boolean, detachKeys: readonly number[]): void {
     const { id, subject } = this.#command
-    const query = new URLSearchParams({ wait: 'true', replay: 'true', command: id })
+    const query = new URLSearchParams({ wait: 'true', removal: 'true', replay: 'true', command: id })
     if (interactive) query.set('stdin', 'true')
     this.#attached = this.#stayAttached({
       path: `/v1/containers/${encodeURIComponent(subject)}/attach?${query}`,
@@ -86,7 +90,10 @@ class Running implements AsyncDisposable {
       tty,
       detachKeys,
       signal: this.#left.signal,
-      onOutput: () => this.#settled.abort(),
+      onOutput: () => {
+        this.#settled.abort()
+        this.#forward()
+      },
       written: { stdout: 0, stderr: 0 },
     })
     this.#attached.catch(() => {}) // Looked at when the command has succeeded.
@@ -119,10 +126,7 @@ class Running implements AsyncDisposable {
     } finally {
       this.#settled.abort()
     }
-    const forward = this.#forwarding()
-    this.#signals.handler = forward
-    // Too late to cancel: the process is there to be told.
-    if (this.#cancelled !== undefined) forward(this.#cancelled, 1)
+    this.#forward()
     return 0
   }
 
@@ -139,6 +143,16 @@ class Running implements AsyncDisposable {
       process.stderr.write(`purser: container ${this.#command.subject} was removed before its output could be read\n`)
       return exitCode
     }
+  }
+
+  /** From now on signals are the process's: it is there to be told, also of those that came too early or too late. */
+  #forward(): void {
+    if (this.#isForwarding) return
+    this.#isForwarding = true
+    const forward = this.#forwarding()
+    this.#signals.handler = forward
+    for (const signal of this.#kept) forward(signal, 1)
+    if (this.#cancelled !== undefined) forward(this.#cancelled, 1)
   }
 
   #forwarding(): SignalHandler {

@@ -20,8 +20,9 @@ export interface Terminal extends AsyncDisposable {
 /** @param command program and arguments */
 export async function openTerminal(command: readonly string[]): Promise<Terminal> {
   const quoted = command.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ')
-  // The terminal outlives the program by a moment, so that a test can see what it was left like.
-  const line = `tty; stty rows 24 cols 80; ${quoted}; status=$?; echo "<ended>"; read _; exit $status`
+  // The terminal outlives the program by a moment, so that a test can see what it was left like. Ctrl-C is the program's
+  // affair: the shell that waits for it, which may be dash, must not end of it.
+  const line = `trap : INT; tty; stty rows 24 cols 80; ${quoted}; status=$?; echo "<ended>"; read _; exit $status`
   const child = spawn('script', ['-qfec', line, '/dev/null'], { stdio: ['pipe', 'pipe', 'inherit'] })
   let shown = ''
   let from = 0

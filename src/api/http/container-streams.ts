@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { container } from '../../commands/container.ts'
 import { attachSession } from './attach-session.ts'
 import { containerId } from './container-id.ts'
-import { exitOfExec, exitOfTask, taskOf } from './exits.ts'
+import { exitAndRemoval, exitOfExec, exitOfTask, taskOf } from './exits.ts'
 import { type Call, defineRoute, defineSocket, flag, noQuery, type Resource } from './route.ts'
 import { exitSchema } from './schemas.ts'
 import { momentOf } from './since.ts'
@@ -71,6 +71,7 @@ const attach = defineSocket({
     stdin: flag.describe('whether this client writes to the process'),
     replay: flag.describe('whether output starts with what is in the log'),
     wait: flag.describe('whether to wait for the container and its task'),
+    removal: flag.describe('with wait: whether the exit is told only when a container that goes on its exit has gone'),
     command: z.uuid().optional().describe('with wait: the command that starts the task which is meant'),
   }),
   async open(call) {
@@ -85,7 +86,7 @@ const attach = defineSocket({
     return attachSession(call, async () => {
       await taskOf(log, namespace, id, signal, query.command)
       // Before anything is awaited: a container that is removed on its exit leaves only the event.
-      const exit = exitOfTask(log, namespace, id, signal)
+      const exit = (query.removal ? exitAndRemoval : exitOfTask)(log, namespace, id, signal)
       exit.catch(() => {}) // The session hears of it.
       return [await streams.attach(namespace, id, { replay }, signal), exit]
     })

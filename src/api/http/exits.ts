@@ -26,6 +26,32 @@ export async function exitOfTask(log: EventLog, namespace: string, id: string, s
   })
 }
 
+/**
+ * Waits as {@link exitOfTask} does, and then for the removal of a container that asked to be removed on its exit. A
+ * removal that fails is not waited for any longer: its own command tells why.
+ */
+export async function exitAndRemoval(log: EventLog, namespace: string, id: string, signal: AbortSignal): Promise<Exit> {
+  const isOver = (event: StoredEvent): true | undefined => {
+    if (event.type === 'container.deleted') return event.subject === `container/${id}` || undefined
+    if (event.type !== 'command.failed' && event.type !== 'command.cancelled') return undefined
+    const state = log.documents.get(command, namespace, event.commandid)
+    const isRemoval = state.status !== 'absent' && state.command.type === 'container.remove'
+    return (isRemoval && state.command.subject === id) || undefined
+  }
+  // Both from now on: the removal can be over before the exit has been looked at.
+  const over = new AbortController()
+  const removed = firstOf(log, namespace, AbortSignal.any([signal, over.signal]), isOver)
+  removed.catch(() => {})
+  try {
+    const exit = await exitOfTask(log, namespace, id, signal)
+    const record = log.documents.get(container, namespace, id)
+    if (record.status === 'present' && record.onExit === 'remove') await removed
+    return exit
+  } finally {
+    over.abort()
+  }
+}
+
 /** Waits for the exit of an exec. @throws PurserError what it failed to start with, or not_found */
 export async function exitOfExec(
   log: EventLog,
