@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { mkdir, open, opendir, readdir, readFile, rm, stat, unlink } from 'node:fs/promises'
+import { unlinkSync } from 'node:fs'
+import { mkdir, open, opendir, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Digest, isDigest, splitDigest } from '../model/digest.ts'
 import { PurserError, toPurserError } from '../model/errors.ts'
@@ -35,6 +36,7 @@ const ALGORITHMS = ['sha256', 'sha512'] as const
 export class ContentStore {
   readonly #root: string
   readonly #writing = new Set<string>()
+  readonly #held = new Map<Digest, number>()
 
   private constructor(root: string) {
     this.#root = root
@@ -162,9 +164,35 @@ export class ContentStore {
     }
   }
 
-  /** @returns whether the blob was there */
-  async remove(digest: Digest): Promise<boolean> {
-    return (await present(unlink(this.path(digest)).then(() => true))) ?? false
+  /**
+   * Keeps a blob, or one that is to come, from being removed: for whoever looks whether it is there, and then relies on
+   * it. Disposed, that ends.
+   */
+  hold(digest: Digest): Disposable {
+    this.#held.set(digest, (this.#held.get(digest) ?? 0) + 1)
+    return {
+      [Symbol.dispose]: () => {
+        const left = (this.#held.get(digest) ?? 1) - 1
+        if (left > 0) this.#held.set(digest, left)
+        else this.#held.delete(digest)
+      },
+    }
+  }
+
+  isHeld(digest: Digest): boolean {
+    return this.#held.has(digest)
+  }
+
+  /** Removes a blob that is there, unless somebody holds it. @returns whether it did */
+  remove(digest: Digest): boolean {
+    if (this.#held.has(digest)) return false
+    try {
+      unlinkSync(this.path(digest)) // At once: nobody can come to hold it in between.
+      return true
+    } catch (error) {
+      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return false
+      throw toPurserError(error)
+    }
   }
 
   /**

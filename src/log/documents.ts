@@ -46,6 +46,10 @@ export class Documents implements View {
     return this.read(of.name, namespace, id).state as S
   }
 
+  version<S>(of: Kind<S>, namespace: string, id: string): number {
+    return this.read(of.name, namespace, id).version
+  }
+
   *list<S>(of: Kind<S>, namespace?: string): Iterable<Entry<S>> {
     for (const [key, { version, state }] of this.#of(of.name)) {
       const slash = key.indexOf('/')

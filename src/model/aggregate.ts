@@ -40,6 +40,8 @@ export interface Kind<S> {
 /** Other aggregates' current states, for decisions that span several. */
 export interface View {
   get<S>(of: Kind<S>, namespace: string, id: string): S
+  /** The position of its last event; 0 when it is absent. */
+  version<S>(of: Kind<S>, namespace: string, id: string): number
   /** Ids and states of all that are not absent. */
   list<S>(of: Kind<S>, namespace?: string): Iterable<Entry<S>>
 }

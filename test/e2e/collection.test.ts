@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { z } from 'zod'
 import { startNode, type TestNode } from '../support/daemon.ts'
 import { type PushedImage, startRegistry, type TestRegistry, tarLayer } from '../support/registry.ts'
 
@@ -122,4 +124,35 @@ test('a collection takes nothing from a pull that is under way', async (t) => {
     await done(node, 'rmi', image.reference)
   }
   t.diagnostic(`${collections} collections`)
+})
+
+test('pulled again while what the last attempt left is collected, an image fails for its own reason only', async () => {
+  await using registry = await startRegistry()
+  await using node = await startNode()
+  const layers = await Promise.all([1, 2, 3, 4].map((at) => tarLayer([{ name: `file${at}`, content: `${at}` }])))
+  // No tar: what comes before it in the image has been stored by the time that this shows.
+  const bad = await registry.pushImage({
+    repository: 'bad',
+    tag: 'latest',
+    layers: [...layers, randomBytes(1 << 20)],
+    compression: 'none',
+  })
+  const pull = { type: 'image.pull', subject: bad.reference }
+  const reasons = new Set<string>()
+  // One collection after the other goes on while the next attempt finds what they are about to remove.
+  let over = false
+  const collecting = async () => {
+    while (!over)
+      await node.http('POST', '/v1/commands', { type: 'gc.collect', subject: 'node' }, { prefer: 'wait=30' })
+  }
+  const collections = [collecting(), collecting(), collecting()]
+  for (let attempt = 0; attempt < 40; attempt++) {
+    const pulled = await node.http('POST', '/v1/commands', pull, { prefer: 'wait=30' })
+    reasons.add(z.object({ detail: z.string() }).parse(pulled.json).detail)
+  }
+  over = true
+  await Promise.all(collections)
+  assert.equal(reasons.size, 1, [...reasons].join('\n'))
+  await done(node, 'gc')
+  assert.deepEqual(await stored(node), { blobs: [], ingests: [], snapshots: 0 })
 })

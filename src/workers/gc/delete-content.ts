@@ -14,6 +14,6 @@ export const deleteContent = defineGcHandler(content, 'content.delete', async (j
     })
   }
   const isElsewhere = [...view.list(content)].some((entry) => entry.id === id && entry.namespace !== namespace)
-  if (!isElsewhere) await effects.content.remove(parseDigest(id))
+  if (!isElsewhere) effects.content.remove(parseDigest(id))
   return { facts, result: { digest: id } }
 })

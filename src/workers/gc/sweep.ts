@@ -16,8 +16,8 @@ export interface Swept {
 }
 
 /**
- * Removes what nothing refers to, without any lock: an item goes only if it still has the version that was marked, and
- * whoever comes to rely on an item writes to it (or, as a child of a snapshot, is seen here).
+ * Removes what nothing refers to: an item goes only if it still has the version that was marked, and whoever comes to
+ * rely on an item writes to it (or, as a child of a snapshot, is seen here). Who is about to do so holds the blob.
  */
 export async function sweep(job: GcJob): Promise<Swept> {
   const swept: Swept = { contentCount: 0, snapshotCount: 0, freedBytes: 0 }
@@ -28,18 +28,32 @@ export async function sweep(job: GcJob): Promise<Swept> {
     swept[item.kind === 'content' ? 'contentCount' : 'snapshotCount'] += 1
     swept.freedBytes += freedBytes
   }
-  await removeIngests(job)
+  // What a pull that was cut off has stored, it goes on with.
+  if (!isImageUnderWay(job.view)) swept.freedBytes += (await removeUnrecorded(job)) + (await removeIngests(job))
   return swept
 }
 
-/** The record first: a pull that begins now finds the blob absent, and fetches it again. */
+/** The record first. Whoever holds the blob by then keeps it, and records it anew. */
 async function removeContent(job: GcJob, { namespace, id, version }: Garbage): Promise<number | undefined> {
   const digest = parseDigest(id)
   const state = job.view.get(content, namespace, digest)
+  if (job.effects.content.isHeld(digest)) return undefined
   if (!(await job.appendIf(version, content.fact(digest, 'content.deleted', {}, namespace)))) return undefined
-  if (isAnywhere(job.view, digest)) return 0
-  await job.effects.content.remove(digest)
+  if (isAnywhere(job.view, digest) || !job.effects.content.remove(digest)) return 0
   return state.status === 'present' ? state.sizeBytes : 0
+}
+
+/** Blobs of nobody: whoever stored them was cut off before the log knew of it. @returns bytes freed */
+async function removeUnrecorded({ view, effects, signal }: GcJob): Promise<number> {
+  let freedBytes = 0
+  const recorded = new Set<string>()
+  for (const { id } of view.list(content)) recorded.add(id)
+  for await (const { digest, sizeBytes } of effects.content.list()) {
+    signal.throwIfAborted()
+    if (recorded.has(digest) || isAnywhere(view, digest)) continue
+    if (effects.content.remove(digest)) freedBytes += sizeBytes
+  }
+  return freedBytes
 }
 
 function isAnywhere(view: View, digest: Digest): boolean {
@@ -60,17 +74,28 @@ async function removeSnapshot(job: GcJob, { namespace, id, version }: Garbage): 
       return undefined
     }
   }
+  const removing = job.view.version(snapshot, namespace, id)
+  if (job.view.get(snapshot, namespace, id).status !== 'removing') return undefined
   const { sizeBytes } = await snapshotter.usage(before.dir, job.signal)
   await snapshotter.remove(before.dir, job.signal)
-  await job.append(snapshot.fact(id, 'snapshot.removed', {}, namespace))
+  // A pull may have made it anew meanwhile, in another directory.
+  await job.appendIf(removing, snapshot.fact(id, 'snapshot.removed', {}, namespace))
   return sizeBytes
 }
 
-/** Half-fetched blobs are kept for a pull to go on with, while one is under way. */
-async function removeIngests({ view, effects, signal }: GcJob): Promise<void> {
-  for (const { state } of view.list(command)) if (isActive(state) && state.command.type.startsWith('image.')) return
-  for await (const { ref } of effects.content.ingests()) {
+/** Half-fetched blobs. @returns bytes freed */
+async function removeIngests({ effects, signal }: GcJob): Promise<number> {
+  let freedBytes = 0
+  for await (const { ref, offsetBytes } of effects.content.ingests()) {
     signal.throwIfAborted()
     await effects.content.removeIngest(ref)
+    freedBytes += offsetBytes
   }
+  return freedBytes
+}
+
+function isImageUnderWay(view: View): boolean {
+  for (const { state } of view.list(command))
+    if (isActive(state) && state.command.type.startsWith('image.')) return true
+  return false
 }

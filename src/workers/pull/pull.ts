@@ -5,6 +5,7 @@ import { fetchBlob } from '../../content/fetch.ts'
 import { AvailableBytes } from '../../layers/available-bytes.ts'
 import type { LayerResult } from '../../layers/protocol.ts'
 import { mapLimited } from '../../model/concurrency.ts'
+import type { Digest } from '../../model/digest.ts'
 import { PurserError } from '../../model/errors.ts'
 import { uuidv7 } from '../../model/ids.ts'
 import { chainIds } from '../../oci/chain-id.ts'
@@ -45,22 +46,30 @@ export const pullImage = definePullHandler(image, 'image.pull', async (job) => {
   const platform = payload.platform === undefined ? hostPlatform() : parsePlatform(payload.platform)
   const progress = effects.progress.begin(job.command.id, 'resolving')
   if (job.command.parentId !== undefined) effects.progress.share(job.command.id, job.command.parentId)
+  // Until all that this image needs is recorded as its own.
+  using held = new DisposableStack()
+  const hold = (digest: Digest): void => void held.use(effects.content.hold(digest))
   try {
     await job.append(image.fact(job.id, 'image.pulling', { platform: formatPlatform(platform) }))
     const documents: Descriptor[] = []
-    const resolved = await resolveImage(effects, parseReference(job.id), platform, signal, documents).catch(
-      async (error: unknown) => {
-        // What nobody knows of, nobody collects.
-        await job.append(...documents.map(contentFact))
-        throw error
-      },
-    )
+    const resolved = await resolveImage(
+      { ...effects, hold },
+      parseReference(job.id),
+      platform,
+      signal,
+      documents,
+    ).catch(async (error: unknown) => {
+      // What nobody knows of, nobody collects.
+      await job.append(...documents.map(contentFact))
+      throw error
+    })
     const chosen = formatPlatform(resolved.config.document.platform)
     await job.append(
       image.fact(job.id, 'image.resolved', { target: bare(resolved.target), platform: chosen }),
       ...documents.map(contentFact),
     )
     const layers = layersOf(resolved.manifest.document.layers, resolved.config.document.diffIds, progress)
+    for (const { digest } of layers) hold(digest)
     progress.step = 'fetching'
     await using undo = job.undoStack()
     await fetchLayers(job, snapshotter, layers, undo)
@@ -203,20 +212,27 @@ async function commitSnapshots(job: PullJob, snapshotter: Snapshotter, layers: L
   for (const [index, layer] of layers.entries()) {
     const parent = layers[index - 1]?.chainId
     const id = snapshotId(snapshotter.name, layer.chainId)
-    const before = view.get(snapshot, namespace, id)
-    const parents = parentDirs(view, namespace, snapshotter.name, parent)
-    if (before.status === 'committed') {
-      // It stays ours even if the image it came with is removed meanwhile.
+    if (await claimSnapshot(job, id, parent)) {
       if (layer.extracted) await snapshotter.remove(layer.extracted.dir, signal)
-      const { dir, labels } = before
-      await job.append(snapshot.fact(id, 'snapshot.committed', { dir, labels, parent }))
       continue
     }
+    const parents = parentDirs(view, namespace, snapshotter.name, parent)
     const dir = layer.extracted?.dir ?? dirOf(uuidv7())
     const complete = effects.content.path(layer.digest)
     const alone = layer.extracted?.alone
     if (alone) await joinLayer(unpacker, layer, dir, alone, parents, complete, signal)
     else await extractOnParents(unpacker, { ...layer, path: complete }, dir, parents, signal)
     await job.append(snapshot.fact(id, 'snapshot.committed', { dir, labels: {}, parent }))
+  }
+}
+
+/** Writes to a snapshot that is there: it stays ours even if the image it came with is removed. @returns whether it is there */
+async function claimSnapshot({ view, namespace, appendIf }: PullJob, id: string, parent?: string): Promise<boolean> {
+  for (;;) {
+    const state = view.get(snapshot, namespace, id)
+    if (state.status !== 'committed') return false
+    const { dir, labels } = state
+    const claim = snapshot.fact(id, 'snapshot.committed', { dir, labels, parent })
+    if (await appendIf(view.version(snapshot, namespace, id), claim)) return true
   }
 }

@@ -1,4 +1,5 @@
 import type { ContentStore } from '../../content/store.ts'
+import type { Digest } from '../../model/digest.ts'
 import { PurserError } from '../../model/errors.ts'
 import { type ImageConfig, parseImageConfig } from '../../oci/image-config.ts'
 import { type Descriptor, type ImageManifest, parseManifestDocument } from '../../oci/manifest.ts'
@@ -19,10 +20,11 @@ const INDEX_DEPTH_MAX = 4
 /**
  * From a name to the documents of one platform's image; all of them in the content store, their digests checked.
  *
+ * @param hold keeps a document, or one to come, from collection
  * @param documents is given those that are stored, also when it throws: they are to be recorded
  */
 export async function resolveImage(
-  { registry, content }: { registry: RegistryClient; content: ContentStore },
+  { registry, content, hold }: { registry: RegistryClient; content: ContentStore; hold: (digest: Digest) => void },
   reference: ImageReference,
   platform: Platform,
   signal: AbortSignal,
@@ -31,6 +33,7 @@ export async function resolveImage(
   let fetchedBytes = 0
   const { descriptor: target } = await registry.resolve(reference, signal)
   const load = async (descriptor: Descriptor): Promise<Buffer> => {
+    hold(descriptor.digest)
     const stored = await content.stat(descriptor.digest)
     if (stored) {
       documents.push(descriptor)

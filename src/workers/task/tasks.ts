@@ -8,6 +8,7 @@ import type { EventLog } from '../../log/event-log.ts'
 import type { Fact } from '../../model/aggregate.ts'
 import { errorCodeOf, PurserError } from '../../model/errors.ts'
 import { spontaneous } from '../../model/event.ts'
+import { insist } from '../../queue/insist.ts'
 import type { Intake } from '../../queue/intake.ts'
 import type { TaskExit } from '../../shim/shim.ts'
 import type { Shims } from '../../shim/shims.ts'
@@ -294,19 +295,8 @@ export class Tasks {
     })
   }
 
-  /** Tries until Redis answers, or the daemon stops. */
-  async #insist(what: string, attempt: () => Promise<unknown>): Promise<void> {
-    for (let delayMs = 100; ; delayMs = Math.min(delayMs * 2, 5000)) {
-      try {
-        await attempt()
-        return
-      } catch (err) {
-        const code = errorCodeOf(err)
-        if (code !== 'unavailable' && code !== 'resource_exhausted') throw err
-        this.#options.logger.warn({ err, what }, 'not recorded yet')
-        await delay(delayMs, undefined, { signal: this.#stop.signal })
-      }
-    }
+  #insist(what: string, attempt: () => Promise<unknown>): Promise<void> {
+    return insist(what, attempt, { logger: this.#options.logger, signal: this.#stop.signal })
   }
 }
 

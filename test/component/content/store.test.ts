@@ -172,11 +172,24 @@ test('documents are checked when written and when read', async () => {
   await assert.rejects(store.read(digest, { maxBytes: 10 }), { code: 'resource_exhausted', message: /300000/ })
   await assert.rejects(store.read(digestOf('absent'), { maxBytes: 10 }), { code: 'not_found' })
 
-  assert.equal(await store.remove(digest), true)
+  assert.equal(store.remove(digest), true)
   await writeFile(store.path(digest), 'rotten')
   await assert.rejects(store.read(digest, { maxBytes: 10 }), { code: 'data_loss' })
-  assert.equal(await store.remove(digest), true)
-  assert.equal(await store.remove(digest), false)
+  assert.equal(store.remove(digest), true)
+  assert.equal(store.remove(digest), false)
+})
+
+test('a blob that somebody holds is not removed', async () => {
+  await using dir = await tempDir()
+  const store = await ContentStore.open(dir.path)
+  const [first, second] = [store.hold(digest), store.hold(digest)] // Also before it is there.
+  await store.writeDocument(bytes, digest)
+  assert.equal(store.remove(digest), false)
+  first[Symbol.dispose]()
+  assert.equal(store.remove(digest), false)
+  second[Symbol.dispose]()
+  assert.equal(store.isHeld(digest), false)
+  assert.equal(store.remove(digest), true)
 })
 
 test('what a crash left without a reference or without data is dropped on open, and the rest is kept', async () => {

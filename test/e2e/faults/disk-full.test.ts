@@ -11,7 +11,7 @@ import { startNode } from '../../support/daemon.ts'
 import { checkBooks, events, eventually, submit, taskOf } from '../../support/faults.ts'
 import { startRegistry, tarLayer } from '../../support/registry.ts'
 
-const DISK_MIB = 48
+const DISK_MIB = 58
 const skip = process.env.REDIS_URL ? 'the log is on another disk' : false
 
 /** A file system of its own, for a test to fill. */
