@@ -93,6 +93,12 @@ const configSchema = z.strictObject({
       task: concurrency(32),
       gc: concurrency(1),
       saga: concurrency(512).describe('composite commands that are under way at once'),
+      spareShims: z
+        .int()
+        .min(0)
+        .max(64)
+        .default(2)
+        .describe('shims that are started ahead, for each runtime and namespace in use'),
       layerThreads: z.int().min(1).max(64).optional().describe('threads that unpack layers; the CPUs by default'),
     })
     .prefault({}),

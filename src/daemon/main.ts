@@ -150,8 +150,11 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     eventsAddress,
     runtimes: runtimesOf(config),
     searchPath: SEARCH_PATH,
+    spares: config.workers.spareShims,
     logger,
   })
+  await shims.open(signal)
+  starting.defer(() => shims.close())
   const tasks = new Tasks({ log, intake, shims, paths, logger })
   starting.defer(() => tasks.stop())
   await rm(eventsAddress, { force: true })

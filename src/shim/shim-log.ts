@@ -10,7 +10,7 @@ const LINE_BYTES_MAX = 16 * 1024
 export class ShimLog {
   readonly #socket: Socket
   readonly #logger: Pick<Logger, 'debug'>
-  readonly #fields: object
+  #fields: object
   #rest = ''
 
   private constructor(fd: number, logger: Pick<Logger, 'debug'>, fields: object) {
@@ -34,6 +34,11 @@ export class ShimLog {
       closeSync(fd)
       throw error
     }
+  }
+
+  /** @param fields of each line from now on */
+  relabel(fields: object): void {
+    this.#fields = fields
   }
 
   close(): void {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -24,6 +24,17 @@ export interface ShimProgram {
   publishBinary: string
 }
 
+/** A shim that was started ahead has an id of its own, by which its process and its socket are found. */
+export const noteShimId = (bundle: string, shimId: string): void => writeFileSync(join(bundle, 'shim-id'), shimId)
+
+function shimIdOf({ bundle, id }: ShimIdentity): string {
+  try {
+    return readFileSync(join(bundle, 'shim-id'), 'utf8')
+  } catch {
+    return id // It was started for this task.
+  }
+}
+
 /** The arguments before the action: a shim's process shows them, which is how it is found again. */
 export function shimArguments({ namespace, id }: ShimIdentity, program: ShimProgram): string[] {
   const { grpcAddress, publishBinary } = program
@@ -42,14 +53,27 @@ export async function removeShimRemains(
 ): Promise<void> {
   const { bundle } = identity
   const address = await readShimAddress(bundle)
-  await killShims(identity, program.grpcAddress, signal)
+  const shim = { ...identity, id: shimIdOf(identity) }
+  await killShims(shim, program.grpcAddress, signal)
   await removeContainer(identity, program, signal)
   await removeCgroup(bundle, signal)
   unmount(join(bundle, 'rootfs'))
-  const sockets = [socketPathOf(identity, program.grpcAddress)]
+  const sockets = [socketPathOf(shim, program.grpcAddress)]
   if (address) sockets.push(address.socketPath)
   for (const file of [...sockets, join(bundle, 'address'), join(bundle, 'bootstrap.json')])
     await rm(file, { force: true })
+}
+
+/** Ends shims that an earlier daemon has started ahead. @param dir holds their directories, by namespace and id */
+export async function removeSpares(dir: string, grpcAddress: string, signal: AbortSignal): Promise<void> {
+  for (const namespace of await readdir(dir).catch(() => [])) {
+    for (const id of await readdir(join(dir, namespace))) {
+      const spare = { namespace, id, bundle: join(dir, namespace, id) }
+      await killShims(spare, grpcAddress, signal)
+      await rm(socketPathOf(spare, grpcAddress), { force: true })
+    }
+  }
+  await rm(dir, { recursive: true, force: true })
 }
 
 /** The address that a bundle's shim was last known to listen at; undefined when none was started. */

@@ -81,12 +81,15 @@ export class Shim {
   readonly namespace: string
   readonly id: string
   readonly bundle: string
+  readonly #connection: ShimConnection
   readonly #client: TtrpcClient
   readonly #service: string
   readonly #options: Any | undefined
   readonly #removeContainer: () => Promise<void>
 
-  constructor({ identity, client, protocolVersion, options, removeContainer }: ShimConnection) {
+  constructor(connection: ShimConnection) {
+    const { identity, client, protocolVersion, options, removeContainer } = connection
+    this.#connection = connection
     this.namespace = identity.namespace
     this.id = identity.id
     this.bundle = identity.bundle
@@ -96,9 +99,18 @@ export class Shim {
     this.#removeContainer = removeContainer
   }
 
+  /** This connection, for the task that the shim is to have. */
+  forTask(identity: ShimIdentity, removeContainer: () => Promise<void>): Shim {
+    return new Shim({ ...this.#connection, identity, removeContainer })
+  }
+
   /** Fulfilled when the shim is gone: after `shutdown`, or because it died, which leaves its container running. */
   get closed(): Promise<void> {
     return this.#client.closed
+  }
+
+  get isClosed(): boolean {
+    return this.#client.isClosed
   }
 
   /** Creates the task: its process waits, started but not yet executing the program. */

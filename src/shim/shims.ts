@@ -19,9 +19,11 @@ import {
   readShimAddress,
   removeFromRuntime,
   removeShimRemains,
+  removeSpares,
   type ShimProgram,
   shimArguments,
 } from './shim-remains.ts'
+import { type SpareShim, SpareShims } from './spare-shims.ts'
 import type { ProcessStdio } from './stdio.ts'
 import { TtrpcClient } from './ttrpc-client.ts'
 
@@ -40,6 +42,8 @@ export interface ShimsConfig {
   runtimes: Readonly<Record<string, RuntimeConfig>>
   /** Directories with the shims and runtimes, as in `PATH`; theirs too. */
   searchPath: string
+  /** How many are started ahead for each runtime and namespace in use; none by default. */
+  spares?: number
   logger: Pick<Logger, 'debug' | 'warn'>
 }
 
@@ -54,11 +58,38 @@ export class Shims {
   readonly #grpcAddress: string
   readonly #runcRoot: string
   readonly #versions = new Map<string, ShimVersion | undefined>()
+  readonly #sparesDir: string
+  readonly #spares: SpareShims
 
   constructor(config: ShimsConfig) {
     this.#config = config
     this.#grpcAddress = join(config.stateDir, 'containerd.sock')
     this.#runcRoot = join(config.stateDir, 'runc')
+    this.#sparesDir = join(config.stateDir, 'spares')
+    this.#spares = new SpareShims(
+      this.#sparesDir,
+      config.spares ?? 0,
+      (request, signal) => this.#launch(request, this.#program(request.runtime), request.readFds, signal),
+      config.logger,
+    )
+  }
+
+  /** Removes the spare shims of an earlier daemon: before any other call. */
+  async open(signal: AbortSignal): Promise<void> {
+    await removeSpares(this.#sparesDir, this.#grpcAddress, signal)
+  }
+
+  /** Ends the shims that no task has; those of tasks go on. */
+  async close(): Promise<void> {
+    await this.#spares.close()
+  }
+
+  /**
+   * Takes a shim that was started ahead, where there is one: its directory becomes the bundle. To be given to
+   * {@link start}.
+   */
+  takeSpare({ namespace, runtime, bundle }: TaskRequest): SpareShim | undefined {
+    return this.#spares.take({ namespace, runtime }, bundle)
   }
 
   /**
@@ -66,11 +97,31 @@ export class Shims {
    *
    * @param request.stdio of the task's first process: the shim keeps it open, so that what the task writes while we are
    * away is still there when we come back
+   * @param request.spare started ahead; it holds these streams already
    * @throws PurserError failed_precondition when a program is not installed, internal when the shim says why it fails
    */
-  async start(request: TaskRequest & { stdio?: ProcessStdio; signal: AbortSignal }): Promise<Shim> {
-    const { bundle, id, signal } = request
+  async start(
+    request: TaskRequest & { stdio?: ProcessStdio; spare?: SpareShim | undefined; signal: AbortSignal },
+  ): Promise<Shim> {
+    const { namespace, id, spare, signal } = request
     const program = this.#program(request.runtime)
+    // Of other shims it is not known what else they do once they run.
+    if (program.runtime.runcFile !== undefined) this.#spares.wanted(request)
+    if (spare !== undefined) {
+      spare.log.relabel({ namespace, task: id })
+      return spare.shim.forTask(request, () => removeFromRuntime(request, program, AbortSignal.timeout(CLEAN_UP_MS)))
+    }
+    const { shim } = await this.#launch(request, program, request.stdio?.readFds ?? [], signal)
+    return shim
+  }
+
+  async #launch(
+    request: ShimIdentity,
+    program: ShimProgram,
+    readFds: readonly number[],
+    signal: AbortSignal,
+  ): Promise<{ shim: Shim; log: ShimLog }> {
+    const { bundle, id } = request
     const version = await this.#versionOf(program.runtime, signal)
     const log = ShimLog.open(bundle, this.#config.logger, { namespace: request.namespace, task: id })
     try {
@@ -88,7 +139,7 @@ export class Shims {
             publishBinary: PUBLISH_BINARY,
             options: program.runtime.options,
           }),
-          inheritFds: request.stdio?.readFds ?? [],
+          inheritFds: readFds,
         },
         signal,
       )
@@ -97,7 +148,7 @@ export class Shims {
       }
       const address = parseShimAddress(stdout)
       writeFileSync(join(bundle, 'bootstrap.json'), formatShimAddress(address))
-      return await this.#attach(request, program, address, log, signal)
+      return { shim: await this.#attach(request, program, address, log, signal), log }
     } catch (error) {
       log.close()
       await this.#removeQuietly(request, program)

@@ -7,6 +7,10 @@ import { PurserError } from '../model/errors.ts'
 import { ensureFifo } from './fifo.ts'
 import type { TaskIo } from './shim.ts'
 
+/** Where the FIFOs of a task's first process are, or those of an exec. */
+export const stdioDir = (bundle: string, execId?: string): string =>
+  join(bundle, execId === undefined ? 'stdio' : `stdio-${execId}`)
+
 export interface StdioShape {
   stdin: 'open' | 'none'
   /** A terminal has one stream for both. */

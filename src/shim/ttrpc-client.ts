@@ -74,6 +74,10 @@ export class TtrpcClient {
     })
   }
 
+  get isClosed(): boolean {
+    return this.#lost !== undefined
+  }
+
   /** Fulfilled when the connection is gone, whoever ended it. Never rejected. */
   get closed(): Promise<void> {
     return this.#closed.promise

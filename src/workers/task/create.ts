@@ -67,6 +67,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
       await shims.removeRemains({ ...identity, signal: AbortSignal.timeout(UNDO_MS) })
       await removeBundle(bundle)
     })
+    const spare = shims.takeSpare(identity)
     mkdirSync(bundle, { recursive: true, mode: 0o711 })
     const rootfs = await mountRootfs(job.view, snapshotters, namespace, made, bundle)
     const spec = buildSpec({
@@ -88,7 +89,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
       output: options.tty ? 'terminal' : 'pipes',
     })
     held.defer(() => stdio.close())
-    const shim = await shims.start({ ...identity, stdio, signal })
+    const shim = await shims.start({ ...identity, stdio, spare, signal })
     held.defer(() => shim.disconnect())
     const { pid } = await shim.create({ io: stdio.io }, signal)
     noteCreated(bundle, pid)

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { stdioDir } from '../../shim/stdio.ts'
 
 const DEFAULT_STATE = '/run/purser'
 
@@ -41,7 +42,7 @@ export class TaskPaths {
 
   /** FIFOs of the first process, or of an exec. */
   stdio(namespace: string, id: string, execId?: string): string {
-    return join(this.bundle(namespace, id), execId === undefined ? 'stdio' : `stdio-${execId}`)
+    return stdioDir(this.bundle(namespace, id), execId)
   }
 
   /** What is kept as long as the container. */
