@@ -6,6 +6,7 @@ import type { Sealer } from '../log/sealer.ts'
 import type { StateSnapshots } from '../log/state-snapshots.ts'
 import type { Projections } from '../projections/index.ts'
 import type { Progress } from '../projections/progress.ts'
+import type { Slis } from '../projections/sli/slis.ts'
 import type { Intake } from '../queue/intake.ts'
 import type { Outcomes } from '../queue/outcomes.ts'
 
@@ -65,9 +66,10 @@ export interface Services {
   outcomes: Outcomes
   progress: Progress
   projections: Projections
+  slis: Slis
   streams: Streams
-  /** Prometheus text of the daemon's registry. */
-  metrics(): Promise<string>
+  /** Metrics as text. */
+  metrics(format: 'prometheus' | 'openmetrics'): Promise<string>
   /** Reasons why the daemon is not ready; empty when it is. */
   notReady(): Promise<string[]>
   info(): Promise<Record<string, unknown>>

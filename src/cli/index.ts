@@ -83,6 +83,14 @@ export const verbs: readonly Listed[] = [
   },
   { name: 'logs', summary: 'what a container has written', load: () => import('./logs.ts') },
   {
+    name: 'maintenance',
+    summary: 'announce changes to the node: the alerts that ship are silent',
+    verbs: [
+      { name: 'start', summary: 'say what is being done', load: () => import('./maintenance-start.ts') },
+      { name: 'stop', summary: 'say that it is done', load: () => import('./maintenance-stop.ts') },
+    ],
+  },
+  {
     name: 'namespace',
     summary: 'namespaces: each has its own images and containers',
     verbs: [
@@ -109,6 +117,7 @@ export const verbs: readonly Listed[] = [
   { name: 'rm', summary: 'remove containers', load: () => import('./rm.ts') },
   { name: 'rmi', summary: 'remove images and what only they hold', load: () => import('./rmi.ts') },
   { name: 'run', summary: 'run a container, pulling its image if needed', load: () => import('./run.ts') },
+  { name: 'sli', summary: 'how well the service does, against its objectives', load: () => import('./sli.ts') },
   {
     name: 'snapshot',
     summary: 'snapshots',

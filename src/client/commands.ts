@@ -3,6 +3,7 @@ import type { command } from '../commands/command.ts'
 import type { container } from '../commands/container.ts'
 import type { content } from '../commands/content.ts'
 import type { image } from '../commands/image.ts'
+import type { maintenance } from '../commands/maintenance.ts'
 import type { namespace } from '../commands/namespace.ts'
 import type { snapshot } from '../commands/snapshot.ts'
 import type { task } from '../commands/task.ts'
@@ -14,6 +15,7 @@ type Schemas = typeof collection.commands &
   typeof container.commands &
   typeof content.commands &
   typeof image.commands &
+  typeof maintenance.commands &
   typeof namespace.commands &
   typeof snapshot.commands &
   typeof task.commands

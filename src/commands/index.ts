@@ -5,6 +5,7 @@ import { container } from './container.ts'
 import { content } from './content.ts'
 import { image } from './image.ts'
 import { logBook } from './log.ts'
+import { maintenance } from './maintenance.ts'
 import { namespace } from './namespace.ts'
 import { request } from './request.ts'
 import { snapshot } from './snapshot.ts'
@@ -18,6 +19,7 @@ const all: AnyAggregate[] = [
   content,
   image,
   logBook,
+  maintenance,
   namespace,
   request,
   snapshot,

@@ -18,15 +18,25 @@ export const redisDir = (root: string): string => join(root, 'redis')
 export const statesDir = (root: string): string => join(root, 'states')
 export const nodeKeyPath = (root: string): string => join(root, 'keys', 'log.pem')
 
-/** Opens the log with its archive, and seals it from now on. */
-export async function openBooks(config: Config, redis: Redis, logger: Logger, stack: AsyncDisposableStack) {
+/**
+ * Opens the log with its archive, and seals it from now on.
+ *
+ * @param onAppend is told how long each append took
+ */
+export async function openBooks(
+  config: Config,
+  redis: Redis,
+  logger: Logger,
+  stack: AsyncDisposableStack,
+  onAppend?: (seconds: number) => void,
+) {
   const { root, node } = config
   const signer = await nodeSigner(nodeKeyPath(root), node)
   const archive = stack.use(await Archive.open(archiveDir(root), signer))
   const dataDir = config.redis.url === undefined ? redisDir(root) : undefined
   const keys = logKeys(node, config.redis.prefix)
   const witness = stack.use(HeadWitness.open(headWitnessPath(archiveDir(root))))
-  const log = await EventLog.open({ redis, keys, node, aggregates, sealed: archive, witness, dataDir })
+  const log = await EventLog.open({ redis, keys, node, aggregates, sealed: archive, witness, dataDir, onAppend })
   const { checkpointUrl, segmentAge, tailAge, keepAge, snapshotEvents, level: _, ...sizes } = config.log
   const sender = checkpointUrl === undefined ? undefined : new CheckpointSender(checkpointUrl, logger)
   const snapshots = await StateSnapshots.open({ dir: statesDir(root), aggregates, every: snapshotEvents, logger })

@@ -4,6 +4,7 @@ import { parse, TomlError } from 'smol-toml'
 import { z } from 'zod'
 import { duration } from '../model/duration.ts'
 import { PurserError } from '../model/errors.ts'
+import { sloSchema } from '../projections/sli/objectives.ts'
 
 const runtime = z.strictObject({
   shim: z.string().optional().describe('name on the search path, or absolute path of the shim'),
@@ -111,6 +112,7 @@ const configSchema = z.strictObject({
       dockerConfig: z.string().optional().describe("docker's config.json with credentials"),
     })
     .prefault({}),
+  slo: sloSchema,
   runtime: z.record(z.string(), runtime).default({}).describe('runtimes by name, besides runc and crun'),
 })
 

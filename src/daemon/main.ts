@@ -3,7 +3,6 @@ import { mkdir, rm } from 'node:fs/promises'
 import { arch, availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { type Logger, pino } from 'pino'
-import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import { startHttp } from '../api/http/server.ts'
 import type { Services } from '../api/services.ts'
 import { aggregates } from '../commands/index.ts'
@@ -17,6 +16,8 @@ import { rebuildState } from '../log/rebuild.ts'
 import { PurserError, toPurserError } from '../model/errors.ts'
 import { startProjections } from '../projections/index.ts'
 import { Progress } from '../projections/progress.ts'
+import { Observations } from '../projections/sli/observations.ts'
+import { Slis } from '../projections/sli/slis.ts'
 import { Harness } from '../queue/harness.ts'
 import { checkRoutes, Intake } from '../queue/intake.ts'
 import { Outcomes } from '../queue/outcomes.ts'
@@ -45,6 +46,7 @@ import { type Config, loadConfig } from './config.ts'
 import { connectRedis, redisAt, redisUrl } from './connect.ts'
 import { releaseWhenIdle } from './idle-memory.ts'
 import { lockDirectory } from './lock.ts'
+import { appendMetric, daemonMetrics, metricsText, observe } from './metrics.ts'
 
 export interface DaemonOptions {
   config?: string | undefined
@@ -111,7 +113,8 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
 
   const url = await redisUrl(config, logger, signal, starting)
   const redis = await connectRedis(url, logger, starting)
-  const books = await openBooks(config, redis, logger, starting)
+  const register = daemonMetrics()
+  const books = await openBooks(config, redis, logger, starting, appendMetric(register))
   const { log } = books
   const projections = await startProjections(log, join(root, 'projections'), logger, starting)
 
@@ -206,9 +209,9 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     await relay.stop()
   })
 
-  const register = new Registry()
-  collectDefaultMetrics({ register })
-  observeNode(register, log, relay)
+  observe(register, { books, redis, relay, projections })
+  const observations = starting.use(new Observations(join(root, 'observations'), register, root))
+  const slis = new Slis(() => projections.sli.store, observations, config.slo)
   const services: Services = {
     node: config.node,
     version,
@@ -219,7 +222,8 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     progress,
     projections,
     streams: new TaskStreams(log, tasks, paths),
-    metrics: () => register.metrics(),
+    slis,
+    metrics: (format) => metricsText(register, slis, format),
     notReady: async () => ((await redis.ping().catch(() => '')) === 'PONG' ? [] : ['Redis does not answer']),
     info: async () => ({
       node: config.node,
@@ -277,26 +281,6 @@ function runtimesOf(config: Config): Record<string, RuntimeConfig> {
   ])
   const shim = 'containerd-shim-runc-v2'
   return { runc: { shim }, crun: { shim, options: { binaryName: 'crun' } }, ...Object.fromEntries(given) }
-}
-
-function observeNode(register: Registry, log: EventLog, relay: Relay): void {
-  new Gauge({
-    name: 'purser_log_position',
-    help: 'Position of the last event in the log.',
-    registers: [register],
-    collect() {
-      this.set(log.head)
-    },
-  })
-  new Gauge({
-    name: 'purser_commands_active',
-    help: 'Commands that wait or run, by worker.',
-    labelNames: ['worker'],
-    registers: [register],
-    collect() {
-      for (const [worker, count] of relay.depth()) this.set({ worker }, count)
-    },
-  })
 }
 
 function readVersion(): string {

@@ -56,6 +56,8 @@ export interface EventLogOptions {
   witness?: HeadWitness
   /** Where Redis keeps its data, when that is on this host: to tell a full disk from another trouble. */
   dataDir?: string | undefined
+  /** Is told how long each append took, in seconds. */
+  onAppend?: ((seconds: number) => void) | undefined
 }
 
 export const IDEMPOTENCY_SECONDS = 7 * 24 * 3600
@@ -84,10 +86,11 @@ export class EventLog {
   readonly #recent: StoredEvent[] = []
   readonly #dataDir: string | undefined
   readonly #witness: HeadWitness | undefined
+  readonly #onAppend: EventLogOptions['onAppend']
   #epoch = 0
   #catchingUp: Promise<void> | undefined
 
-  private constructor({ redis, keys, node, aggregates, sealed, witness, dataDir }: EventLogOptions) {
+  private constructor({ redis, keys, node, aggregates, sealed, witness, dataDir, onAppend }: EventLogOptions) {
     this.#aggregates = aggregates
     this.#redis = redis
     this.#keys = keys
@@ -95,6 +98,7 @@ export class EventLog {
     this.sealed = sealed
     this.#dataDir = dataDir
     this.#witness = witness
+    this.#onAppend = onAppend
     this.documents = new Documents(aggregates)
     this.#scripts = defineScripts(redis)
     this.#retention = new CommandRetention(this.documents, (fields) => {
@@ -341,8 +345,11 @@ export class EventLog {
   }
 
   async #send(keys: string[], args: (string | number)[]): Promise<AppendReply> {
+    const begunAt = performance.now()
     try {
-      return await this.#scripts.append(keys.length, ...keys, ...args)
+      const reply = await this.#scripts.append(keys.length, ...keys, ...args)
+      this.#onAppend?.((performance.now() - begunAt) / 1000)
+      return reply
     } catch (error) {
       throw this.#unavailable(error)
     }

@@ -6,19 +6,21 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import { pino } from 'pino'
-import { Registry } from 'prom-client'
 import { startHttp } from '../../src/api/http/server.ts'
 import { serverSentEvents } from '../../src/client/server-sent-events.ts'
 import { command } from '../../src/commands/command.ts'
 import { aggregates } from '../../src/commands/index.ts'
 import { openBooks } from '../../src/daemon/books.ts'
 import { loadConfig } from '../../src/daemon/config.ts'
+import { daemonMetrics, metricsText } from '../../src/daemon/metrics.ts'
 import { peerOf } from '../../src/host/peer.ts'
 import { rebuildState } from '../../src/log/rebuild.ts'
 import type { Fact } from '../../src/model/aggregate.ts'
 import { type Cause, type StoredEvent, spontaneous } from '../../src/model/event.ts'
 import { startProjections } from '../../src/projections/index.ts'
 import { Progress } from '../../src/projections/progress.ts'
+import { Observations } from '../../src/projections/sli/observations.ts'
+import { Slis } from '../../src/projections/sli/slis.ts'
 import { Intake } from '../../src/queue/intake.ts'
 import { Outcomes } from '../../src/queue/outcomes.ts'
 import { Shims } from '../../src/shim/shims.ts'
@@ -65,7 +67,9 @@ export async function startApi({ stalledMs, group = 'purser', queued = ['image.p
   })
   const tasks = new Tasks({ log, intake, shims, paths, logger })
   starting.defer(() => tasks.stop())
-  const register = new Registry()
+  const register = daemonMetrics()
+  const observations = starting.use(new Observations(join(dir, 'observations'), register, dir))
+  const slis = new Slis(() => projections.sli.store, observations, config.slo)
   const socketPath = join(dir, 'purser.sock')
   const http = await startHttp({
     record: { refused: false, reads: false },
@@ -79,7 +83,8 @@ export async function startApi({ stalledMs, group = 'purser', queued = ['image.p
       progress: new Progress(),
       projections,
       streams: new TaskStreams(log, tasks, paths),
-      metrics: () => register.metrics(),
+      slis,
+      metrics: (format) => metricsText(register, slis, format),
       notReady: async () => ((await redis.ping().catch(() => '')) === 'PONG' ? [] : ['Redis does not answer']),
       info: async () => ({}),
       rebuild: (mode) => rebuildState(log, redis, aggregates, mode),

@@ -39,18 +39,27 @@ const readyz = defineRoute({
   },
 })
 
+/** @see prometheus.io, "Exposition formats"; OpenMetrics 1.0 */
+const METRICS_TYPES = {
+  prometheus: 'text/plain; version=0.0.4; charset=utf-8',
+  openmetrics: 'application/openmetrics-text; version=1.0.0; charset=utf-8',
+} as const
+
 const metrics = defineRoute({
   method: 'GET',
   path: '/metrics',
-  summary: 'Metrics in the text format of Prometheus',
+  summary: 'Metrics in the text format of Prometheus, or of OpenMetrics with exemplars where that is accepted',
   scope: 'node',
   query: noQuery,
-  answers: { 200: { description: 'the metrics', mediaTypes: ['text/plain'] } },
-  handle: async ({ services }) => ({
-    status: 200,
-    body: await services.metrics(),
-    headers: { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' },
-  }),
+  answers: { 200: { description: 'the metrics', mediaTypes: ['text/plain', 'application/openmetrics-text'] } },
+  async handle({ services, header }) {
+    const format = header('accept')?.includes('application/openmetrics-text') ? 'openmetrics' : 'prometheus'
+    return {
+      status: 200,
+      body: await services.metrics(format),
+      headers: { 'content-type': METRICS_TYPES[format] },
+    }
+  },
 })
 
 const version = defineRoute({

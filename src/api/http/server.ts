@@ -8,10 +8,13 @@ import { z } from 'zod'
 import type { Peer } from '../../host/peer.ts'
 import { PurserError } from '../../model/errors.ts'
 import { parse } from '../../model/parse.ts'
+import { API_SECONDS } from '../../projections/sli/families.ts'
+import { API_HISTOGRAM } from '../../projections/sli/observations.ts'
 import type { Services } from '../services.ts'
 import { ByteStream } from './byte-stream.ts'
 import { type Context, callOf, type Lifetime } from './context.ts'
 import { described } from './index.ts'
+import { parsePrefer } from './prefer.ts'
 import { type Problem, problemAnswer, problemOfThrown, rawProblem, unknownRoute, wrongMethod } from './problem.ts'
 import { type RecordedRequests, RequestTrail } from './request-trail.ts'
 import { type Answer, type Call, namespaced, patternOf, type Route } from './route.ts'
@@ -48,8 +51,6 @@ const KEEP_ALIVE_MS = 60_000
 const PARAM_CHARACTERS_MAX = 3072
 /** Answers that are under way when the server stops have this long. */
 const STOPPING_MS = 1000
-
-const LATENCY_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -228,19 +229,29 @@ function addRoute(app: FastifyInstance, context: Context, streams: StreamMetrics
 
 function observeLatency(app: FastifyInstance, register: Registry): void {
   const latency = new Histogram({
-    name: 'purser_api_request_duration_seconds',
-    help: 'Time from the arrival of a request to the end of its answer; streams are not among them.',
-    labelNames: ['surface', 'route', 'status'],
-    buckets: LATENCY_SECONDS,
+    name: API_HISTOGRAM,
+    help: 'Time from the arrival of a request to the end of its answer; streams are not among them. waits: it asked to wait.',
+    labelNames: ['surface', 'route', 'status', 'waits'],
+    buckets: API_SECONDS,
     registers: [register],
   })
   app.addHook('onResponse', async (request: FastifyRequest, reply) => {
     const { route, streams } = request.routeOptions.config
     if (streams === 'always') return
-    const labels = { surface: 'http', route: route ?? 'unknown', status: String(reply.statusCode) }
+    const prefer = request.headers.prefer
+    const waits = waitsForAnEnd(route ?? '') || parsePrefer(String(prefer ?? '')).waitSeconds !== undefined
+    const labels = {
+      surface: 'http',
+      route: route ?? 'unknown',
+      status: String(reply.statusCode),
+      waits: String(waits),
+    }
     latency.observe(labels, reply.elapsedTime / 1000)
   })
 }
+
+/** How long it takes says nothing about the API. */
+const waitsForAnEnd = (route: string): boolean => route.endsWith('/wait')
 
 type StreamMetrics = ReturnType<typeof streamMetrics>
 

@@ -24,6 +24,19 @@ export function momentOf(text: string, nowMs: number, field = 'since'): number {
 }
 
 /**
+ * The time of a moment, which is itself a time, a duration or a position: then that of its event.
+ *
+ * @returns Unix time in milliseconds
+ * @throws PurserError invalid_argument; out_of_range for a position that the log has not reached, or holds no more
+ */
+export async function timeOfMoment(log: EventLog, text: string, field: string): Promise<number> {
+  if (!/^\d{1,15}$/.test(text)) return momentOf(text, Date.now(), field)
+  const position = await positionOfMoment(log, text, field)
+  for await (const event of log.read(position - 1, position)) return Date.parse(event.time)
+  throw new PurserError('out_of_range', `${field}: the log does not hold event ${position}`, { field })
+}
+
+/**
  * The position at which the log stood at a moment, which is itself a position, a time or a duration.
  *
  * @throws PurserError invalid_argument; out_of_range for a position that the log has not reached

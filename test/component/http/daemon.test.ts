@@ -107,7 +107,7 @@ test('a daemon answers for itself: health, readiness, version, facts, metrics; i
   assert.equal(types.get('purser_log_position'), 'gauge')
   assert.match(
     metrics.text,
-    /purser_api_request_duration_seconds_count\{surface="http",route="GET \/v1\/containers\/\{id\}",status="404"\} 1/,
+    /purser_api_request_duration_seconds_count\{surface="http",route="GET \/v1\/containers\/\{id\}",status="404",waits="false"\} 1/,
   )
 
   assert.equal((await stat(node.root)).mode & 0o777, 0o700)

@@ -1,0 +1,106 @@
+import type { Redis } from 'ioredis'
+import { collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { maintenance, maintenanceAt } from '../commands/maintenance.ts'
+import type { Projections } from '../projections/index.ts'
+import type { Slis } from '../projections/sli/slis.ts'
+import type { Relay } from '../queue/relay.ts'
+import type { openBooks } from './books.ts'
+
+const APPEND_SECONDS = [0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5]
+
+export interface Observed {
+  books: Awaited<ReturnType<typeof openBooks>>
+  redis: Redis
+  relay: Relay
+  projections: Projections
+}
+
+/** What is measured of the daemon as it is now; the indicators, which are folded from the log, are beside it. */
+export function daemonMetrics(): Registry {
+  const register = new Registry()
+  collectDefaultMetrics({ register })
+  return register
+}
+
+/** @returns what is to be called with the seconds that each append took */
+export function appendMetric(register: Registry): (seconds: number) => void {
+  const histogram = new Histogram({
+    name: 'purser_log_append_duration_seconds',
+    help: 'From sending events to Redis until they are written and fsynced.',
+    buckets: APPEND_SECONDS,
+    registers: [register],
+  })
+  return (seconds) => histogram.observe(seconds)
+}
+
+/** Gauges that are read when they are asked for. */
+export function observe(register: Registry, { books, redis, relay, projections }: Observed): void {
+  const { log, archive, sealer } = books
+  const gauge = (name: string, help: string, read: () => number | Promise<number>) =>
+    new Gauge({
+      name,
+      help,
+      registers: [register],
+      async collect() {
+        this.set(await read())
+      },
+    })
+  const memory = async (field: string): Promise<number> => {
+    const info = await redis.info('memory').catch(() => '')
+    return Number(new RegExp(`^${field}:(\\d+)`, 'm').exec(info)?.[1] ?? Number.NaN)
+  }
+  gauge('purser_log_position', 'Position of the last event in the log.', () => log.head)
+  gauge('purser_log_sealed_position', 'Position of the last event that is sealed in the archive.', () => archive.last)
+  gauge('purser_log_segments', 'Segments that the archive holds.', () => archive.segments.length)
+  gauge('purser_log_archive_bytes', 'Bytes that the archive takes.', () => archive.bytes().catch(() => Number.NaN))
+  gauge('purser_log_sealing_failed', '1 while nothing is sealed because of a problem.', () => (sealer.problem ? 1 : 0))
+  gauge('purser_redis_up', '1 while the connection to Redis is open.', () => (redis.status === 'ready' ? 1 : 0))
+  gauge('purser_redis_memory_used_bytes', "Redis's used_memory.", () => memory('used_memory'))
+  gauge('purser_redis_memory_max_bytes', "Redis's maxmemory; 0 without a bound.", () => memory('maxmemory'))
+  gauge('purser_maintenance', '1 while changes on the node are announced: alerts are silent.', () =>
+    [...log.documents.list(maintenance)].some(({ state }) => maintenanceAt(state, Date.now())) ? 1 : 0,
+  )
+  new Gauge({
+    name: 'purser_commands_active',
+    help: 'Commands that wait or run, by worker.',
+    labelNames: ['worker'],
+    registers: [register],
+    collect() {
+      for (const [worker, count] of relay.depth()) this.set({ worker }, count)
+    },
+  })
+  new Gauge({
+    name: 'purser_projection_lag_events',
+    help: 'Events between what a projection has folded and the head of the log.',
+    labelNames: ['projection'],
+    registers: [register],
+    collect() {
+      for (const runner of Object.values(projections)) this.set({ projection: runner.status.name }, runner.status.lag)
+    },
+  })
+  new Gauge({
+    name: 'purser_projection_stopped',
+    help: '1 while a projection stands still at an event that it cannot fold.',
+    labelNames: ['projection'],
+    registers: [register],
+    collect() {
+      for (const { status } of Object.values(projections))
+        this.set({ projection: status.name }, status.failure === undefined ? 0 : 1)
+    },
+  })
+}
+
+/**
+ * The text for a scraper: in OpenMetrics with exemplars where it asks for that.
+ *
+ * @see prometheus.io, "Exposition formats"; OpenMetrics 1.0, where a counter's name has `_total` in its samples only
+ */
+export async function metricsText(
+  register: Registry,
+  slis: Slis,
+  format: 'prometheus' | 'openmetrics',
+): Promise<string> {
+  const plain = `${await register.metrics()}\n${await slis.metrics({ exemplars: format === 'openmetrics' })}`
+  if (format === 'prometheus') return plain
+  return `${plain.replaceAll(/^# (HELP|TYPE) (\S+)_total\b/gm, '# $1 $2').replaceAll(/\n{2,}/g, '\n')}# EOF\n`
+}

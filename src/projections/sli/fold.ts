@@ -1,0 +1,206 @@
+import { commandTypes } from '../../commands/index.ts'
+import type { CommandEnvelope } from '../../model/command.ts'
+import type { ErrorCode } from '../../model/errors.ts'
+import type { StoredEvent } from '../../model/event.ts'
+import type { Sample } from './families.ts'
+
+/** A command that has not ended. */
+export interface OpenCommand {
+  type: string
+  acceptedMs: number
+  worker?: string
+  /** The process that it was to start runs since then. */
+  runsMs?: number
+  /** It had an image pulled. */
+  pulled?: true
+}
+
+/** A task that has not ended. */
+export interface OpenTask {
+  stopSignal: number
+  /** Signals that somebody had sent to it. */
+  signals: number[]
+  ooms: number
+}
+
+/** What is remembered of things that have begun, until they end. */
+export interface Memory<T> {
+  get(key: string): T | undefined
+  set(key: string, value: T): void
+  delete(key: string): void
+}
+
+export interface Memories {
+  commands: Memory<OpenCommand>
+  tasks: Memory<OpenTask>
+}
+
+/** The types that are folded. */
+export const FOLDS = [
+  'command.accepted',
+  'command.started',
+  'command.succeeded',
+  'command.failed',
+  'command.cancelled',
+  'image.pulled',
+  'task.created',
+  'task.create-failed',
+  'task.deleted',
+  'task.exited',
+  'task.killing',
+  'task.oom',
+  'task.started',
+] as const
+
+/** Who asked is to blame for these, or has got what it asked for. */
+const REFUSALS: ReadonlySet<string> = new Set<ErrorCode>([
+  'invalid_argument',
+  'not_found',
+  'already_exists',
+  'permission_denied',
+  'failed_precondition',
+  'out_of_range',
+  'unauthenticated',
+])
+const STARTS: ReadonlySet<string> = new Set(['container.run', 'container.start'])
+const USES_IMAGE: ReadonlySet<string> = new Set(['container.run', 'container.provision'])
+const WORKERS: ReadonlySet<string> = new Set(['pull', 'snapshot', 'task', 'gc', 'saga'])
+const KILL = 9
+const SIGNALS_MAX = 16
+
+/**
+ * What an event adds to the counts. Besides the event it depends on nothing but what was remembered of earlier ones, which
+ * it keeps up to date.
+ */
+export function fold(memories: Memories, event: StoredEvent): Sample[] {
+  switch (event.type) {
+    case 'command.accepted':
+      return accepted(memories, event)
+    case 'command.started':
+      return started(memories, event)
+    case 'command.succeeded':
+    case 'command.failed':
+    case 'command.cancelled':
+      return ended(memories, event)
+    case 'image.pulled': {
+      const { cached, durationMs } = event.data as { cached: boolean; durationMs: number }
+      return [
+        { family: 'pullDuration', labels: [cached ? 'cached' : 'cold'], value: durationMs / 1000 },
+        one('imageUses', cached ? 'hit' : 'miss'),
+      ]
+    }
+    default:
+      return ofTask(memories, event)
+  }
+}
+
+function accepted({ commands }: Memories, event: StoredEvent): Sample[] {
+  const { command } = event.data as { command: CommandEnvelope }
+  commands.set(command.id, { type: command.type, acceptedMs: Date.parse(event.time) })
+  const outermost = command.type === 'image.pull' ? commands.get(command.correlationId) : undefined
+  if (outermost && command.id !== command.correlationId)
+    commands.set(command.correlationId, { ...outermost, pulled: true })
+  return []
+}
+
+function started({ commands }: Memories, event: StoredEvent): Sample[] {
+  const id = idOf(event)
+  const open = commands.get(id)
+  if (!open) return []
+  const given = (event.data as { worker: string }).worker
+  const worker = WORKERS.has(given) ? given : 'other'
+  commands.set(id, { ...open, worker })
+  // Another attempt waits for what went wrong with the one before.
+  if (open.worker !== undefined) return []
+  return [{ family: 'waits', labels: [worker], value: secondsBetween(open.acceptedMs, Date.parse(event.time)) }]
+}
+
+function ended({ commands }: Memories, event: StoredEvent): Sample[] {
+  const id = idOf(event)
+  const open = commands.get(id)
+  if (!open) return [] // Accepted before the log begins.
+  commands.delete(id)
+  const { durationMs } = event.data as { durationMs: number }
+  const outcome = outcomeOf(event)
+  const type = commandTypes.has(open.type) ? open.type : 'other'
+  const samples: Sample[] = [one('commands', type, outcome)]
+  if (open.worker !== undefined) samples.push({ family: 'services', labels: [open.worker], value: durationMs / 1000 })
+  if (STARTS.has(type)) {
+    samples.push(one('starts', outcome))
+    const runsMs = open.runsMs ?? Date.parse(event.time)
+    if (outcome === 'succeeded')
+      samples.push({
+        family: 'startDuration',
+        labels: [open.pulled ? 'pulled' : 'present'],
+        value: secondsBetween(open.acceptedMs, runsMs),
+      })
+  }
+  // One that was pulled is counted with its pull.
+  if (USES_IMAGE.has(type) && outcome === 'succeeded' && !open.pulled) samples.push(one('imageUses', 'hit'))
+  if (type === 'image.pull') samples.push(one('pulls', outcome))
+  if (type.startsWith('snapshot.')) samples.push(one('snapshots', type.slice('snapshot.'.length), outcome))
+  return samples
+}
+
+function ofTask({ commands, tasks }: Memories, event: StoredEvent): Sample[] {
+  const key = `${event.namespace}/${idOf(event)}`
+  const open = tasks.get(key)
+  switch (event.type) {
+    case 'task.created': {
+      const { stopSignal } = event.data as { stopSignal: number }
+      tasks.set(key, { stopSignal, signals: [], ooms: 0 })
+      return []
+    }
+    case 'task.started': {
+      const command = commands.get(event.correlationid)
+      if (command) commands.set(event.correlationid, { ...command, runsMs: Date.parse(event.time) })
+      return []
+    }
+    case 'task.killing': {
+      const { signal, execId } = event.data as { signal: number; execId?: string }
+      if (open && execId === undefined && !open.signals.includes(signal) && open.signals.length < SIGNALS_MAX)
+        tasks.set(key, { ...open, signals: [...open.signals, signal] })
+      return []
+    }
+    case 'task.oom':
+      if (open) tasks.set(key, { ...open, ooms: open.ooms + 1 })
+      return [one('ooms')]
+    case 'task.exited': {
+      tasks.delete(key)
+      const exit = event.data as { exitCode: number; reason?: string; oomKills: number }
+      const how = howEnded(exit, open)
+      const samples = [one('exits', how)]
+      if (how === 'lost') samples.push(one('shimLosses'))
+      // Those that the daemon was not told of while it was away.
+      const untold = exit.oomKills - (open?.ooms ?? 0)
+      if (untold > 0) samples.push({ family: 'ooms', labels: [], value: untold })
+      return samples
+    }
+    default: // Deleted, or never created.
+      tasks.delete(key)
+      return []
+  }
+}
+
+/** A process may handle the signal that asks it to end and leave with any status. */
+function howEnded({ exitCode, reason }: { exitCode: number; reason?: string }, open: OpenTask | undefined): string {
+  if (reason === 'oom' || reason === 'timeout') return reason
+  if (reason?.startsWith('lost')) return 'lost'
+  if (exitCode === 0) return 'clean'
+  const signals = open?.signals ?? []
+  const wasAsked = signals.some((signal) => signal === open?.stopSignal || signal === KILL || exitCode === 128 + signal)
+  return wasAsked ? 'killed' : 'crashed'
+}
+
+function outcomeOf({ type, data }: StoredEvent): string {
+  if (type !== 'command.failed') return type.slice('command.'.length)
+  const { code } = (data as { error: { code: string } }).error
+  return REFUSALS.has(code) ? 'refused' : 'failed'
+}
+
+const one = (family: Sample['family'], ...labels: string[]): Sample => ({ family, labels, value: 1 })
+
+const idOf = ({ aggregate, subject }: StoredEvent): string => subject.slice(aggregate.length + 1)
+
+/** The clock may have been set back in between. */
+const secondsBetween = (fromMs: number, toMs: number): number => Math.max(0, toMs - fromMs) / 1000
