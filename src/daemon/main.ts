@@ -47,6 +47,7 @@ import { connectRedis, redisAt, redisUrl } from './connect.ts'
 import { releaseWhenIdle } from './idle-memory.ts'
 import { lockDirectory } from './lock.ts'
 import { appendMetric, daemonMetrics, metricsText, observe } from './metrics.ts'
+import { recordMissing } from './missing.ts'
 
 export interface DaemonOptions {
   config?: string | undefined
@@ -133,6 +134,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   const content = await ContentStore.open(join(root, 'content'))
   const snapshotters = await openSnapshotters(join(root, 'snapshotters'))
   await removeUnknownSnapshots(log, snapshotters, logger)
+  await recordMissing(log, content, snapshotters, logger)
   const layers = new LayerPool({ threads: config.workers.layerThreads ?? availableParallelism() })
   starting.defer(() => layers.close())
   const plain = new Set(config.registry.plainHttp)

@@ -177,6 +177,25 @@ test('restored, the log and the host are brought together: what the log knows go
   await run('unknown')
 })
 
+test('what was removed in the lost events, and the restored log still knows, is pulled again', { skip }, async () => {
+  await using at = await startCliNode()
+  const { node, image } = at
+  assert.equal((await node.cli('log', 'seal')).exitCode, 0)
+  for (const verb of [['rmi', image], ['gc']]) assert.equal((await node.cli(...verb)).exitCode, 0)
+  await node.kill9()
+  await killRedis(node)
+  await loseRedis(node)
+  const { lost } = await restored(node)
+  assert.equal(lost.length, 1)
+  await node.restart()
+  const gone = (await events(node, 'image/*')).filter(({ type }) => type === 'image.deleted')
+  assert.equal(gone.length, 1)
+  const ran = await node.cli('run', '--rm', image, 'echo', 'again')
+  assert.deepEqual([ran.exitCode, ran.stdout], [0, 'again\n'], ran.stderr)
+  for (const verb of [['rmi', image], ['gc']]) assert.equal((await node.cli(...verb)).exitCode, 0)
+  await checkRestored(node)
+})
+
 test('nothing is restored while the daemon runs, nor from an archive that was altered', { skip }, async () => {
   await using node = await startNode()
   await create(node, 'one')

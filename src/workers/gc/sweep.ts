@@ -76,7 +76,11 @@ async function removeSnapshot(job: GcJob, { namespace, id, version }: Garbage): 
   }
   const removing = job.view.version(snapshot, namespace, id)
   if (job.view.get(snapshot, namespace, id).status !== 'removing') return undefined
-  const { sizeBytes } = await snapshotter.usage(before.dir, job.signal)
+  // Cut off between its removal and the record of it, the directory is gone already.
+  const { sizeBytes } = await snapshotter.usage(before.dir, job.signal).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return { sizeBytes: 0 }
+    throw error
+  })
   await snapshotter.remove(before.dir, job.signal)
   // A pull may have made it anew meanwhile, in another directory.
   await job.appendIf(removing, snapshot.fact(id, 'snapshot.removed', {}, namespace))
