@@ -103,8 +103,8 @@ export class Buckets {
   }
 
   #hasMinutes(seconds: number): boolean {
-    const oldest = this.#db.prepare(`SELECT start FROM buckets WHERE span = ${MINUTE} ORDER BY start LIMIT 1`).get()
-    return oldest !== undefined && seconds >= Number(oldest.start)
+    const newest = this.#db.prepare(`SELECT MAX(start) AS start FROM buckets WHERE span = ${HOUR}`).get()
+    return seconds >= Number(newest?.start ?? 0) - MINUTES_KEPT_SECONDS
   }
 
   #sum(spans: readonly (readonly [span: number, from: number, to: number])[], namespace: string | undefined): Tally {
