@@ -1,7 +1,7 @@
 import type { AuditRow } from '../projections/audit/query.ts'
 import { defineVerb } from './line/verb.ts'
 import { wholeNumber } from './options/numbers.ts'
-import { print } from './terminal/output.ts'
+import { csvOf, print } from './terminal/output.ts'
 
 const filter = (value: string, help: string) => ({ value, help })
 
@@ -22,10 +22,9 @@ export const verb = defineVerb({
     until: filter('moment', 'a position, an RFC 3339 time or a duration (15m)'),
     order: { ...filter('order', 'newest first, or oldest'), choices: ['newest', 'oldest'] },
     limit: { ...filter('rows', '100 without it'), parse: wholeNumber(1, 1_000_000) },
-    csv: { help: 'comma-separated values, RFC 4180' },
   },
   async run({ client, flags, args, format, namespaceGiven }) {
-    const { csv, limit = 100, uid, ...filters } = flags
+    const { limit = 100, uid, ...filters } = flags
     const query = {
       ...filters,
       ...(uid === undefined ? {} : { uid: String(uid) }),
@@ -36,7 +35,8 @@ export const verb = defineVerb({
     for await (const row of client.audit({ ...query, limit: String(Math.min(1000, limit)) })) {
       if (rows.push(row) >= limit) break
     }
-    if (csv) process.stdout.write(csvOf(rows))
+    if (format === 'csv')
+      process.stdout.write(csvOf([COLUMNS, ...rows.map((row) => COLUMNS.map((column) => String(row[column] ?? '')))]))
     else
       print(rows, format, {
         POSITION: ({ position }) => String(position),
@@ -72,11 +72,3 @@ const COLUMNS = [
   'ended',
   'durationMs',
 ] as const satisfies readonly (keyof AuditRow)[]
-
-function csvOf(rows: readonly AuditRow[]): string {
-  const lines = [COLUMNS.join(','), ...rows.map((row) => COLUMNS.map((column) => quoted(row[column])).join(','))]
-  return lines.map((line) => `${line}\r\n`).join('')
-}
-
-const quoted = (value: string | number | undefined): string =>
-  typeof value === 'string' && /[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : String(value ?? '')

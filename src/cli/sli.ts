@@ -1,4 +1,4 @@
-import type { Indicator, SliReport } from '../projections/sli/report.ts'
+import type { Indicator } from '../projections/sli/report.ts'
 import { defineVerb } from './line/verb.ts'
 import { print, printJson } from './terminal/output.ts'
 
@@ -10,7 +10,7 @@ export const verb = defineVerb({
   },
   async run({ client, flags, format, namespaceGiven: namespace }) {
     const query = { ...flags, ...(namespace === undefined ? {} : { namespace }) }
-    const report = await client.get<SliReport>('/v1/sli', query)
+    const report = await client.indicators(query)
     if (format === 'json') printJson(report)
     else
       print(report.items, format, {

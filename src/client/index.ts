@@ -4,6 +4,7 @@ import { PurserError } from '../model/errors.ts'
 import type { StoredEvent } from '../model/event.ts'
 import type { AuditPage, AuditRow } from '../projections/audit/query.ts'
 import type { CommandProgress } from '../projections/progress.ts'
+import type { SliReport } from '../projections/sli/report.ts'
 import type {
   CommandView,
   ContainerView,
@@ -293,18 +294,26 @@ export class PurserClient {
   async *audit(query: Query = {}, signal?: AbortSignal): AsyncGenerator<AuditRow> {
     let cursor: string | undefined
     do {
-      const path = pathWith('/v1/audit', { ...query, cursor })
-      const page: AuditPage = JSON.parse(
-        await textOf(await exchange(this.socketPath, path, { signal }), this.socketPath),
-      )
+      const page = await this.#ofAll<AuditPage>('/v1/audit', { ...query, cursor }, signal)
       yield* page.items
       cursor = page.next
     } while (cursor !== undefined)
   }
 
+  /** The service level indicators, of the whole node unless the query names a namespace. */
+  async indicators(query: Query = {}): Promise<SliReport> {
+    return await this.#ofAll('/v1/sli', query)
+  }
+
   /** All about a subject (`c1`, `task/c1`, an image), with the commands that led to it. */
   async history(subject: string): Promise<StoredEvent[]> {
     return (await this.#json<{ items: StoredEvent[] }>(`/v1/history/${encodeURIComponent(subject)}`)).items
+  }
+
+  /** What is of all namespaces unless the query names one. */
+  async #ofAll<T>(path: string, query: Query, signal?: AbortSignal): Promise<T> {
+    const answer = await exchange(this.socketPath, pathWith(path, query), { signal })
+    return JSON.parse(await textOf(answer, this.socketPath))
   }
 
   /** Any other resource of the API: `/v1/info`. */

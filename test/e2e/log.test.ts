@@ -70,7 +70,7 @@ test('the command line verifies, proves and shows the trail; what was altered it
     ]),
     [['namespace.remove', 'failed', 'not_found', 0, 'http']],
   )
-  const csv = await node.cli('audit', '--csv', '--outcome', 'succeeded')
+  const csv = await node.cli('audit', '--format', 'csv', '--outcome', 'succeeded')
   assert.equal(csv.stdout.split('\r\n').length, 4)
 
   const old = join(node.dir, 'old')

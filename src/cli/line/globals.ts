@@ -16,7 +16,7 @@ export const globals = {
     help: 'socket of the daemon (PURSER_ADDRESS); /run/purser/purser.sock without either',
     completes: 'file',
   },
-  format: { value: 'format', help: 'of what is printed', choices: ['table', 'json', 'ndjson'] },
+  format: { value: 'format', help: 'of what is printed', choices: ['table', 'json', 'ndjson', 'csv'] },
   debug: { help: 'more words when something goes wrong' },
   help: { short: 'h', help: 'this' },
 } as const satisfies OptionSpecs

@@ -1,18 +1,25 @@
 import { once } from 'node:events'
 
-export type Format = 'table' | 'json' | 'ndjson'
+export type Format = 'table' | 'json' | 'ndjson' | 'csv'
 
-/** Prints rows as a table, or as they are in JSON. */
+/** Prints rows as a table or as comma-separated values, or as they are in JSON. */
 export function print<T>(rows: readonly T[], format: Format, columns: Record<string, (row: T) => string>): void {
   if (format === 'json') return void printJson(rows)
   if (format === 'ndjson') return void process.stdout.write(rows.map((row) => `${JSON.stringify(row)}\n`).join(''))
   const cells = [Object.keys(columns), ...rows.map((row) => Object.values(columns).map((column) => column(row)))]
+  if (format === 'csv') return void process.stdout.write(csvOf(cells))
   const widths = Object.keys(columns).map((_, index) =>
     cells.reduce((width, line) => Math.max(width, line[index]?.length ?? 0), 0),
   )
   const lines = cells.map((line) => line.map((cell, index) => cell.padEnd(widths[index] ?? 0)).join('   '))
   process.stdout.write(lines.map((line) => `${line.trimEnd()}\n`).join(''))
 }
+
+/** @param rows the first is the header @see RFC 4180 */
+export const csvOf = (rows: readonly (readonly string[])[]): string =>
+  rows.map((cells) => `${cells.map(quoted).join(',')}\r\n`).join('')
+
+const quoted = (cell: string): string => (/[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell)
 
 /** One document: indented, or on one line where lines are asked for. */
 export function printJson(value: unknown, format: Format = 'json'): void {
