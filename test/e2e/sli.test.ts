@@ -3,9 +3,7 @@ import { test } from 'node:test'
 import { z } from 'zod'
 import { startCliNode } from '../support/cli.ts'
 
-test('indicators cover the node, or a namespace that is named; the past as well; maintenance is announced', {
-  skip,
-}, async () => {
+test('indicators cover the node, or a namespace that is named; the past as well; maintenance is announced', {}, async () => {
   await using at = await startCliNode()
   const { node, image } = at
   assert.equal((await node.cli('run', '--rm', image, 'sh', '-c', 'exit 3')).exitCode, 3)
