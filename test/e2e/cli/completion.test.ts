@@ -28,7 +28,7 @@ describe('completion and help come from the definitions of the verbs', () => {
     assert.ok(!(await complete('')).includes('__complete'))
     assert.deepEqual(await complete('command', ''), ['cancel', 'ls', 'show', 'submit'])
     assert.deepEqual(await complete('run', '--env'), ['--env', '--env-file'])
-    assert.deepEqual(await complete('--format', ''), ['table', 'json', 'ndjson'])
+    assert.deepEqual(await complete('--format', ''), ['table', 'json', 'ndjson', 'csv'])
     assert.deepEqual(await complete('run', '--net', 'h'), ['host'])
     assert.deepEqual(await complete('completion', ''), ['bash', 'zsh', 'fish'])
     assert.deepEqual(await complete('nosuch', ''), await complete(''))
