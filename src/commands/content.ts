@@ -16,6 +16,36 @@ export type ContentState =
       by: string
     }
 
+/** Label of a blob: repositories of one registry that have it, separated by commas. @see containerd, labels.LabelDistributionSource */
+const SOURCE_PREFIX = 'containerd.io/distribution.source.'
+/** A label is 4096 bytes at most; the first repositories are as good as the last. */
+const SOURCES_MAX = 8
+
+/** The label of a blob that came from a repository. */
+export const sourceLabels = ({ registry, repository }: { registry: string; repository: string }): Labels => ({
+  [`${SOURCE_PREFIX}${registry}`]: repository,
+})
+
+/** The repositories that a blob is known to be in. */
+export function sourcesOf(given: Labels): { registry: string; repository: string }[] {
+  return Object.entries(given).flatMap(([key, value]) =>
+    key.startsWith(SOURCE_PREFIX)
+      ? value.split(',').map((repository) => ({ registry: key.slice(SOURCE_PREFIX.length), repository }))
+      : [],
+  )
+}
+
+/** Labels as they are, with the sources that have become known. */
+function withSources(given: Labels, added: Labels): Labels {
+  const merged = { ...given }
+  for (const [key, value] of Object.entries(added)) {
+    if (!key.startsWith(SOURCE_PREFIX)) continue
+    const all = new Set([...(given[key]?.split(',') ?? []), ...value.split(',')])
+    merged[key] = [...all].slice(0, SOURCES_MAX).join(',')
+  }
+  return merged
+}
+
 /** A blob's record in a namespace; the bytes are shared by all namespaces that have one. */
 export const content = defineAggregate({
   name: 'content',
@@ -38,7 +68,9 @@ export const content = defineAggregate({
   evolve(state, event): ContentState {
     switch (event.type) {
       case 'content.committed':
-        if (state.status === 'present') return { ...state, by: event.correlationid }
+        if (state.status === 'present') {
+          return { ...state, labels: withSources(state.labels, event.data.labels), by: event.correlationid }
+        }
         return { status: 'present', ...event.data, createdAt: event.time, by: event.correlationid }
       case 'content.deleted':
         return content.initial

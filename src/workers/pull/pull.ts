@@ -1,4 +1,4 @@
-import { content } from '../../commands/content.ts'
+import { content, sourceLabels } from '../../commands/content.ts'
 import { type ImageTarget, image } from '../../commands/image.ts'
 import { dirOf, parentDirs, snapshot, snapshotId } from '../../commands/snapshot.ts'
 import { fetchBlob } from '../../content/fetch.ts'
@@ -11,7 +11,7 @@ import { uuidv7 } from '../../model/ids.ts'
 import { chainIds } from '../../oci/chain-id.ts'
 import type { Descriptor } from '../../oci/manifest.ts'
 import { formatPlatform, hostPlatform, parsePlatform } from '../../oci/platform.ts'
-import { parseReference } from '../../oci/reference.ts'
+import { type ImageReference, parseReference } from '../../oci/reference.ts'
 import type { CommandProgress, LayerProgress } from '../../projections/progress.ts'
 import type { Job } from '../../queue/handler.ts'
 import type { Snapshotter } from '../../snapshotters/snapshotter.ts'
@@ -43,6 +43,7 @@ export const pullImage = definePullHandler(image, 'image.pull', async (job) => {
       remedy: `use one of ${[...effects.snapshotters.keys()].join(', ')}`,
     })
   }
+  const reference = parseReference(job.id)
   const platform = payload.platform === undefined ? hostPlatform() : parsePlatform(payload.platform)
   const progress = effects.progress.begin(job.command.id, 'resolving')
   if (job.command.parentId !== undefined) effects.progress.share(job.command.id, job.command.parentId)
@@ -52,21 +53,17 @@ export const pullImage = definePullHandler(image, 'image.pull', async (job) => {
   try {
     await job.append(image.fact(job.id, 'image.pulling', { platform: formatPlatform(platform) }))
     const documents: Descriptor[] = []
-    const resolved = await resolveImage(
-      { ...effects, hold },
-      parseReference(job.id),
-      platform,
-      signal,
-      documents,
-    ).catch(async (error: unknown) => {
-      // What nobody knows of, nobody collects.
-      await job.append(...documents.map(contentFact))
-      throw error
-    })
+    const resolved = await resolveImage({ ...effects, hold }, reference, platform, signal, documents).catch(
+      async (error: unknown) => {
+        // What nobody knows of, nobody collects.
+        await job.append(...documents.map((each) => contentFact(each, reference)))
+        throw error
+      },
+    )
     const chosen = formatPlatform(resolved.config.document.platform)
     await job.append(
       image.fact(job.id, 'image.resolved', { target: bare(resolved.target), platform: chosen }),
-      ...documents.map(contentFact),
+      ...documents.map((each) => contentFact(each, reference)),
     )
     const layers = layersOf(resolved.manifest.document.layers, resolved.config.document.diffIds, progress)
     for (const { digest } of layers) hold(digest)
@@ -106,8 +103,8 @@ export const pullImage = definePullHandler(image, 'image.pull', async (job) => {
 const bare = ({ mediaType, digest, sizeBytes }: Descriptor) => ({ mediaType, digest, sizeBytes })
 
 /** Also for what is there already: that it is relied on keeps collection away from it. */
-const contentFact = ({ digest, sizeBytes, mediaType }: Descriptor) =>
-  content.fact(digest, 'content.committed', { sizeBytes, mediaType, labels: {} })
+const contentFact = ({ digest, sizeBytes, mediaType }: Descriptor, source: ImageReference) =>
+  content.fact(digest, 'content.committed', { sizeBytes, mediaType, labels: sourceLabels(source) })
 
 function layersOf(
   descriptors: readonly Descriptor[],
@@ -136,7 +133,7 @@ async function fetchLayers(job: PullJob, snapshotter: Snapshotter, layers: Layer
       if (dir !== undefined) undo.defer(() => snapshotter.remove(dir, AbortSignal.timeout(60_000)))
       const alone = await fetchLayer(within, snapshotter, layer, dir, index === 0 ? 'bottom' : 'above')
       if (dir !== undefined) layer.extracted = { dir, alone }
-      await job.append(contentFact(layer.descriptor))
+      await job.append(contentFact(layer.descriptor, parseReference(job.id)))
     })
     layer.path = job.effects.content.path(layer.digest)
     layer.progress.phase = layer.fetchedBytes > 0 ? 'done' : 'present'
