@@ -40,6 +40,17 @@ export interface BlobStream {
   body: AsyncIterable<Uint8Array>
   /** Where it begins: 0 when the server cannot begin where it was asked to. */
   offset: number
+  /** Whether only a part was sent, as asked for: then other parts can be had too. */
+  partial: boolean
+  /** The server's name for these bytes, where it has a strong one: parts that have another one are not of the same file. */
+  etag?: string
+}
+
+/** Which bytes of a blob are wanted. */
+export interface BlobRange {
+  offset: number
+  /** The byte after the last one; the blob's end when left out. */
+  endBytes?: number
 }
 
 /** What a manifest may have at most: as much as containerd takes. */
@@ -120,23 +131,29 @@ export class RegistryClient implements AsyncDisposable {
     })
   }
 
-  /** A blob's bytes from `offset` on, as they come: whoever reads them checks their number and digest. */
+  /** A blob's bytes of a range, as they come: whoever reads them checks their number and digest. */
   async openBlob(
     ref: ImageReference,
     descriptor: Descriptor,
-    offset: number,
+    range: BlobRange,
     signal: AbortSignal,
   ): Promise<BlobStream> {
     const { digest, sizeBytes } = descriptor
     const get = (headers: Record<string, string>) => ({ path: `blobs/${digest}`, method: 'GET' as const, headers })
     return await this.#attempts(ref, signal, async () => {
-      let response = await this.#expect(ref, get(offset === 0 ? {} : { range: `bytes=${offset}-` }), digest, signal)
+      let response = await this.#expect(ref, get(rangeHeader(range, sizeBytes)), digest, signal)
       if (response.status === 416) {
         response.drop()
         response = await this.#expect(ref, get({}), digest, signal)
       }
       try {
-        return { body: finalised(bodyChunks(response, signal)), offset: beginOf(response, digest, sizeBytes) }
+        const etag = strongEtag(response.header('etag'))
+        return {
+          body: finalised(bodyChunks(response, signal)),
+          offset: beginOf(response, digest, sizeBytes),
+          partial: response.status === 206,
+          ...(etag === undefined ? {} : { etag }),
+        }
       } catch (error) {
         response.drop()
         throw error
@@ -270,6 +287,19 @@ function wrongSize(digest: Digest, sizeBytes: number): PurserError {
     },
   )
 }
+
+/** Without one where all of the blob is wanted: not every server takes them. @see RFC 9110 section 14.2 */
+function rangeHeader(
+  { offset, endBytes = Number.POSITIVE_INFINITY }: BlobRange,
+  sizeBytes: number,
+): Record<string, string> {
+  if (endBytes < sizeBytes) return { range: `bytes=${offset}-${endBytes - 1}` }
+  return offset === 0 ? {} : { range: `bytes=${offset}-` }
+}
+
+/** @see RFC 9110 section 8.8.3 */
+const strongEtag = (header: string | undefined): string | undefined =>
+  header !== undefined && /^"[\x21\x23-\x7e]{1,256}"$/.test(header) ? header : undefined
 
 /** Where a blob's body begins. @see RFC 9110 section 14.4 */
 function beginOf(response: TransportResponse, digest: Digest, sizeBytes: number): number {

@@ -174,7 +174,7 @@ async function fetchLayer(
     extracting.catch((error) => stop.abort(error))
   }
   const open = (offset: number, within: AbortSignal) =>
-    registry.openBlob(parseReference(job.id), layer.descriptor, offset, within)
+    registry.openBlob(parseReference(job.id), layer.descriptor, { offset }, within)
   try {
     const { digest, sizeBytes } = layer
     const hash = dir === undefined ? 'here' : 'elsewhere'
