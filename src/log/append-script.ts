@@ -6,7 +6,8 @@ import type { Redis } from 'ioredis'
  * KEYS  1 events, 2 meta, 3 fences, 4 idempotency (or any key when unused), 5… one documents hash per change
  * ARGV  1 epoch, 2 fenced command id or '', 3 its token ('' = take the fence), 4 '1' = release the fence,
  *       5 idempotency value or '', 6 its lifetime in seconds, 7 number of changes,
- *       then per change: field, expected version, new JSON ('' = delete), number of events, the events' JSON
+ *       then per change: field, expected version, new JSON ('' = delete),
+ *       then per event, in the order of the log: which change it belongs to (1…), JSON
  * Reply {'ok', first position} | {'conflict', field, version} | {'fenced'} | {'superseded', epoch} | {'duplicate', value} |
  *       {'foreign'}: the stream has entries beyond the head, which somebody else wrote; nothing was appended
  *
@@ -27,24 +28,25 @@ for change = 1, changes do
   local stored = redis.call('HGET', KEYS[4 + change], ARGV[at])
   local version = stored and string.match(stored, '^(%d+) ') or '0'
   if version ~= ARGV[at + 1] then return {'conflict', ARGV[at], version} end
-  at = at + 4 + tonumber(ARGV[at + 3])
+  at = at + 3
 end
 local first = tonumber(redis.call('HGET', KEYS[2], 'head') or '0') + 1
 local position = first - 1
+local last = {}
+for event = at, #ARGV, 2 do
+  position = position + 1
+  local added = redis.pcall('XADD', KEYS[1], string.format('%d-0', position), 'e', ARGV[event + 1])
+  if type(added) == 'table' and added.err then
+    if position == first and string.find(added.err, 'equal or smaller', 1, true) then return {'foreign'} end
+    return added
+  end
+  last[tonumber(ARGV[event])] = position
+end
 at = 8
 for change = 1, changes do
-  local events = tonumber(ARGV[at + 3])
-  for event = 1, events do
-    position = position + 1
-    local added = redis.pcall('XADD', KEYS[1], string.format('%d-0', position), 'e', ARGV[at + 3 + event])
-    if type(added) == 'table' and added.err then
-      if position == first and string.find(added.err, 'equal or smaller', 1, true) then return {'foreign'} end
-      return added
-    end
-  end
   if ARGV[at + 2] == '' then redis.call('HDEL', KEYS[4 + change], ARGV[at])
-  else redis.call('HSET', KEYS[4 + change], ARGV[at], string.format('%d ', position) .. ARGV[at + 2]) end
-  at = at + 4 + events
+  else redis.call('HSET', KEYS[4 + change], ARGV[at], string.format('%d ', last[change]) .. ARGV[at + 2]) end
+  at = at + 3
 end
 redis.call('HSET', KEYS[2], 'head', string.format('%d', position))
 if fenced ~= '' and ARGV[3] == '' then redis.call('HSET', KEYS[3], fenced, string.format('%d', first)) end

@@ -18,7 +18,8 @@ export interface Change {
   namespace: string
   id: string
   expectedVersion: number
-  facts: readonly { type: string; data: unknown }[]
+  /** `order`: which place a fact has among all of the append; as they stand, where it is left out. */
+  facts: readonly { type: string; data: unknown; order?: number }[]
 }
 
 /** Which attempt at which command writes. `take` makes this attempt the owner, `token` proves it. */
@@ -180,22 +181,24 @@ export class EventLog {
       IDEMPOTENCY_SECONDS,
       changes.length,
     ]
+    const states = changes.map(({ aggregate, namespace, id }) => this.documents.read(aggregate, namespace, id).state)
     const envelopes: EventEnvelope[] = []
-    for (const change of changes) {
-      keys.push(this.#keys.documents(change.aggregate))
+    const events: (string | number)[] = []
+    for (const { index, change, fact } of inOrder(changes)) {
       const aggregate = this.documents.aggregate(change.aggregate)
-      let { state } = this.documents.read(change.aggregate, change.namespace, change.id)
-      const serialised: string[] = []
-      for (const fact of change.facts) {
-        const { namespace, id } = change
-        const envelope = envelopeOf(aggregate, { node: this.node, namespace, id, ...fact, cause, time: now })
-        envelopes.push(envelope)
-        serialised.push(JSON.stringify(envelope))
-        state = aggregate.evolve(state, envelope)
-      }
-      const stored = aggregate.exists(state) ? JSON.stringify(state) : ''
-      args.push(`${change.namespace}/${change.id}`, change.expectedVersion, stored, serialised.length, ...serialised)
+      const { namespace, id } = change
+      const envelope = envelopeOf(aggregate, { node: this.node, namespace, id, ...fact, cause, time: now })
+      states[index] = aggregate.evolve(states[index], envelope)
+      envelopes.push(envelope)
+      events.push(index + 1, JSON.stringify(envelope))
     }
+    for (const [index, { aggregate, namespace, id, expectedVersion }] of changes.entries()) {
+      const state = states[index]
+      const stored = this.documents.aggregate(aggregate).exists(state) ? JSON.stringify(state) : ''
+      keys.push(this.#keys.documents(aggregate))
+      args.push(`${namespace}/${id}`, expectedVersion, stored)
+    }
+    args.push(...events)
     let reply = await this.#send(keys, args)
     if (reply[0] === 'foreign') {
       await this.#quarantine()
@@ -240,10 +243,10 @@ export class EventLog {
     throw new PurserError('aborted', `${facts.map((fact) => fact.type).join(', ')}: too many concurrent changes`)
   }
 
-  /** Groups facts by aggregate instance, in the order given, each with its present version. */
+  /** Groups facts by aggregate instance, each with its present version; in the log they stand in the order given. */
   changesOf(facts: readonly Fact[], namespace: string): Change[] {
-    const changes = new Map<string, Change & { facts: { type: string; data: unknown }[] }>()
-    for (const fact of facts) {
+    const changes = new Map<string, Change & { facts: { type: string; data: unknown; order: number }[] }>()
+    for (const [order, fact] of facts.entries()) {
       const within = fact.namespace ?? namespace
       const key = `${fact.aggregate}\n${within}\n${fact.id}`
       let change = changes.get(key)
@@ -252,16 +255,16 @@ export class EventLog {
         change = { aggregate: fact.aggregate, namespace: within, id: fact.id, expectedVersion: version, facts: [] }
         changes.set(key, change)
       }
-      change.facts.push({ type: fact.type, data: fact.data })
+      change.facts.push({ type: fact.type, data: fact.data, order })
     }
     return [...changes.values()]
   }
 
   /**
    * Events after a position, up to and with another (default: the head), from the archive and from Redis. What retention
-   * has dropped is left out; what an earlier release wrote has the shape of this one.
+   * had dropped before is left out; what an earlier release wrote has the shape of this one.
    *
-   * @throws PurserError data_loss when an event is missing
+   * @throws PurserError data_loss when an event is missing, out_of_range when retention drops it meanwhile
    */
   async *read(after: number, through = Number.POSITIVE_INFINITY): AsyncGenerator<StoredEvent> {
     for await (const { line } of this.readLines(after, through)) {
@@ -283,11 +286,15 @@ export class EventLog {
         // Redis has been trimmed up to there.
         const before = next - 1
         if (this.sealed === undefined || this.sealed.last < before) throw missing(position + 1)
-        for await (const sealed of this.sealed.read(position, Math.min(before, end))) {
-          yield sealed
-          position = sealed.position
+        try {
+          for await (const sealed of this.sealed.read(position, Math.min(before, end))) {
+            yield sealed
+            position = sealed.position
+          }
+        } catch (error) {
+          throw this.#dropped(position) ?? error
         }
-        if (position < Math.min(before, end)) throw missing(position + 1)
+        if (position < Math.min(before, end)) throw this.#dropped(position) ?? missing(position + 1)
         if (position < before) return
       }
       for (const entry of entries) {
@@ -304,7 +311,11 @@ export class EventLog {
     return after + 1 < oldest ? undefined : this.#recent.slice(after + 1 - oldest, after + 1 - oldest + max)
   }
 
-  /** Events after a position, then those to come; holds no more than one batch, however slow the reader is. */
+  /**
+   * Events after a position, then those to come; holds no more than one batch, however slow the reader is.
+   *
+   * @throws PurserError out_of_range when retention has dropped what comes next
+   */
   async *subscribe(after: number, signal: AbortSignal): AsyncGenerator<StoredEvent> {
     let position = after
     let wake: (() => void) | undefined
@@ -321,7 +332,10 @@ export class EventLog {
           wake = undefined
           continue
         }
-        for await (const event of this.recent(position, READ_BATCH) ?? this.read(position, this.head)) {
+        const recent = this.recent(position, READ_BATCH)
+        const dropped = recent === undefined ? this.#dropped(position) : undefined
+        if (dropped) throw dropped
+        for await (const event of recent ?? this.read(position, this.head)) {
           if (signal.aborted) return
           yield event
           position = event.position
@@ -385,6 +399,17 @@ export class EventLog {
     }
   }
 
+  /** Why what follows a position cannot be read, if it is retention. */
+  #dropped(position: number): PurserError | undefined {
+    const through = (this.sealed?.first ?? 1) - 1
+    if (position >= through) return undefined
+    return new PurserError(
+      'out_of_range',
+      `events ${position + 1} to ${through} were dropped by retention before they were read`,
+      { remedy: `go on after ${through}: since=${through}` },
+    )
+  }
+
   async #storedHead(): Promise<number> {
     try {
       return Number((await this.#redis.hget(this.#keys.meta, 'head')) ?? 0)
@@ -442,6 +467,12 @@ const missing = (position: number): PurserError =>
   new PurserError('data_loss', `event ${position} is missing in the log`, {
     remedy: 'purser log verify says what else is; purser log restore makes Redis anew from the archive',
   })
+
+/** The facts of all changes as they are to stand in the log. */
+function inOrder(changes: readonly Change[]) {
+  const all = changes.flatMap((change, index) => change.facts.map((fact) => ({ index, change, fact })))
+  return all.sort((a, b) => (a.fact.order ?? 0) - (b.fact.order ?? 0))
+}
 
 async function* scanHash(redis: Redis, key: string): AsyncGenerator<[string, string]> {
   let cursor = '0'

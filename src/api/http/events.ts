@@ -65,10 +65,13 @@ const events = defineRoute({
       stream.end()
     } catch (error) {
       if (signal.aborted) throw error
-      // All up to the position is before it: who resumes there has missed nothing.
-      const problem = problemOf(toPurserError(error).toBody(), { position })
+      // Who resumes there has missed nothing but what retention dropped, which the error says.
+      const resumeAfter = Math.max(position, (log.sealed?.first ?? 1) - 1)
+      const problem = problemOf(toPurserError(error).toBody(), { position: resumeAfter })
       await stream.endWith(
-        asLines ? `${JSON.stringify({ error: problem })}\n` : sseEvent({ id: position, event: 'error', data: problem }),
+        asLines
+          ? `${JSON.stringify({ error: problem })}\n`
+          : sseEvent({ id: resumeAfter, event: 'error', data: problem }),
       )
     }
     return 'streamed'

@@ -15,7 +15,7 @@ export const problemSchema = z.strictObject({
   remedy: z.string().optional().describe('what to do about it'),
   field: z.string().optional().describe('the field at fault: payload.image'),
   command: z.uuid().optional().describe('id of the command that failed'),
-  position: z.int().optional().describe('of the last event that was sent: resume after it'),
+  position: z.int().optional().describe('of the last event that was sent, or that retention dropped: resume after it'),
 })
 
 export type Problem = z.output<typeof problemSchema>

@@ -124,6 +124,29 @@ describe('clients that do not read what they asked for', () => {
     client.destroy()
   })
 
+  test('one that retention overtakes is told so, and where to go on', async () => {
+    await using kept = await startApi()
+    await append(kept, 12_000)
+    const client = await silentClient(kept.socketPath, '/v1/events?follow&since=0')
+    await until(kept, OPEN, (count) => count === 1)
+    assert.equal((await kept.http('POST', '/v1/log/seal')).status, 200)
+    await append(kept, 10)
+    assert.equal((await kept.http('POST', '/v1/log/seal')).status, 200)
+    const [{ last: dropped } = { last: 0 }] = await kept.books.archive.drop(12_500)
+    client.resume()
+    const events = bodyOf(await text(client))
+      .split('\n\n')
+      .filter((each) => each !== '')
+    const [, id, data = ''] = /^id: (\d+)\nevent: error\ndata: (.*)$/.exec(events.at(-1) ?? '') ?? []
+    const problem = problemSchema.parse(JSON.parse(data))
+    assert.equal(problem.code, 'out_of_range')
+    const seen = Number(/^id: (\d+)/.exec(events.at(-2) ?? '')?.[1])
+    assert.match(problem.detail, new RegExp(`^events ${seen + 1} to ${dropped} were dropped`))
+    assert.deepEqual([problem.position, Number(id)], [dropped, dropped])
+    const resumed = await open(kept.socketPath, '/v1/events?follow', { 'last-event-id': String(dropped) })
+    assert.deepEqual(await positions(resumed, 1), [dropped + 1])
+  })
+
   test('as NDJSON the error is the last line', async () => {
     const before = await api.metric(CUT_OFF)
     const client = await silentClient(api.socketPath, '/v1/events?since=0', 'application/x-ndjson')

@@ -35,6 +35,21 @@ test('an append of several changes writes all of them or none', async () => {
   assert.equal((await books.events()).length, 1)
 })
 
+test('facts stand in the log in the order they are given in, whichever aggregates they are about', async () => {
+  await using books = await startLog()
+  const { log, redis } = books
+  const facts = [created('a'), created('b'), removed('a'), created('c'), created('a', { again: 'yes' })]
+  await log.record(facts, 'x', cause)
+  const order = ['a +', 'b +', 'a -', 'c +', 'a +']
+  const seen = (await books.events()).map(
+    ({ type, subject }) => `${subject.slice(-1)} ${type === 'namespace.created' ? '+' : '-'}`,
+  )
+  assert.deepEqual(seen, order)
+  assert.equal(log.documents.version(namespace, 'x', 'a'), 5)
+  assert.equal(log.documents.version(namespace, 'x', 'b'), 2)
+  assert.deepEqual((await rebuildState(log, redis, aggregates, 'check')).differences, [])
+})
+
 test('positions have no gaps, whoever appends at the same time', async () => {
   await using books = await startLog()
   await Promise.all(Array.from({ length: 200 }, (_, i) => books.log.record([created(`n${i}`)], `n${i}`, cause)))

@@ -52,6 +52,28 @@ test('a subscriber that resumes in the archive reaches the live tail', async () 
   )
 })
 
+test('a subscriber that retention overtakes is told, with where to go on', async () => {
+  await using books = await startBooks({ tailEvents: 0 })
+  await books.grow(450)
+  await books.sealer.seal()
+  const log = await books.open()
+  const { signal } = new AbortController()
+  const seen: number[] = []
+  await assert.rejects(
+    async () => {
+      for await (const { position } of log.subscribe(0, signal)) {
+        seen.push(position)
+        if (position === 70) await books.archive.drop(300)
+      }
+    },
+    { code: 'out_of_range', message: /^events 101 to 300 were dropped by retention/, remedy: /since=300/ },
+  )
+  assert.equal(seen.at(-1), 100)
+  const rest = log.subscribe(300, signal)
+  assert.equal((await rest.next()).value?.position, 301)
+  await rest.return(undefined)
+})
+
 test('nothing that is not sealed leaves Redis', async () => {
   await using books = await startBooks({ tailEvents: 0, tailAgeMs: 0 })
   await books.grow(30)

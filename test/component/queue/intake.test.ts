@@ -131,8 +131,8 @@ test('a command on a record is decided in the append that accepts it', async () 
     (await part.events()).map(({ type, position }) => ({ type, position })),
     [
       { type: 'command.accepted', position: 1 },
-      { type: 'command.succeeded', position: 2 },
-      { type: 'namespace.created', position: 3 },
+      { type: 'namespace.created', position: 2 },
+      { type: 'command.succeeded', position: 3 },
     ],
   )
   const again = await part.ended(await part.submit(created('a')))
