@@ -104,6 +104,11 @@ export const verbs: readonly Listed[] = [
     name: 'projection',
     summary: 'stored folds of the log',
     verbs: [
+      {
+        name: 'lag',
+        summary: 'how many events of the log projections have still to fold',
+        load: () => import('./projection-lag.ts'),
+      },
       { name: 'ls', summary: 'list projections and how far they are', load: () => import('./projection-ls.ts') },
       {
         name: 'rebuild',

@@ -5,6 +5,7 @@ import { z } from 'zod'
 import { duration } from '../model/duration.ts'
 import { PurserError } from '../model/errors.ts'
 import { sloSchema } from '../projections/sli/objectives.ts'
+import { isLoopback } from '../registry/endpoint.ts'
 
 const runtime = z.strictObject({
   shim: z.string().optional().describe('name on the search path, or absolute path of the shim'),
@@ -113,6 +114,24 @@ const configSchema = z.strictObject({
     })
     .prefault({}),
   slo: sloSchema,
+  metrics: z
+    .strictObject({
+      listen: z
+        .string()
+        .regex(
+          /^(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}$/,
+          'an address to listen on is HOST:PORT, such as 127.0.0.1:9477',
+        )
+        .refine((address) => Number(address.slice(address.lastIndexOf(':') + 1)) < 65_536, 'a port is 65535 at most')
+        .optional()
+        .describe('serves /metrics over TCP too, and nothing else'),
+      remote: z.boolean().default(false).describe('allow an address that others can reach; it asks for no credentials'),
+    })
+    .refine(({ listen, remote }) => remote || listen === undefined || isLoopback(listen), {
+      path: ['listen'],
+      message: 'not a loopback address: whoever reaches it can read the metrics; say remote = true to mean it',
+    })
+    .prefault({}),
   runtime: z.record(z.string(), runtime).default({}).describe('runtimes by name, besides runc and crun'),
 })
 

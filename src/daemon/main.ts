@@ -3,6 +3,7 @@ import { mkdir, rm } from 'node:fs/promises'
 import { arch, availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { type Logger, pino } from 'pino'
+import { serveMetrics } from '../api/http/metrics-listener.ts'
 import { startHttp } from '../api/http/server.ts'
 import type { Services } from '../api/services.ts'
 import { aggregates } from '../commands/index.ts'
@@ -48,6 +49,7 @@ import { releaseWhenIdle } from './idle-memory.ts'
 import { lockDirectory } from './lock.ts'
 import { appendMetric, daemonMetrics, metricsText, observe } from './metrics.ts'
 import { recordMissing } from './missing.ts'
+import { observeStorage, SnapshotUsage } from './storage-metrics.ts'
 
 export interface DaemonOptions {
   config?: string | undefined
@@ -211,9 +213,11 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     await relay.stop()
   })
 
-  observe(register, { books, redis, relay, projections })
+  observe(register, { books, redis, relay, projections, version })
+  const stored = { log, snapshotters, root, logger }
+  observeStorage(register, stored, starting.use(new SnapshotUsage(stored)))
   const observations = starting.use(new Observations(join(root, 'observations'), register, root))
-  const slis = new Slis(() => projections.sli.store, observations, config.slo)
+  const slis = new Slis(projections.sli, observations, config.slo)
   const services: Services = {
     node: config.node,
     version,
@@ -255,6 +259,8 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
       logger,
     }),
   )
+  if (config.metrics.listen !== undefined)
+    starting.use(await serveMetrics(config.metrics.listen, services.metrics, logger))
   starting.use(releaseWhenIdle(logger))
   logger.info({ ...reconciled, position: log.head, startMs: Math.round(performance.now() - begunAt) }, 'ready')
   return starting.move()

@@ -1,4 +1,5 @@
-import { mkdir, readdir, rename, rm } from 'node:fs/promises'
+import { renameSync } from 'node:fs'
+import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import type { EventLog } from '../log/event-log.ts'
@@ -35,6 +36,7 @@ export class ProjectionRunner<Store extends ProjectionStore = ProjectionStore> {
   #running: Promise<void> = Promise.resolve()
   #rebuilding = false
   #failure: ProjectionStatus['failure']
+  #isCurrent = false
   #wake: (() => void) | undefined
   #pause: Promise<void> | undefined
 
@@ -74,6 +76,11 @@ export class ProjectionRunner<Store extends ProjectionStore = ProjectionStore> {
   /** What readers ask; another one after a rebuild. */
   get store(): Store {
     return this.#store
+  }
+
+  /** Whether it has been at the head of the log since it was started: before, it may tell of the past as if it were now. */
+  get isCurrent(): boolean {
+    return this.#isCurrent
   }
 
   get status(): ProjectionStatus {
@@ -136,18 +143,21 @@ export class ProjectionRunner<Store extends ProjectionStore = ProjectionStore> {
     const { promise, resolve } = Promise.withResolvers<void>()
     this.#pause = promise
     this.#wake?.()
+    const path = join(this.#dir, String(this.projection.schema))
+    const old = `${path}.old`
     try {
       await this.#running
-      const path = join(this.#dir, String(this.projection.schema))
       await store[Symbol.asyncDispose]()
+      // From here on nothing waits for the disk, so that no request comes in between and finds a store that is closed.
       await this.#store[Symbol.asyncDispose]()
-      await rm(path, { recursive: true })
-      await rename(beside, path)
-      this.#store = await openStore(this.projection, path)
+      renameSync(path, old)
+      renameSync(beside, path)
+      this.#store = await this.projection.open(path)
       this.#failure = undefined
     } finally {
       this.#pause = undefined
       resolve()
+      await rm(old, { recursive: true, force: true })
     }
     this.#running = this.#run()
   }
@@ -156,6 +166,7 @@ export class ProjectionRunner<Store extends ProjectionStore = ProjectionStore> {
     using _ = this.#log.listen(() => this.#wake?.())
     while (!this.#stop.signal.aborted && !this.#pause) {
       if (this.#store.checkpoint >= this.#log.head) {
+        this.#isCurrent = true
         await new Promise<void>((resolve) => {
           this.#wake = resolve
           if (this.#store.checkpoint < this.#log.head || this.#stop.signal.aborted || this.#pause) resolve()

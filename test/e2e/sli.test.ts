@@ -22,6 +22,13 @@ test('indicators cover the node, or a namespace that is named; the past as well;
   assert.equal((await report('--at', '2h')).get('crashes')?.actual, null)
   assert.match((await node.cli('sli', '--window', 'long')).stderr, /window: "long" is no duration/)
 
+  const lag = await node.cli('projection', 'lag', 'sli', '--max', '1000000')
+  assert.deepEqual(
+    [lag.exitCode, lag.stdout.split(/\s+/).slice(0, 7)],
+    [0, ['NAME', 'STATUS', 'CHECKPOINT', 'HEAD', 'LAG', 'sli', 'running']],
+  )
+  assert.match((await node.cli('projection', 'lag', 'slo')).stderr, /no projection "slo"; known are audit, sli/)
+
   const maintenance = async () => /^purser_maintenance (\d)$/m.exec((await node.http('GET', '/metrics')).text)?.[1]
   assert.equal(await maintenance(), '0')
   assert.match((await node.cli('maintenance', 'start', 'a new kernel', '--for', '1h')).stdout, /silent until 2/)

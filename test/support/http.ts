@@ -69,7 +69,7 @@ export async function startApi({ stalledMs, group = 'purser', queued = ['image.p
   starting.defer(() => tasks.stop())
   const register = daemonMetrics()
   const observations = starting.use(new Observations(join(dir, 'observations'), register, dir))
-  const slis = new Slis(() => projections.sli.store, observations, config.slo)
+  const slis = new Slis(projections.sli, observations, config.slo)
   const socketPath = join(dir, 'purser.sock')
   const http = await startHttp({
     record: { refused: false, reads: false },

@@ -40,10 +40,15 @@ const readyz = defineRoute({
 })
 
 /** @see prometheus.io, "Exposition formats"; OpenMetrics 1.0 */
-const METRICS_TYPES = {
+export const METRICS_TYPES = {
   prometheus: 'text/plain; version=0.0.4; charset=utf-8',
   openmetrics: 'application/openmetrics-text; version=1.0.0; charset=utf-8',
 } as const
+export type MetricsFormat = keyof typeof METRICS_TYPES
+
+/** What a scraper accepts: it names OpenMetrics, or is taken to know the older one only. */
+export const metricsFormat = (accept: string | undefined): MetricsFormat =>
+  accept?.includes('application/openmetrics-text') ? 'openmetrics' : 'prometheus'
 
 const metrics = defineRoute({
   method: 'GET',
@@ -53,7 +58,7 @@ const metrics = defineRoute({
   query: noQuery,
   answers: { 200: { description: 'the metrics', mediaTypes: ['text/plain', 'application/openmetrics-text'] } },
   async handle({ services, header }) {
-    const format = header('accept')?.includes('application/openmetrics-text') ? 'openmetrics' : 'prometheus'
+    const format = metricsFormat(header('accept'))
     return {
       status: 200,
       body: await services.metrics(format),

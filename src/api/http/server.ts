@@ -186,6 +186,7 @@ function withReason(error: Error, body: string): Error {
 
 function addRoute(app: FastifyInstance, context: Context, streams: StreamMetrics, route: Route): void {
   const query = z.strictObject({ ...route.query.shape, ...namespaced })
+  if (route.streams === 'always') streams.show(route.path)
   app.route({
     method: route.method,
     url: colonPath(route.path),
@@ -257,19 +258,26 @@ type StreamMetrics = ReturnType<typeof streamMetrics>
 
 function streamMetrics(register: Registry) {
   const labelNames = ['route']
+  const open = new Gauge({
+    name: 'purser_api_streams_open',
+    help: 'Answers that are written piece by piece, to clients that are connected.',
+    labelNames,
+    registers: [register],
+  })
+  const cutOff = new Counter({
+    name: 'purser_api_streams_cut_off_total',
+    help: 'Streams of events that were ended because the client did not read them.',
+    labelNames,
+    registers: [register],
+  })
   return {
-    open: new Gauge({
-      name: 'purser_api_streams_open',
-      help: 'Answers that are written piece by piece, to clients that are connected.',
-      labelNames,
-      registers: [register],
-    }),
-    cutOff: new Counter({
-      name: 'purser_api_streams_cut_off_total',
-      help: 'Streams of events that were ended because the client did not read them.',
-      labelNames,
-      registers: [register],
-    }),
+    open,
+    cutOff,
+    /** Before the first one, so that it is seen as an increase. */
+    show(route: string): void {
+      open.inc({ route }, 0)
+      cutOff.inc({ route }, 0)
+    },
   }
 }
 

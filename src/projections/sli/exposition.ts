@@ -42,29 +42,37 @@ function textOf(name: FamilyName, family: Family, tally: Tally, exemplars: Reado
   return `${lines.join('\n')}\n`
 }
 
-/** What the alert rules are made from: for each indicator what happened, what of it was bad, and what may be. */
-export function exposeObjectives(tallies: Readonly<Record<Objective['source'], Tally>>, slo: Slo): string {
+/**
+ * What the alert rules are made from: for each indicator what happened, what of it was bad, and what may be.
+ *
+ * @param tallies what comes from a source that is not there is left out
+ */
+export function exposeObjectives(tallies: Readonly<Partial<Record<Objective['source'], Tally>>>, slo: Slo): string {
   const events: string[] = []
   const bad: string[] = []
   const budgets: string[] = []
   const rates: string[] = []
+  const levels: string[] = []
   for (const objective of objectives) {
     const label = labelled([['sli', objective.name]])
+    const tally = tallies[objective.source]
+    if (tally === undefined) continue
     if (objective.kind === 'ratio') {
-      const counted = objective.events(tallies[objective.source], slo)
+      const counted = objective.events(tally, slo)
       events.push(`purser_sli_events_total${label} ${counted.total}`)
       bad.push(`purser_sli_bad_events_total${label} ${counted.bad}`)
       budgets.push(`purser_slo_budget_ratio${label} ${objective.budget(slo)}`)
     } else if (objective.kind === 'rate') {
-      bad.push(`purser_sli_bad_events_total${label} ${objective.count(tallies[objective.source])}`)
+      bad.push(`purser_sli_bad_events_total${label} ${objective.count(tally)}`)
       rates.push(`purser_slo_budget_per_hour${label} ${objective.perHour(slo)}`)
-    }
+    } else levels.push(`purser_slo_level_max${label} ${objective.max(slo)}`)
   }
   return [
     ...described('purser_sli_events_total', 'counter', 'What an indicator is the share of.', events),
     ...described('purser_sli_bad_events_total', 'counter', 'What should not have happened.', bad),
     ...described('purser_slo_budget_ratio', 'gauge', 'Share of the events that may be bad.', budgets),
     ...described('purser_slo_budget_per_hour', 'gauge', 'Bad events that there may be in an hour.', rates),
+    ...described('purser_slo_level_max', 'gauge', 'What a level may be at most.', levels),
     '',
   ].join('\n')
 }

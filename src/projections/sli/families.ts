@@ -38,6 +38,12 @@ export const families = {
     labels: ['outcome'],
     from: OUTCOMES,
   },
+  pullFailures: {
+    metric: 'purser_image_pull_failures_total',
+    help: 'Pulls that failed for no fault of the request, by error; unavailable: the registry does not answer.',
+    labels: ['code'],
+    from: [['unavailable'], ['deadline_exceeded'], ['data_loss'], ['resource_exhausted'], ['internal']],
+  },
   pullDuration: {
     metric: 'purser_image_pull_duration_seconds',
     help: 'Duration of pulls that succeeded; cached: no byte of the image was transferred.',

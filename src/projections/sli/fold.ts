@@ -1,6 +1,6 @@
 import { commandTypes } from '../../commands/index.ts'
 import type { CommandEnvelope } from '../../model/command.ts'
-import type { ErrorCode } from '../../model/errors.ts'
+import { ERROR_CODES, type ErrorCode } from '../../model/errors.ts'
 import type { StoredEvent } from '../../model/event.ts'
 import type { Sample } from './families.ts'
 
@@ -137,7 +137,10 @@ function ended({ commands }: Memories, event: StoredEvent): Sample[] {
   }
   // One that was pulled is counted with its pull.
   if (USES_IMAGE.has(type) && outcome === 'succeeded' && !open.pulled) samples.push(one('imageUses', 'hit'))
-  if (type === 'image.pull') samples.push(one('pulls', outcome))
+  if (type === 'image.pull') {
+    samples.push(one('pulls', outcome))
+    if (outcome === 'failed') samples.push(one('pullFailures', codeOf(event)))
+  }
   if (type.startsWith('snapshot.')) samples.push(one('snapshots', type.slice('snapshot.'.length), outcome))
   return samples
 }
@@ -192,10 +195,15 @@ function howEnded({ exitCode, reason }: { exitCode: number; reason?: string }, o
   return wasAsked ? 'killed' : 'crashed'
 }
 
-function outcomeOf({ type, data }: StoredEvent): string {
+function outcomeOf(event: StoredEvent): string {
+  const { type } = event
   if (type !== 'command.failed') return type.slice('command.'.length)
+  return REFUSALS.has(codeOf(event)) ? 'refused' : 'failed'
+}
+
+function codeOf({ data }: StoredEvent): string {
   const { code } = (data as { error: { code: string } }).error
-  return REFUSALS.has(code) ? 'refused' : 'failed'
+  return Object.hasOwn(ERROR_CODES, code) ? code : 'unknown'
 }
 
 const one = (family: Sample['family'], ...labels: string[]): Sample => ({ family, labels, value: 1 })

@@ -40,7 +40,8 @@ export class Observations implements AsyncDisposable {
   constructor(dir: string, register: Registry, root: string) {
     mkdirSync(dir, { recursive: true, mode: 0o700 })
     this.#db = new DatabaseSync(join(dir, 'observations.sqlite'))
-    this.#db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -1000; ${BUCKET_TABLES}`)
+    // FULL: a power cut must not take counters back, which would look as if they had begun anew.
+    this.#db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -1000; ${BUCKET_TABLES}`)
     this.buckets = new Buckets(this.#db)
     this.#register = register
     this.#root = root

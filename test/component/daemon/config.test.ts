@@ -29,6 +29,9 @@ const BAD: readonly (readonly [toml: string, key: string | undefined, says: RegE
   ],
   ['[redis]\nurl = "unix:relative"', 'redis.url', /redis\.url: a Redis URL is/],
   ['[redis]\nurl = "redis://"', 'redis.url', /redis\.url: a Redis URL is/],
+  ['[metrics]\nlisten = "9477"', 'metrics.listen', /metrics\.listen = "9477": an address to listen on is HOST:PORT/],
+  ['[metrics]\nlisten = "localhost:70000"', 'metrics.listen', /a port is 65535 at most/],
+  ['[metrics]\nlisten = "0.0.0.0:9477"', 'metrics.listen', /not a loopback address: .*say remote = true/],
   ['root = /x', undefined, /:1:8: Invalid TOML/],
   ['[log]\nlevel = "info"\n[log]', undefined, /:3:\d+: Invalid TOML/],
 ]

@@ -126,6 +126,7 @@ test('a daemon whose Redis does not answer is alive but not ready, and ready aga
     assert.equal(answer.headers['content-type'], 'application/problem+json')
     assert.match(answer.text, /Redis does not answer/)
     assert.equal((await node.http('GET', '/v1/containers')).status, 200) // Reads need no Redis.
+    assert.match((await node.http('GET', '/metrics')).text, /^purser_redis_up 0$/m)
   } finally {
     process.kill(redis, 'SIGCONT')
   }

@@ -5,10 +5,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { pino } from 'pino'
+import { Registry } from 'prom-client'
 import { task } from '../../../src/commands/task.ts'
 import { spontaneous } from '../../../src/model/event.ts'
 import { ProjectionRunner } from '../../../src/projections/runner.ts'
+import { sloSchema } from '../../../src/projections/sli/objectives.ts'
+import { Observations } from '../../../src/projections/sli/observations.ts'
 import { sli } from '../../../src/projections/sli/sli.ts'
+import { Slis } from '../../../src/projections/sli/slis.ts'
 import { startLog } from '../../support/log.ts'
 
 const logger = pino({ level: 'silent' })
@@ -41,6 +45,16 @@ test('indicators are kept over a restart, are the same after a rebuild, and take
         ['ooms', 2],
       ],
     )
+    const observations = new Observations(join(dir, 'observed'), new Registry(), dir)
+    const slo = sloSchema.parse(undefined)
+    const shown = async (isCurrent: boolean) =>
+      await new Slis({ store: runner.store, isCurrent }, observations, slo).metrics({ exemplars: true })
+    assert.equal(runner.isCurrent, true)
+    assert.match(await shown(true), /^purser_task_exits_total\{outcome="crashed"\} 1$/m)
+    // What is folded anew begins at 0: a scraper would take all that ever happened for news.
+    assert.doesNotMatch(await shown(false), /purser_task_exits_total|sli="crashes"/)
+    assert.match(await shown(false), /^purser_sli_events_total\{sli="api_errors"\} 0$/m)
+    await observations[Symbol.asyncDispose]()
     await runner.rebuild()
     assert.deepEqual([...runner.store.buckets.total()], counted)
     // An event of each version of each type.

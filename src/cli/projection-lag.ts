@@ -1,0 +1,44 @@
+import { PurserError } from '../model/errors.ts'
+import type { ProjectionStatus } from '../projections/runner.ts'
+import { defineVerb } from './line/verb.ts'
+import { print } from './terminal/output.ts'
+
+const BEHIND = 1
+
+export const verb = defineVerb({
+  args: [{ name: 'projection', count: '0-' }],
+  options: {
+    max: {
+      value: 'events',
+      help: `end with status ${BEHIND} when one of them is further behind, or stopped`,
+      parse(text) {
+        if (/^\d{1,15}$/.test(text)) return Number(text)
+        throw new PurserError('invalid_argument', `${JSON.stringify(text)} is no number of events`, {
+          remedy: 'write one such as 1000',
+        })
+      },
+    },
+  },
+  async run({ client, args, flags, format }) {
+    const { items } = await client.get<{ items: ProjectionStatus[] }>('/v1/projections')
+    const unknown = args.find((name) => !items.some((item) => item.name === name))
+    if (unknown !== undefined)
+      throw new PurserError('not_found', `there is no projection ${JSON.stringify(unknown)}`, {
+        remedy: `known are ${items.map(({ name }) => name).join(', ')}`,
+      })
+    const shown = items.filter(({ name }) => args.length === 0 || args.includes(name))
+    print(
+      shown.map(({ name, status, checkpoint, lag }) => ({ name, status, head: checkpoint + lag, checkpoint, lag })),
+      format,
+      {
+        NAME: ({ name }) => name,
+        STATUS: ({ status }) => status,
+        CHECKPOINT: ({ checkpoint }) => String(checkpoint),
+        HEAD: ({ head }) => String(head),
+        LAG: ({ lag }) => String(lag),
+      },
+    )
+    const { max } = flags
+    return max !== undefined && shown.some(({ lag, status }) => lag > max || status === 'stopped') ? BEHIND : 0
+  },
+})
