@@ -61,6 +61,8 @@ export interface ClientOptions {
   /** Path of the daemon's socket; /run/purser/purser.sock by default. */
   socketPath?: string
   namespace?: string
+  /** W3C trace context that all requests are sent with, unless they have one of their own. */
+  traceparent?: string
   /** Milliseconds that a daemon which went away is given to come back, before a wait fails. */
   reconnectMs?: number
 }
@@ -75,6 +77,8 @@ export interface SubmitOptions<T extends CommandType> {
   deadline?: string | undefined
   /** Asked again with the same key, nothing is done twice. A random one by default, for the client's own retries. */
   idempotencyKey?: string | undefined
+  /** W3C trace context: the command, its events and spans belong to that trace. */
+  traceparent?: string | undefined
   signal?: AbortSignal | undefined
 }
 
@@ -130,15 +134,18 @@ const BACKOFF_MS_MAX = 1000
 export class PurserClient {
   readonly socketPath: string
   readonly namespace: string
+  readonly #traceparent: string | undefined
   readonly #reconnectMs: number
 
   constructor({
     socketPath = '/run/purser/purser.sock',
     namespace = 'default',
+    traceparent,
     reconnectMs = RECONNECT_MS,
   }: ClientOptions = {}) {
     this.socketPath = socketPath
     this.namespace = namespace
+    this.#traceparent = traceparent
     this.#reconnectMs = reconnectMs
   }
 
@@ -148,8 +155,12 @@ export class PurserClient {
    * @throws PurserError invalid_argument, naming the field; unavailable when no daemon answers
    */
   async submit<T extends CommandType>(type: T, options: SubmitOptions<T> = {}): Promise<CommandView> {
-    const { subject, payload, priority, deadline, idempotencyKey = crypto.randomUUID(), signal } = options
-    const headers = { prefer: 'respond-async', 'idempotency-key': idempotencyKey }
+    const { subject, payload, priority, deadline, idempotencyKey = crypto.randomUUID(), traceparent, signal } = options
+    const headers = {
+      prefer: 'respond-async',
+      'idempotency-key': idempotencyKey,
+      ...(traceparent === undefined ? {} : { traceparent }),
+    }
     const body = { type, subject, payload, priority, deadline }
     // With a key the answer that was lost can be asked for again.
     return await this.#persist(
@@ -355,7 +366,11 @@ export class PurserClient {
   }
 
   #open(path: string, options: RequestOptions): Promise<IncomingMessage> {
-    const headers = { 'purser-namespace': this.namespace, ...options.headers }
+    const headers = {
+      'purser-namespace': this.namespace,
+      ...(this.#traceparent === undefined ? {} : { traceparent: this.#traceparent }),
+      ...options.headers,
+    }
     return exchange(this.socketPath, path, { ...options, headers })
   }
 }

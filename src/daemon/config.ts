@@ -4,6 +4,7 @@ import { parse, TomlError } from 'smol-toml'
 import { z } from 'zod'
 import { duration } from '../model/duration.ts'
 import { PurserError } from '../model/errors.ts'
+import { Secret } from '../model/secret.ts'
 import { sloSchema } from '../projections/sli/objectives.ts'
 import { isLoopback } from '../registry/endpoint.ts'
 
@@ -113,6 +114,27 @@ const configSchema = z.strictObject({
       dockerConfig: z.string().optional().describe("docker's config.json with credentials"),
     })
     .prefault({}),
+  tracing: z
+    .strictObject({
+      endpoint: z
+        .url({ protocol: /^https?$/, error: 'an endpoint is a URL: http://collector:4318' })
+        .optional()
+        .describe('collector that takes OTLP over HTTP; off without one'),
+      ratio: z
+        .number()
+        .min(0)
+        .max(1)
+        .default(1)
+        .describe('share of the traces that are recorded, where the client does not record them itself'),
+      headers: z
+        .record(
+          z.string(),
+          z.string().transform((value) => new Secret(value)),
+        )
+        .default({})
+        .describe('sent to the collector'),
+    })
+    .prefault({}),
   slo: sloSchema,
   metrics: z
     .strictObject({
@@ -144,7 +166,7 @@ export interface ConfigOverrides {
 }
 
 /** May hold a password. */
-const SECRET_KEYS = new Set(['redis.url', 'log.checkpointUrl'])
+const SECRET_KEYS = /^(?:redis\.url|log\.checkpointUrl|tracing\.endpoint|tracing\.headers\b.*)$/
 
 /**
  * @param file TOML; defaults without one
@@ -182,7 +204,7 @@ function refusal(
     (at, part) => (typeof at === 'object' && at !== null ? Reflect.get(at, part) : undefined),
     given,
   )
-  const shown = SECRET_KEYS.has(key) ? '' : ` = ${JSON.stringify(value)?.slice(0, 100)}`
+  const shown = SECRET_KEYS.test(key) ? '' : ` = ${JSON.stringify(value)?.slice(0, 100)}`
   const where = isOption ? `--${key}` : `${file}: ${key}`
   return new PurserError('invalid_argument', `${where}${shown}: ${issue?.message ?? 'not valid'}`, {
     field: key,

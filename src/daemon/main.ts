@@ -50,6 +50,7 @@ import { lockDirectory } from './lock.ts'
 import { appendMetric, daemonMetrics, metricsText, observe } from './metrics.ts'
 import { recordMissing } from './missing.ts'
 import { observeStorage, SnapshotUsage } from './storage-metrics.ts'
+import { openTracer } from './tracing.ts'
 
 export interface DaemonOptions {
   config?: string | undefined
@@ -114,6 +115,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   const runDir = join(state, 'mounts')
   await mkdir(runDir, { recursive: true, mode: 0o700 })
 
+  const tracer = await openTracer(config, version, logger, starting)
   const url = await redisUrl(config, logger, signal, starting)
   const redis = await connectRedis(url, logger, starting)
   const register = daemonMetrics()
@@ -146,6 +148,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     ),
     plainHttp: (name) => plain.has(name) || isLoopback(name),
     userAgent: `purser/${version}`,
+    tracer,
     logger,
   })
   starting.use(registry)
@@ -193,6 +196,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     outcomes,
     handlers: [...pullHandlers, ...snapshotHandlers, ...taskHandlers, ...gcHandlers, ...sagas],
     effects,
+    tracer,
     logger,
   })
   const relay = new Relay({
@@ -201,6 +205,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     lanes,
     connect: () => redisAt(url, 'blocking', logger),
     prefix: `${config.redis.prefix}-queue`,
+    tracer,
     logger,
   })
   starting.use(collectAfterFailedPulls(log, intake, logger))
@@ -256,6 +261,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
       record: config.audit,
       register,
       peerOf,
+      tracer,
       logger,
     }),
   )

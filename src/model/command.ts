@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { identifier } from './ids.ts'
+import { TRACEPARENT } from './traceparent.ts'
 
 /** 1 is the most urgent, as in BullMQ; 0 there means "no priority", ahead of all. Default 100. */
 export const priority = z.int().min(1).max(2_097_151)
@@ -12,10 +13,7 @@ export const commandRequest = z.strictObject({
   priority: priority.default(100).describe('1 is the most urgent'),
   deadline: z.iso.datetime().optional().describe('RFC 3339, UTC: cancelled when it has not ended by then'),
   idempotencyKey: z.string().min(1).max(255).optional(),
-  traceparent: z
-    .string()
-    .regex(/^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/, 'a W3C traceparent')
-    .optional(),
+  traceparent: z.string().regex(TRACEPARENT, 'a W3C traceparent').optional(),
   payload: z.record(z.string(), z.unknown()).default({}),
 })
 

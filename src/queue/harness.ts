@@ -5,6 +5,8 @@ import type { Change, EventLog } from '../log/event-log.ts'
 import { type Fact, isRefusal } from '../model/aggregate.ts'
 import type { CommandEnvelope, CommandRequest } from '../model/command.ts'
 import { errorCodeOf, PurserError, toPurserError } from '../model/errors.ts'
+import { processSpan } from '../tracing/spans.ts'
+import { noTracing, type Span, type SpanFailure, type Tracer, withTraceparent } from '../tracing/tracer.ts'
 import type { Handler, Job, Outcome } from './handler.ts'
 import { type Accepted, causeOf, type Intake } from './intake.ts'
 import { type Outcomes, resultOf } from './outcomes.ts'
@@ -35,6 +37,7 @@ export interface HarnessOptions<Effects> {
   outcomes: Outcomes
   handlers: readonly Handler<Effects>[]
   effects: Effects
+  tracer?: Tracer
   logger: Logger
 }
 
@@ -72,8 +75,15 @@ export class Harness<Effects> {
    * Makes one attempt at a command, if it is active and no attempt is under way.
    *
    * @param lost aborts when the queue gives the job to somebody else
+   * @param traceparent of how it came here, when that is traced
    */
-  async attempt(namespace: string, commandId: string, worker: string, lost: AbortSignal): Promise<void> {
+  async attempt(
+    namespace: string,
+    commandId: string,
+    worker: string,
+    lost: AbortSignal,
+    traceparent?: string,
+  ): Promise<void> {
     const { log } = this.#options
     const state = log.documents.get(command, namespace, commandId)
     if (!isActive(state) || this.#running.has(commandId) || this.#stop.signal.aborted) return
@@ -83,20 +93,28 @@ export class Harness<Effects> {
     const cancel = new AbortController()
     if (state.cancelRequested) cancel.abort(new PurserError('cancelled', 'cancelled before it began'))
     this.#running.set(commandId, cancel)
+    const { tracer = noTracing } = this.#options
+    const { command: envelope, attempts } = state
+    const span = tracer.start(processSpan(worker, envelope, attempts + 1), traceparent ?? envelope.traceparent)
+    let failed: SpanFailure | undefined = { type: 'interrupted' }
     try {
-      await this.#attempt(state, handler, worker, cancel.signal, lost)
+      failed = await withTraceparent(span.traceparent, () =>
+        this.#attempt(withSpan(state, span), handler, worker, cancel.signal, lost),
+      )
     } finally {
+      span.end(failed)
       this.#running.delete(commandId)
     }
   }
 
+  /** @returns how it failed, if it did */
   async #attempt(
     state: ActiveCommand,
     handler: Handler<Effects>,
     worker: string,
     cancel: AbortSignal,
     lost: AbortSignal,
-  ): Promise<void> {
+  ): Promise<SpanFailure | undefined> {
     const { log, intake } = this.#options
     const envelope = state.command
     const { id, type, namespace } = envelope
@@ -105,7 +123,7 @@ export class Harness<Effects> {
     const attempt = state.attempts + 1
     const started = log.changesOf([command.fact(id, 'command.started', { attempt, worker })], namespace)
     const appended = await log.append(started, causeOf(envelope), { fence: { commandId: id, take: true } })
-    if (appended.outcome !== 'written') return // It was cancelled or ended meanwhile; if not, it is offered again.
+    if (appended.outcome !== 'written') return undefined // It was cancelled or ended meanwhile; if not, it is offered again.
     const fence = { commandId: id, token: appended.first }
     const unwritable = new AbortController()
     const interrupt = AbortSignal.any([lost, this.#stop.signal, unwritable.signal])
@@ -134,13 +152,13 @@ export class Harness<Effects> {
     } catch (thrown) {
       if (interrupt.aborted || thrown instanceof Interrupted) {
         logger.warn({ err: thrown, attempt }, 'attempt interrupted')
-        return
+        return { type: 'interrupted' }
       }
       const error = endingError(thrown, signal)
       if (error.code === 'internal') logger.error({ err: thrown }, 'command failed unexpectedly')
       else logger.info({ code: error.code, reason: error.message }, 'command failed')
       await record([failure(envelope, error, performance.now() - begunAt)], true)
-      return
+      return { type: error.code, message: error.message }
     }
     const durationMs = performance.now() - begunAt
     const result = outcome.result ?? {}
@@ -149,6 +167,7 @@ export class Harness<Effects> {
       true,
     )
     logger.debug({ durationMs: round(durationMs) }, 'command succeeded')
+    return undefined
   }
 
   #job(
@@ -235,6 +254,11 @@ export class Harness<Effects> {
     const { log } = this.#options
     await log.record([failure(state.command, error, 0)], state.command.namespace, causeOf(state.command))
   }
+}
+
+/** What an attempt writes and asks for is of its span. */
+function withSpan(state: ActiveCommand, { traceparent }: Span): ActiveCommand {
+  return traceparent === undefined ? state : { ...state, command: { ...state.command, traceparent } }
 }
 
 /** Redis away or full, the fence or the node in other hands: another attempt is to be made. */

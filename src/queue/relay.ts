@@ -7,6 +7,8 @@ import type { CommandEnvelope } from '../model/command.ts'
 import { Semaphore } from '../model/concurrency.ts'
 import { PurserError } from '../model/errors.ts'
 import type { StoredEvent } from '../model/event.ts'
+import { sendSpan } from '../tracing/spans.ts'
+import { noTracing, type Tracer } from '../tracing/tracer.ts'
 import { failure, type Harness } from './harness.ts'
 import { causeOf } from './intake.ts'
 
@@ -25,6 +27,7 @@ export interface RelayOptions {
   /** Makes a Redis connection; BullMQ wants one a queue and one a worker. */
   connect: () => Redis
   prefix: string
+  tracer?: Tracer
   logger: Logger
   /** How often it is looked for commands that wait for long. */
   sweepMs?: number
@@ -135,10 +138,10 @@ export class Relay {
     const worker = new Worker(
       name,
       async (job, _token, lost) => {
-        const { namespace, id } = job.data as { namespace: string; id: string }
+        const { namespace, id, traceparent } = job.data as { namespace: string; id: string; traceparent?: string }
         try {
           using _ = await this.#slotsOf(lane).acquire(lost)
-          await harness.attempt(namespace, id, lane.kind, lost ?? new AbortController().signal)
+          await harness.attempt(namespace, id, lane.kind, lost ?? new AbortController().signal, traceparent)
         } finally {
           this.#offerAgain(id)
         }
@@ -245,13 +248,20 @@ export class Relay {
     const queue = lane && this.#queues.get(lane.kind)
     if (!queue) return
     carried.offeredAt = Date.now()
+    const { tracer = noTracing, logger } = this.#options
+    const span = tracer.start(sendSpan(lane.kind, envelope), envelope.traceparent)
+    const { traceparent } = span
     const add = async () => {
       const options: JobsOptions = { jobId: await jobIdOf(queue, id), priority }
-      await queue.add(type, { namespace, id }, options)
+      await queue.add(type, { namespace, id, ...(traceparent === undefined ? {} : { traceparent }) }, options)
     }
-    add().catch((err) => {
-      this.#options.logger.debug({ err, commandId: id }, 'not queued: the sweep offers it again')
-    })
+    add().then(
+      () => span.end(),
+      (err) => {
+        span.end({ type: 'unavailable' })
+        logger.debug({ err, commandId: id }, 'not queued: the sweep offers it again')
+      },
+    )
   }
 
   /** An attempt that ended without an outcome is followed by another one soon, and as soon as Redis is back. */

@@ -26,6 +26,7 @@ export interface RegistryClientOptions {
   logger?: RegistryLogger
   dispatcher?: Dispatcher
   timeouts?: TransportOptions['timeouts']
+  tracer?: TransportOptions['tracer']
   retry?: Partial<RetryPolicy>
 }
 

@@ -1,6 +1,9 @@
+import { finished } from 'node:stream'
 import { Agent, type Dispatcher, request } from 'undici'
-import { PurserError } from '../model/errors.ts'
+import { errorCodeOf, PurserError } from '../model/errors.ts'
 import type { Secret } from '../model/secret.ts'
+import { clientSpan, failureOfStatus } from '../tracing/spans.ts'
+import { currentTraceparent, noTracing, type Span, type Tracer } from '../tracing/tracer.ts'
 import { Retryable } from './retry.ts'
 
 export interface TransportOptions {
@@ -8,6 +11,7 @@ export interface TransportOptions {
   /** In place of a plain agent: one that goes through a proxy, say. Its owner closes it. */
   dispatcher?: Dispatcher
   timeouts?: { connectMs?: number; headersMs?: number; bodyStallMs?: number }
+  tracer?: Tracer
 }
 
 export interface TransportRequest {
@@ -43,12 +47,14 @@ export class Transport {
   readonly #ownAgent: Agent | undefined
   readonly #headersMs: number
   readonly #bodyStallMs: number
+  readonly #tracer: Tracer
 
-  constructor({ userAgent, dispatcher, timeouts = {} }: TransportOptions) {
+  constructor({ userAgent, dispatcher, timeouts = {}, tracer = noTracing }: TransportOptions) {
     const { connectMs = 10_000, headersMs = 30_000, bodyStallMs = 30_000 } = timeouts
     this.#userAgent = userAgent
     this.#headersMs = headersMs
     this.#bodyStallMs = bodyStallMs
+    this.#tracer = tracer
     // HTTP/1.1, as layers come faster over a connection each than through one HTTP/2 session in JavaScript.
     this.#ownAgent = dispatcher
       ? undefined
@@ -80,6 +86,7 @@ export class Transport {
   async #sendOnce(given: TransportRequest, url: URL, redirected: boolean): Promise<TransportResponse> {
     const { method, signal, authorization, body } = given
     signal.throwIfAborted()
+    const span = this.#tracer.start(clientSpan(method, url), currentTraceparent())
     try {
       const response = await request(url, {
         dispatcher: this.#dispatcher,
@@ -89,12 +96,15 @@ export class Transport {
           'user-agent': this.#userAgent,
           'accept-encoding': 'identity', // Digests are of the bytes as they are.
           ...(authorization && !redirected ? { authorization: authorization.reveal() } : {}),
+          // Who is redirected to is no party to what goes on here.
+          ...(span.traceparent !== undefined && !redirected ? { traceparent: span.traceparent } : {}),
         },
         body: body?.reveal() ?? null,
         signal,
         headersTimeout: this.#headersMs,
         bodyTimeout: this.#bodyStallMs,
       })
+      endWithBody(span, response)
       return {
         status: response.statusCode,
         header: (name) => {
@@ -107,10 +117,20 @@ export class Transport {
         redirected,
       }
     } catch (error) {
+      const failed = signal.aborted ? undefined : networkError(error, url.host)
+      span.end({ type: failed === undefined ? 'cancelled' : (errorCodeOf(failed) ?? 'unavailable') })
       signal.throwIfAborted()
-      throw networkError(error, url.host)
+      throw failed
     }
   }
+}
+
+/** A span lasts until the body has been read, or given up. */
+function endWithBody(span: Span, { statusCode, body }: Dispatcher.ResponseData): void {
+  span.set({ 'http.response.status_code': statusCode })
+  finished(body, { writable: false }, (error) => {
+    span.end(failureOfStatus(statusCode, 400) ?? (error ? { type: 'body' } : undefined))
+  })
 }
 
 function redirectTarget(asked: URL, from: URL, location: string): URL {

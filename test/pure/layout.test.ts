@@ -28,7 +28,7 @@ const PARTS: Readonly<Record<string, Part>> = {
   log: { imports: ['archive', 'commands'], packages: ['ioredis', 'pino', 'undici', 'zod'] },
   host: { imports: [], packages: ['koffi'] },
   oci: { imports: [], packages: ['zod'], builtins: ['node:net', 'node:os', 'node:path'] },
-  registry: { imports: ['oci'], packages: ['execa', 'undici', 'zod'] },
+  registry: { imports: ['oci', 'tracing'], packages: ['execa', 'undici', 'zod'] },
   content: { imports: ['host', 'oci'], packages: [] },
   layers: { imports: ['host', 'oci'], packages: [] },
   snapshotters: { imports: ['host', 'oci'], packages: ['execa'] },
@@ -38,8 +38,19 @@ const PARTS: Readonly<Record<string, Part>> = {
     packages: ['@bufbuild/protobuf', '@bufbuild/protobuf/codegenv2', '@bufbuild/protobuf/wkt', 'pino', 'zod'],
   },
   network: { imports: ['host', 'oci'], packages: ['execa', 'pino', 'zod'] },
-  queue: { imports: ['commands', 'log'], packages: ['bullmq', 'ioredis', 'pino', 'zod'] },
+  queue: { imports: ['commands', 'log', 'tracing'], packages: ['bullmq', 'ioredis', 'pino', 'zod'] },
   projections: { imports: ['commands', 'log'], packages: ['pino', 'prom-client', 'zod'] },
+  tracing: {
+    imports: [],
+    packages: [
+      '@opentelemetry/api',
+      '@opentelemetry/exporter-trace-otlp-http',
+      '@opentelemetry/resources',
+      '@opentelemetry/sdk-trace',
+      'pino',
+    ],
+    builtins: ['node:async_hooks'],
+  },
   sagas: { imports: ['commands', 'log', 'oci', 'queue'], packages: ['zod'] },
   'workers/gc': worker,
   'workers/pull': worker,
@@ -47,7 +58,7 @@ const PARTS: Readonly<Record<string, Part>> = {
   'workers/task': worker,
   api: { imports: [], types: ['archive', 'log', 'projections', 'queue'], packages: [] },
   'api/http': {
-    imports: ['api', 'archive', 'commands', 'log', 'oci', 'projections'],
+    imports: ['api', 'archive', 'commands', 'log', 'oci', 'projections', 'tracing'],
     types: ['host', 'queue'],
     packages: ['fastify', 'pino', 'prom-client', 'ws', 'zod'],
   },
@@ -113,6 +124,18 @@ test('a part imports what its line in the table allows, and nothing else', () =>
     }
   }
   assert.deepEqual(forbidden, [])
+})
+
+test('the tracing SDK is loaded by import() alone, where it is configured', () => {
+  const loads = sources.flatMap(({ path, imports }) =>
+    imports
+      .filter(({ target, kind }) => target === 'src/tracing/otel.ts' && kind !== 'type')
+      .map((each) => ({ path, ...each })),
+  )
+  assert.deepEqual(
+    loads.map(({ path, kind }) => `${path}: ${kind}`),
+    ['src/daemon/tracing.ts: dynamic'],
+  )
 })
 
 test('every relative import names a file that is there, with its .ts', () => {

@@ -34,6 +34,7 @@ const eventSchema = z.object({
   subject: z.string(),
   time: z.string(),
   commandid: z.string(),
+  traceparent: z.string().optional(),
   data: z.record(z.string(), z.unknown()),
 })
 export type EventView = z.output<typeof eventSchema>

@@ -8,6 +8,7 @@ export interface Seen {
   path: string
   authorization: string | undefined
   range: string | undefined
+  traceparent: string | undefined
 }
 
 /** What stands in for the registry's answer; `undefined` lets it through. */
@@ -26,6 +27,7 @@ export async function startProxy(registry: string) {
       path: incoming.url ?? '',
       authorization: incoming.headers.authorization,
       range: incoming.headers.range,
+      traceparent: incoming.headers.traceparent?.toString(),
     }
     seen.push(asked)
     const upstream: Upstream = () => ask(registry, incoming)

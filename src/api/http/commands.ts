@@ -42,7 +42,7 @@ const submit = defineRoute({
         ...call.body,
         namespace: call.namespace,
         ...optional('idempotencyKey', call.header('idempotency-key')),
-        ...optional('traceparent', traceparentOf(call)),
+        ...optional('traceparent', call.traceparent),
       },
       { actor: call.actor, surface: 'http' },
     )
@@ -115,7 +115,7 @@ const cancel = defineRoute({
         remedy: 'there is nothing to cancel',
       })
     }
-    const request = { type: 'command.cancel', subject: id, namespace }
+    const request = { type: 'command.cancel', subject: id, namespace, ...optional('traceparent', call.traceparent) }
     const accepted = await intake.submit(request, { actor: call.actor, surface: 'http' })
     const cancelling = await findCommand(log, accepted.id, namespace, call.signal)
     if (cancelling.state.status === 'failed') return failedAnswer(cancelling)
@@ -143,11 +143,6 @@ async function endOf(call: Call, found: FoundCommand, { waitSeconds }: Preferenc
 function failedAnswer({ id, state }: FoundCommand): Answer {
   const error = 'error' in state ? state.error : new PurserError('internal', `command ${id} has not failed`).toBody()
   return problemAnswer(problemOf(error, { command: id }))
-}
-
-/** A malformed one is left out. @see W3C Trace Context, section 3.2.2.5 */
-function traceparentOf(call: Call): string | undefined {
-  return commandRequest.shape.traceparent.safeParse(call.header('traceparent')).data
 }
 
 const optional = <K extends string, V>(key: K, value: V | undefined) =>

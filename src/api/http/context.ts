@@ -33,6 +33,7 @@ export function callOf(
   headers: IncomingHttpHeaders,
   schema: z.ZodObject,
   rawQuery: unknown,
+  traceparent?: string,
 ): Omit<Call, 'params' | 'body' | 'stream'> {
   const { namespace: inQuery, ...query } = parse(schema, rawQuery, '') as { namespace?: string }
   const inHeader = headerOf(headers, 'purser-namespace')
@@ -46,6 +47,7 @@ export function callOf(
     namespaceAsked,
     actor: actorOf(socket),
     signal,
+    traceparent,
     header: (name) => headerOf(headers, name),
   }
 }

@@ -22,6 +22,8 @@ export interface Call<Params = unknown, Query = unknown, Body = unknown> {
   /** The one that the request names, if it does. */
   readonly namespaceAsked: string | undefined
   readonly actor: string
+  /** W3C trace context of the request, for what it leads to. */
+  readonly traceparent: string | undefined
   /** Aborts when the client has gone or the server stops. */
   readonly signal: AbortSignal
   header(name: string): string | undefined

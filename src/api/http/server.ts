@@ -10,6 +10,7 @@ import { PurserError } from '../../model/errors.ts'
 import { parse } from '../../model/parse.ts'
 import { API_SECONDS } from '../../projections/sli/families.ts'
 import { API_HISTOGRAM } from '../../projections/sli/observations.ts'
+import { noTracing, type Tracer } from '../../tracing/tracer.ts'
 import type { Services } from '../services.ts'
 import { ByteStream } from './byte-stream.ts'
 import { type Context, callOf, type Lifetime } from './context.ts'
@@ -20,6 +21,7 @@ import { type RecordedRequests, RequestTrail } from './request-trail.ts'
 import { type Answer, type Call, namespaced, patternOf, type Route } from './route.ts'
 import { listenOn } from './socket-file.ts'
 import { SortedIds } from './sorted-ids.ts'
+import { traceparentOf, traceRequests } from './traced-requests.ts'
 import { Upgrades } from './upgrades.ts'
 
 export interface HttpOptions {
@@ -33,6 +35,7 @@ export interface HttpOptions {
   record: RecordedRequests
   /** Who is at the other end of a connection. */
   peerOf: (socket: Socket) => Peer | undefined
+  tracer?: Tracer
   logger: Logger
   /** How long a client may let a stream of events wait before it is cut off. */
   stalledMs?: number
@@ -93,6 +96,7 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   )
   const app = createApp(logger, (request) => upgrades.takes(request))
   observeLatency(app, options.register)
+  traceRequests(app, options.tracer ?? noTracing)
   const trail = new RequestTrail(services.log, options.record, logger)
   app.addHook('onResponse', async (request, reply) => {
     trail.note({
@@ -198,7 +202,15 @@ function addRoute(app: FastifyInstance, context: Context, streams: StreamMetrics
       using lifetime = context.lifetime()
       reply.raw.once('close', () => lifetime.abort(new PurserError('cancelled', 'the client has gone')))
       const call: Call = {
-        ...callOf(context, request.raw.socket, lifetime.signal, request.headers, query, request.query),
+        ...callOf(
+          context,
+          request.raw.socket,
+          lifetime.signal,
+          request.headers,
+          query,
+          request.query,
+          traceparentOf(request),
+        ),
         params: request.params,
         body: route.body === undefined ? undefined : parse(route.body, request.body, ''),
         stream: (contentType) => {

@@ -1,4 +1,5 @@
 import { PurserClient } from '../../client/index.ts'
+import { newTraceparent, parseTraceparent } from '../../model/traceparent.ts'
 import type { Format } from '../terminal/output.ts'
 import { environmentVariable } from './environment.ts'
 import type { FlagsOf, OptionSpecs } from './verb.ts'
@@ -27,7 +28,9 @@ export type Globals = FlagsOf<typeof globals>
 export function contextOf(given: Partial<Globals>) {
   const namespaceGiven = given.namespace ?? (environmentVariable('PURSER_NAMESPACE') || undefined)
   const address = given.address ?? (environmentVariable('PURSER_ADDRESS') || undefined)
+  const traced = environmentVariable('TRACEPARENT')
   const client = new PurserClient({
+    traceparent: traced !== undefined && parseTraceparent(traced) ? traced : newTraceparent(),
     ...(address === undefined ? {} : { socketPath: address }),
     ...(namespaceGiven === undefined ? {} : { namespace: namespaceGiven }),
   })
