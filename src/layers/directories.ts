@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, lstatSync, readlinkSync } from 'node:fs'
+import { closeSync, fstatSync, lstatSync, readlinkSync, type Stats } from 'node:fs'
 import { type ByteString, cPath, fsPath } from '../host/byte-paths.ts'
 import { errnoOf, mkdirat, O, openat, openat2, RESOLVE, type Timespec, timespecOfNs } from '../host/syscalls.ts'
 import { malformed } from './tar/header.ts'
@@ -33,6 +33,9 @@ export const procPath = (directory: Directory, name: ByteString): ByteString => 
 
 export const lstatIn = (directory: Directory, name: ByteString) =>
   lstatSync(fsPath(procPath(directory, name)), { throwIfNoEntry: false })
+
+/** How overlayfs writes that there is nothing. */
+export const isWhiteoutDevice = (stat: Stats): boolean => stat.isCharacterDevice() && stat.rdev === 0
 
 /**
  * Directories below one root. Every path is resolved by the kernel with the root as `/` (RESOLVE_IN_ROOT), so that
@@ -75,14 +78,23 @@ export class Directories implements Disposable {
     return directory
   }
 
-  /** The directory at the path, made with its parents where it is not there. */
+  /** The directory at the path, made with its parents where it is not there; a file in its place goes. */
   findOrMake(path: ByteString): Directory {
+    const directory = this.#findOrMake(path, 'clear')
+    if (!directory) throw malformed('its directory cannot be made', path)
+    return directory
+  }
+
+  /** As findOrMake, but undefined where a file is in the way: it stays. */
+  findOrMakeUnlessBlocked(path: ByteString): Directory | undefined {
+    return this.#findOrMake(path, 'leave')
+  }
+
+  #findOrMake(path: ByteString, obstacles: 'clear' | 'leave'): Directory | undefined {
     const found = this.find(path)
     if (found) return found
-    const resolved = this.#make(path)
-    const made = this.find(resolved)
-    if (!made) throw malformed('its directory cannot be made', path)
-    return made
+    const resolved = this.#make(path, obstacles)
+    return resolved === undefined ? undefined : this.find(resolved)
   }
 
   /** A directory or symlink has been replaced: paths may lead elsewhere from the next entry on. */
@@ -136,7 +148,7 @@ export class Directories implements Disposable {
   }
 
   /** Walks by hand, symlinks resolved within the root, and makes what is missing. @returns the path without symlinks */
-  #make(path: ByteString): ByteString {
+  #make(path: ByteString, obstacles: 'clear' | 'leave'): ByteString | undefined {
     const pending = path.split('/').reverse()
     const resolved: ByteString[] = []
     let symlinks = 0
@@ -160,6 +172,7 @@ export class Directories implements Disposable {
       resolved.push(name)
       if (stat?.isDirectory()) continue
       const made = resolved.join('/')
+      if (stat && obstacles === 'leave' && !isWhiteoutDevice(stat)) return undefined
       if (stat) this.#hooks.clear({ directory, name })
       else {
         mkdirat(directory.fd, cPath(name), 0o755)

@@ -48,7 +48,7 @@ export interface LayerResult {
 }
 
 export interface NeedsParentsReason {
-  reason: 'hard-link' | 'symlink' | 'late-directory' | 'late-whiteout' | 'opaque-root'
+  reason: 'hard-link' | 'symlink' | 'late-directory' | 'late-whiteout' | 'opaque-root' | 'refused'
   path: ByteString
 }
 

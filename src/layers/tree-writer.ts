@@ -4,7 +4,7 @@ import * as sys from '../host/syscalls.ts'
 import { setXattr, setXattrOfFd } from '../host/xattrs.ts'
 import { PurserError, toPurserError } from '../model/errors.ts'
 import { XattrWriter } from './attributes.ts'
-import { Directories, type Directory, lstatIn, procPath } from './directories.ts'
+import { Directories, type Directory, isWhiteoutDevice, lstatIn, procPath } from './directories.ts'
 import { OwnEntries } from './own-entries.ts'
 import { cleanPath, parseWhiteout, splitPath } from './paths.ts'
 import type { NeedsParentsReason, Whiteouts } from './protocol.ts'
@@ -27,8 +27,6 @@ const FILE_FLAGS = sys.O.CREAT | sys.O.EXCL | sys.O.WRONLY | sys.O.NOFOLLOW
 
 /** ENOENT: a hard link that replaces the directory which its target was in. */
 const LAYERS_FAULT = new Set(['ENOENT', 'ENAMETOOLONG', 'E2BIG', 'EFBIG', 'ERANGE', 'EINVAL', 'ELOOP'])
-
-const isWhiteoutDevice = (stat: Stats): boolean => stat.isCharacterDevice() && stat.rdev === 0
 
 /** Writes the entries of a tar below a directory, and nothing anywhere else. */
 export class TreeWriter implements TarSink, Disposable {
@@ -63,7 +61,11 @@ export class TreeWriter implements TarSink, Disposable {
     try {
       this.#write(entry)
     } catch (error) {
-      throw this.#explain(error, entry)
+      const explained = this.#explain(error, entry)
+      // What is wrong with it by itself, such as a hard link to a directory, may be right on top of its parents.
+      if (this.#mode === 'overlay' && explained instanceof PurserError && explained.code === 'data_loss')
+        throw new NeedsParents('refused', entry.path)
+      throw explained
     }
   }
 
@@ -105,7 +107,8 @@ export class TreeWriter implements TarSink, Disposable {
     for (const [key, { path, time }] of this.#times) {
       let fd: number
       try {
-        const resolve = sys.RESOLVE.IN_ROOT | sys.RESOLVE.NO_MAGICLINKS
+        // Noted without symlinks: one on the way now has replaced a directory, and leads to another.
+        const resolve = sys.RESOLVE.IN_ROOT | sys.RESOLVE.NO_SYMLINKS
         fd = sys.openat2(this.#directories.root.fd, cPath(path || '.'), sys.O.DIRECTORY, resolve)
       } catch (error) {
         const errno = sys.errnoOf(error)
@@ -149,8 +152,8 @@ export class TreeWriter implements TarSink, Disposable {
     const whiteout = parseWhiteout(path, name)
     if (whiteout) {
       if (whiteout.is === 'leftover') return
-      const directory = this.#directories.findOrMake(parent)
-      if (this.#mode === 'ignore') return
+      const directory = this.#directories.findOrMakeUnlessBlocked(parent)
+      if (!directory || this.#mode === 'ignore') return
       if (whiteout.is === 'opaque') this.#makeOpaque(directory, parent)
       else this.#whiteOut(directory, whiteout.of)
       return
@@ -191,9 +194,7 @@ export class TreeWriter implements TarSink, Disposable {
       if (existing?.isDirectory()) this.#checkNotImplicit(directory, name)
       else this.#replaceWithDirectory(directory, name, 0o700)
     }
-    if (existing?.isDirectory() && this.#mode === 'apply' && !this.#own.has(directory, name)) {
-      this.xattrs.removeOthers(procPath(directory, name), entry)
-    }
+    if (existing?.isDirectory()) this.xattrs.removeOthers(procPath(directory, name), entry)
     this.#setAttributes(directory, name, entry)
     this.#setTime(directory, name, entry.mtime)
   }
@@ -331,6 +332,7 @@ export class TreeWriter implements TarSink, Disposable {
     if (path === '') throw new NeedsParents('opaque-root', path)
     setXattr(`/proc/self/fd/${directory.fd}/.`, OPAQUE_XATTR, YES)
     const resolved = this.#directories.resolvedPath(directory)
+    this.#checkNoneImplicitBelow(resolved)
     this.#opaque.add(resolved)
     for (const whiteout of this.whiteoutsMade) {
       if (whiteout.startsWith(`${resolved}/`)) this.#removeWhiteout(whiteout)
@@ -359,10 +361,18 @@ export class TreeWriter implements TarSink, Disposable {
       sys.mknodat(directory.fd, cPath(name), sys.S_IFCHR, 0, 0)
       this.whiteoutsMade.add(path)
     } else if (existing.isDirectory()) {
-      // Which of its files are of this layer only shows on top of the others.
       if (this.implicitParents.has(path)) throw new NeedsParents('late-whiteout', path)
+      this.#checkNoneImplicitBelow(path)
       setXattr(procPath(directory, name), OPAQUE_XATTR, YES)
       this.#opaque.add(path)
+    }
+  }
+
+  /** Which directories a late whiteout leaves only shows on top of the others: it removes theirs. */
+  #checkNoneImplicitBelow(path: ByteString): void {
+    if (this.implicitParents.size < 2) return
+    for (const implicit of this.implicitParents) {
+      if (implicit.startsWith(`${path}/`)) throw new NeedsParents('late-whiteout', path)
     }
   }
 

@@ -74,7 +74,8 @@ export async function joinLayer(
   const { snapshotter } = unpacker
   const below = parents.map((parent) => snapshotter.layerTarget(parent).path)
   const found = alone.implicitParents.map((path) => ({ path, lower: findBelow(below, path) }))
-  if (alone.needsParents || found.some(({ lower }) => lower.what === 'symlink')) {
+  // A file there gives way to an entry, but not to a whiteout.
+  if (alone.needsParents || found.some(({ lower }) => lower.what === 'symlink' || lower.what === 'other')) {
     await snapshotter.remove(dir, signal)
     await extractOnParents(unpacker, { ...layer, path: complete }, dir, parents, signal)
     return

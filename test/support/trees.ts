@@ -18,6 +18,10 @@ export function temporaryDirectory(): Disposable & { path: string } {
   }
 }
 
+const hashOf = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex').slice(0, 12)
+const brief = (value: Buffer | undefined): string | undefined =>
+  value && value.length > 64 ? `${value.length} bytes ${hashOf(value)}` : value?.toString('hex')
+
 /**
  * Everything about a tree that a container can see, a line for each entry, by path.
  *
@@ -36,21 +40,17 @@ export function describeTree(root: string, ignoreMtimeOf: readonly string[] = []
     const fields = [status.mode.toString(8), `${status.uid}:${status.gid}`]
     if (!ignoreMtimeOf.includes(path)) fields.push(`mtime ${status.mtimeNs}`)
     if (status.isFile()) {
-      const hash = createHash('sha256')
-        .update(readFileSync(fsPath(at)))
-        .digest('hex')
-        .slice(0, 12)
-      fields.push(`size ${status.size}`, hash)
+      fields.push(`size ${status.size}`, hashOf(readFileSync(fsPath(at))))
     }
     if (status.isSymbolicLink()) fields.push(`-> ${readlinkSync(fsPath(at), 'latin1')}`)
     if (status.isBlockDevice() || status.isCharacterDevice()) fields.push(`rdev ${status.rdev}`)
     if (!status.isDirectory() && status.nlink > 1n) {
       const key = String(status.ino)
-      fields.push(`nlink ${status.nlink} with ${firstNames.get(key) ?? 'itself'}`)
+      fields.push(`nlink ${status.nlink} with ${JSON.stringify(firstNames.get(key) ?? '.')}`)
       if (!firstNames.has(key)) firstNames.set(key, path)
     }
     for (const name of listXattrs(at).sort()) {
-      if (!name.startsWith('trusted.overlay.')) fields.push(`${name}=${getXattr(at, name)?.toString('hex')}`)
+      if (!name.startsWith('trusted.overlay.')) fields.push(`${name}=${brief(getXattr(at, name))}`)
     }
     lines[path] = fields.join(' ')
     if (!status.isDirectory()) return
