@@ -20,6 +20,13 @@ const platformImage = z.strictObject({
 export const imageTarget = platformImage.extend({ target: descriptor })
 export type ImageTarget = z.output<typeof imageTarget>
 
+const attempt = z.strictObject({
+  host: z.string().describe('host[:port] that was asked'),
+  status: z.int().optional().describe('of its answer; absent when it gave none'),
+  reason: z.string().optional().describe('why that did not help; absent when it did'),
+  requests: z.int().positive().describe('for how many requests that is so'),
+})
+
 export type ImageState =
   | { status: 'absent' }
   | ({ status: 'present'; labels: Labels; createdAt: string; updatedAt: string } & ImageTarget)
@@ -52,7 +59,14 @@ export const image = defineAggregate({
       .describe('remove the name of an image'),
   },
   leadsTo: {
-    'image.pull': ['image.pulling', 'image.resolved', 'content.committed', 'snapshot.committed', 'image.pulled'],
+    'image.pull': [
+      'image.pulling',
+      'image.resolved',
+      'content.committed',
+      'snapshot.committed',
+      'image.attempted',
+      'image.pulled',
+    ],
     'image.tag': ['image.tagged'],
     'image.delete': ['image.deleted'],
   },
@@ -62,6 +76,11 @@ export const image = defineAggregate({
       1,
       'what the name stood for at the registry',
       z.strictObject({ target: descriptor, platform: z.string() }),
+    ),
+    'image.attempted': event(
+      1,
+      'who was asked for the image, the registry and its mirrors, and what they said',
+      z.strictObject({ attempts: z.array(attempt).max(50) }),
     ),
     'image.pulled': event(
       1,
@@ -117,6 +136,7 @@ export const image = defineAggregate({
     switch (event.type) {
       case 'image.pulling':
       case 'image.resolved':
+      case 'image.attempted':
         return state
       case 'image.pulled':
       case 'image.tagged': {

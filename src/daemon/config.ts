@@ -112,6 +112,16 @@ const configSchema = z.strictObject({
         .default([])
         .describe('registries (host:port) spoken to without TLS, besides loopback'),
       dockerConfig: z.string().optional().describe("docker's config.json with credentials"),
+      configPath: z
+        .string()
+        .default('/etc/containerd/certs.d:/etc/docker/certs.d')
+        .describe(
+          "directories with a directory per registry, joined by colons: containerd's hosts.toml, docker's certificates",
+        ),
+      fallback: z
+        .enum(['never', 'on-unavailable', 'always'])
+        .default('always')
+        .describe('whether the next host of a hosts.toml is asked when one has failed'),
     })
     .prefault({}),
   tracing: z

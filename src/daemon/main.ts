@@ -146,6 +146,8 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     credentials: dockerCredentials(
       config.registry.dockerConfig === undefined ? {} : { file: config.registry.dockerConfig },
     ),
+    configPaths: config.registry.configPath.split(':').filter((path) => path !== ''),
+    fallback: config.registry.fallback,
     plainHttp: (name) => plain.has(name) || isLoopback(name),
     userAgent: `purser/${version}`,
     tracer,

@@ -8,5 +8,22 @@ export type Credentials =
   /** A bearer token that the registry takes as it is. */
   | { kind: 'registry-token'; token: Secret }
 
-/** @param registry as references have it: `docker.io`, `localhost:5000` */
-export type CredentialsSource = (registry: string, signal: AbortSignal) => Promise<Credentials | undefined>
+/** For what they are wanted. */
+export interface CredentialsTarget {
+  /** As references have it: `docker.io`, `localhost:5000`; for a mirror its own name. */
+  registry: string
+  repository: string
+}
+
+/** Asked each time that a registry wants to know who asks, also when what it gave before does not hold any more. */
+export type CredentialsSource = (target: CredentialsTarget, signal: AbortSignal) => Promise<Credentials | undefined>
+
+/** The first source that has some. */
+export function firstOf(...sources: readonly CredentialsSource[]): CredentialsSource {
+  return async (target, signal) => {
+    for (const source of sources) {
+      const found = await source(target, signal)
+      if (found) return found
+    }
+  }
+}

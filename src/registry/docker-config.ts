@@ -39,7 +39,7 @@ export const defaultDockerConfigFile = (): string => join(homedir(), '.docker', 
  */
 export function dockerCredentials(options: { file?: string; helperTimeoutMs?: number } = {}): CredentialsSource {
   const { file = defaultDockerConfigFile(), helperTimeoutMs = 20_000 } = options
-  return async (registry, signal) => {
+  return async ({ registry }, signal) => {
     const config = await readConfig(file, signal)
     if (!config) return undefined
     const helper = keysOf(registry).flatMap((key) => config.credHelpers?.[key] ?? [])[0] ?? config.credsStore

@@ -9,6 +9,8 @@ export interface RetryPolicy {
   delayMaxMs: number
   /** A server that asks for a longer wait than this is not waited for. */
   retryAfterMaxMs: number
+  /** Further tries that all requests for one image have together. */
+  budget: number
 }
 
 export const DEFAULT_RETRY: RetryPolicy = {
@@ -16,6 +18,23 @@ export const DEFAULT_RETRY: RetryPolicy = {
   baseDelayMs: 200,
   delayMaxMs: 10_000,
   retryAfterMaxMs: 30_000,
+  budget: 50,
+}
+
+/** How many more tries there are for one image: each of its hundred blobs failing a little is too much together. */
+export class RetryBudget {
+  #left: number
+
+  constructor(tries: number) {
+    this.#left = tries
+  }
+
+  /** @returns false when none is left */
+  take(): boolean {
+    if (this.#left === 0) return false
+    this.#left -= 1
+    return true
+  }
 }
 
 /** What an attempt throws when another one may succeed. */
@@ -42,6 +61,7 @@ export async function retrying<T>(
   signal: AbortSignal,
   call: () => Promise<T>,
   onRetry: (failure: PurserError, attempt: number, delayMs: number) => void,
+  budget: RetryBudget = new RetryBudget(policy.budget),
 ): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
@@ -51,7 +71,7 @@ export async function retrying<T>(
       signal.throwIfAborted()
       if (!(error instanceof Retryable)) throw error
       const asked = error.retryAfterMs ?? 0
-      if (attempt >= policy.attemptsMax || asked > policy.retryAfterMaxMs) throw error.final
+      if (attempt >= policy.attemptsMax || asked > policy.retryAfterMaxMs || !budget.take()) throw error.final
       const delayMs = Math.max(asked, backoffMs(policy, attempt))
       onRetry(error.final, attempt, delayMs)
       await delay(delayMs, undefined, { signal })

@@ -28,3 +28,14 @@ export async function statusFailure(
     asked === undefined ? undefined : retryAfterMs(asked, Date.now()),
   )
 }
+
+/** Of a host that does not say for how long. */
+const PAUSE_MS = 1000
+
+/** For how long the answer asks that nobody asks again, in milliseconds. */
+export function pauseAskedBy(response: TransportResponse): number | undefined {
+  const asked = response.header('retry-after')
+  const forMs = asked === undefined ? undefined : retryAfterMs(asked, Date.now())
+  if (response.status === 429) return forMs ?? PAUSE_MS
+  return response.status === 503 ? forMs : undefined
+}

@@ -1,26 +1,29 @@
-import { finished } from 'node:stream'
-import { Agent, type Dispatcher, request } from 'undici'
+import { finished, type Readable } from 'node:stream'
+import { type Dispatcher, request } from 'undici'
 import { errorCodeOf, PurserError } from '../model/errors.ts'
-import type { Secret } from '../model/secret.ts'
+import { Secret } from '../model/secret.ts'
 import { clientSpan, failureOfStatus } from '../tracing/spans.ts'
 import { currentTraceparent, noTracing, type Span, type Tracer } from '../tracing/tracer.ts'
+import { type Connection, Dispatchers, PLAIN_CONNECTION } from './dispatchers.ts'
 import { Retryable } from './retry.ts'
 
 export interface TransportOptions {
   userAgent: string
-  /** In place of a plain agent: one that goes through a proxy, say. Its owner closes it. */
-  dispatcher?: Dispatcher
   timeouts?: { connectMs?: number; headersMs?: number; bodyStallMs?: number }
   tracer?: Tracer
 }
 
 export interface TransportRequest {
   url: URL
-  method: 'GET' | 'HEAD' | 'POST'
-  headers?: Record<string, string>
+  method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+  headers?: Readonly<Record<string, string>>
   /** The value of `Authorization`; it goes to the origin of `url` and to no other. */
-  authorization?: Secret
-  body?: Secret
+  authorization?: Secret | undefined
+  /** Other headers that go there only. */
+  secretHeaders?: Readonly<Record<string, Secret>>
+  body?: Secret | Uint8Array | Readable | undefined
+  /** How the origin is connected to. */
+  connection?: Connection
   signal: AbortSignal
 }
 
@@ -32,34 +35,30 @@ export interface TransportResponse {
   drop(): void
   /** `host:port` of whoever answered, after redirects. */
   host: string
+  /** What has answered, after redirects. */
+  url: URL
   /** Whether another origin than the one asked for has answered. */
   redirected: boolean
 }
 
-const REDIRECTS_MAX = 5
-const CONNECTIONS_PER_HOST_MAX = 32
+const REDIRECTS_MAX = 10
 const REDIRECT_STATUSES = new Set([301, 302, 303, 307, 308])
 
 /** HTTP requests with time limits, redirects followed by hand, and errors in our words; one attempt each. */
 export class Transport {
   readonly #userAgent: string
-  readonly #dispatcher: Dispatcher
-  readonly #ownAgent: Agent | undefined
+  readonly #dispatchers: Dispatchers
   readonly #headersMs: number
   readonly #bodyStallMs: number
   readonly #tracer: Tracer
 
-  constructor({ userAgent, dispatcher, timeouts = {}, tracer = noTracing }: TransportOptions) {
+  constructor({ userAgent, timeouts = {}, tracer = noTracing }: TransportOptions) {
     const { connectMs = 10_000, headersMs = 30_000, bodyStallMs = 30_000 } = timeouts
     this.#userAgent = userAgent
+    this.#dispatchers = new Dispatchers(connectMs)
     this.#headersMs = headersMs
     this.#bodyStallMs = bodyStallMs
     this.#tracer = tracer
-    // HTTP/1.1, as layers come faster over a connection each than through one HTTP/2 session in JavaScript.
-    this.#ownAgent = dispatcher
-      ? undefined
-      : new Agent({ connections: CONNECTIONS_PER_HOST_MAX, connect: { timeout: connectMs }, allowH2: false })
-    this.#dispatcher = dispatcher ?? (this.#ownAgent as Agent)
   }
 
   /** @throws Retryable or PurserError; what a server answers, with whichever status, is no error here */
@@ -72,7 +71,9 @@ export class Transport {
       if (!REDIRECT_STATUSES.has(response.status) || location === undefined) return response
       response.drop()
       if (hops === REDIRECTS_MAX) throw refusedRedirect(given.url, `it redirects more than ${REDIRECTS_MAX} times`)
-      if (given.method === 'POST') throw refusedRedirect(given.url, 'it redirects a request that carries credentials')
+      if (given.method !== 'GET' && given.method !== 'HEAD') {
+        throw refusedRedirect(given.url, 'it redirects a request that carries credentials or content')
+      }
       url = redirectTarget(given.url, url, location)
       // Once left, the origin is not trusted again: others have decided where this goes.
       redirected ||= url.origin !== given.url.origin
@@ -80,26 +81,28 @@ export class Transport {
   }
 
   async close(): Promise<void> {
-    await this.#ownAgent?.destroy()
+    await this.#dispatchers.destroy()
   }
 
   async #sendOnce(given: TransportRequest, url: URL, redirected: boolean): Promise<TransportResponse> {
-    const { method, signal, authorization, body } = given
+    const { method, signal, authorization, secretHeaders = {}, body, connection = PLAIN_CONNECTION } = given
     signal.throwIfAborted()
     const span = this.#tracer.start(clientSpan(method, url), currentTraceparent())
     try {
       const response = await request(url, {
-        dispatcher: this.#dispatcher,
+        // Its authorities are likely those of the storage behind it, but nobody else is shown who we are.
+        dispatcher: this.#dispatchers.for(redirected ? { ...connection, clients: [] } : connection),
         method,
         headers: {
-          ...given.headers,
           'user-agent': this.#userAgent,
+          ...(redirected ? {} : revealed(secretHeaders)),
+          ...given.headers,
           'accept-encoding': 'identity', // Digests are of the bytes as they are.
           ...(authorization && !redirected ? { authorization: authorization.reveal() } : {}),
           // Who is redirected to is no party to what goes on here.
           ...(span.traceparent !== undefined && !redirected ? { traceparent: span.traceparent } : {}),
         },
-        body: body?.reveal() ?? null,
+        body: body instanceof Secret ? body.reveal() : (body ?? null),
         signal,
         headersTimeout: this.#headersMs,
         bodyTimeout: this.#bodyStallMs,
@@ -114,6 +117,7 @@ export class Transport {
         body: response.body,
         drop: () => void response.body.dump({ limit: 64 * 1024 }).catch(() => {}), // Nothing waits for it.
         host: url.host,
+        url,
         redirected,
       }
     } catch (error) {
@@ -131,6 +135,11 @@ function endWithBody(span: Span, { statusCode, body }: Dispatcher.ResponseData):
   finished(body, { writable: false }, (error) => {
     span.end(failureOfStatus(statusCode, 400) ?? (error ? { type: 'body' } : undefined))
   })
+}
+
+function revealed(headers: Readonly<Record<string, Secret>>): Record<string, string> {
+  // Names as undici would compare them: one given by the request itself stands in for one that is configured.
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value.reveal()]))
 }
 
 function redirectTarget(asked: URL, from: URL, location: string): URL {
@@ -178,6 +187,10 @@ export function networkError(error: unknown, host: string): Retryable | PurserEr
   if (passing !== undefined) {
     return new Retryable(new PurserError('unavailable', `${host} ${passing}`, { remedy: TRY_LATER, cause: error }))
   }
+  if (code === 'UND_ERR_HEADERS_OVERFLOW' || code === 'HPE_HEADER_OVERFLOW') {
+    const remedy = 'the registry or a mirror is at fault: try another one'
+    return new PurserError('failed_precondition', `${host} sends more headers than are taken`, { remedy, cause: error })
+  }
   if (code.startsWith('HPE_')) {
     const message = `${host} does not speak HTTP as it should (${code})`
     return new Retryable(new PurserError('unavailable', message, { remedy: TRY_LATER, cause: error }))
@@ -200,4 +213,12 @@ export function networkError(error: unknown, host: string): Retryable | PurserEr
   }
   const message = `the request to ${host} failed${code === '' ? '' : ` (${code})`}`
   return new PurserError('unavailable', message, { remedy: TRY_LATER, cause: error })
+}
+
+/** Whether this is how a server that speaks plain HTTP looks to someone who speaks TLS; without a port, one that has no TLS port. */
+export function speaksNoTls(error: unknown, host: string): boolean {
+  const cause = error instanceof PurserError ? error.cause : undefined
+  const code = cause instanceof Error && 'code' in cause && typeof cause.code === 'string' ? cause.code : ''
+  if (/^(?:EPROTO|ERR_SSL_.*)$/.test(code)) return true
+  return !/:\d+$/.test(host) && (code === 'ECONNREFUSED' || code === 'UND_ERR_CONNECT_TIMEOUT')
 }

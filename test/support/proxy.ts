@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 
@@ -9,6 +10,14 @@ export interface Seen {
   authorization: string | undefined
   range: string | undefined
   traceparent: string | undefined
+  headers: IncomingMessage['headers']
+}
+
+export interface TlsOptions {
+  cert: string
+  key: string
+  /** Authority of the clients that are let in, where only such are. */
+  clientCa?: string
 }
 
 /** What stands in for the registry's answer; `undefined` lets it through. */
@@ -18,16 +27,17 @@ export type Rule = (asked: Seen, answer: Upstream, response: ServerResponse) => 
 export type Upstream = () => Promise<{ status: number; headers: Record<string, string>; body: Buffer }>
 
 /** A server on loopback that hands requests on to a registry, and lies as a test tells it to. */
-export async function startProxy(registry: string) {
+export async function startProxy(registry: string, tls?: TlsOptions) {
   let rule: Rule = () => false
   const seen: Seen[] = []
-  const server = createServer(async (incoming, response) => {
+  const answer = async (incoming: IncomingMessage, response: ServerResponse) => {
     const asked: Seen = {
       method: incoming.method ?? '',
       path: incoming.url ?? '',
       authorization: incoming.headers.authorization,
       range: incoming.headers.range,
       traceparent: incoming.headers.traceparent?.toString(),
+      headers: incoming.headers,
     }
     seen.push(asked)
     const upstream: Upstream = () => ask(registry, incoming)
@@ -38,7 +48,18 @@ export async function startProxy(registry: string) {
     } catch {
       response.destroy()
     }
-  })
+  }
+  const server =
+    tls === undefined
+      ? createServer(answer)
+      : createTlsServer(
+          {
+            cert: tls.cert,
+            key: tls.key,
+            ...(tls.clientCa === undefined ? {} : { ca: tls.clientCa, requestCert: true }),
+          },
+          answer,
+        )
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo

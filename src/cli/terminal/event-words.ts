@@ -4,8 +4,15 @@ export function whatOf(data: Readonly<Record<string, unknown>>): string {
   if (isObject(command)) return String(command.type)
   if (isObject(error)) return String(error.message)
   if (typeof error === 'string') return error
+  if (Array.isArray(data.attempts)) return data.attempts.filter(isObject).map(attemptOf).join('; ')
   const plain = Object.entries(data).filter(([, value]) => typeof value !== 'object')
   return plain.map(([key, value]) => `${key}=${value}`).join(' ')
+}
+
+/** `mirror.lan:5000 503 ×2: it is overloaded` */
+function attemptOf({ host, status, reason, requests }: Record<string, unknown>): string {
+  const answer = status === undefined ? 'no answer' : status
+  return `${host} ${answer}${requests === 1 ? '' : ` ×${requests}`}${reason === undefined ? '' : `: ${reason}`}`
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null

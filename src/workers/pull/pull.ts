@@ -14,6 +14,7 @@ import { formatPlatform, hostPlatform, parsePlatform } from '../../oci/platform.
 import { type ImageReference, parseReference } from '../../oci/reference.ts'
 import type { CommandProgress, LayerProgress } from '../../projections/progress.ts'
 import type { Job } from '../../queue/handler.ts'
+import type { Repository } from '../../registry/client.ts'
 import type { Snapshotter } from '../../snapshotters/snapshotter.ts'
 import { extractAlone, extractOnParents, joinLayer, type LayerToUnpack } from '../../unpack/unpack-layers.ts'
 import { definePullHandler, type PullEffects } from './effects.ts'
@@ -49,11 +50,12 @@ export const pullImage = definePullHandler(image, 'image.pull', async (job) => {
   if (job.command.parentId !== undefined) effects.progress.share(job.command.id, job.command.parentId)
   // Until all that this image needs is recorded as its own.
   using held = new DisposableStack()
+  const repository = effects.registry.open(reference)
   const hold = (digest: Digest): void => void held.use(effects.content.hold(digest))
   try {
     await job.append(image.fact(job.id, 'image.pulling', { platform: formatPlatform(platform) }))
     const documents: Descriptor[] = []
-    const resolved = await resolveImage({ ...effects, hold }, reference, platform, signal, documents).catch(
+    const resolved = await resolveImage({ ...effects, repository, hold }, platform, signal, documents).catch(
       async (error: unknown) => {
         // What nobody knows of, nobody collects.
         await job.append(...documents.map((each) => contentFact(each, reference)))
@@ -69,7 +71,7 @@ export const pullImage = definePullHandler(image, 'image.pull', async (job) => {
     for (const { digest } of layers) hold(digest)
     progress.step = 'fetching'
     await using undo = job.undoStack()
-    await fetchLayers(job, snapshotter, layers, undo)
+    await fetchLayers(job, repository, snapshotter, layers, undo)
     progress.step = 'unpacking'
     await commitSnapshots(job, snapshotter, layers)
     undo.move()
@@ -85,6 +87,7 @@ export const pullImage = definePullHandler(image, 'image.pull', async (job) => {
     const durationMs = Math.round(performance.now() - begunAt)
     return {
       facts: [
+        image.fact(job.id, 'image.attempted', { attempts: repository.attempts }),
         image.fact(job.id, 'image.pulled', {
           image: pulled,
           labels: payload.labels,
@@ -95,6 +98,11 @@ export const pullImage = definePullHandler(image, 'image.pull', async (job) => {
       ],
       result: { name: job.id, digest: pulled.target.digest, fetchedBytes, cached: fetchedBytes === 0 },
     }
+  } catch (error) {
+    const { attempts } = repository
+    // An attempt that was overtaken cannot write any more: the error that it ended with counts.
+    if (attempts.length > 0) await job.append(image.fact(job.id, 'image.attempted', { attempts })).catch(() => {})
+    throw error
   } finally {
     effects.progress.end(job.command.id)
   }
@@ -122,7 +130,13 @@ function layersOf(
   })
 }
 
-async function fetchLayers(job: PullJob, snapshotter: Snapshotter, layers: Layer[], undo: AsyncDisposableStack) {
+async function fetchLayers(
+  job: PullJob,
+  repository: Repository,
+  snapshotter: Snapshotter,
+  layers: Layer[],
+  undo: AsyncDisposableStack,
+) {
   const { placement } = snapshotter.layerTarget('0')
   await mapLimited(layers, LAYERS_AT_ONCE, job.signal, async (layer, signal, index) => {
     const within: PullJob = Object.assign(Object.create(job), { signal })
@@ -131,9 +145,9 @@ async function fetchLayers(job: PullJob, snapshotter: Snapshotter, layers: Layer
     await job.effects.transfers.run(layer.digest, signal, async () => {
       const dir = isUnpacked() || placement === 'on-parents' ? undefined : dirOf(uuidv7())
       if (dir !== undefined) undo.defer(() => snapshotter.remove(dir, AbortSignal.timeout(60_000)))
-      const alone = await fetchLayer(within, snapshotter, layer, dir, index === 0 ? 'bottom' : 'above')
+      const alone = await fetchLayer(within, repository, snapshotter, layer, dir, index === 0 ? 'bottom' : 'above')
       if (dir !== undefined) layer.extracted = { dir, alone }
-      await job.append(contentFact(layer.descriptor, parseReference(job.id)))
+      await job.append(contentFact(layer.descriptor, repository.ref))
     })
     layer.path = job.effects.content.path(layer.digest)
     layer.progress.phase = layer.fetchedBytes > 0 ? 'done' : 'present'
@@ -144,12 +158,13 @@ async function fetchLayers(job: PullJob, snapshotter: Snapshotter, layers: Layer
 /** One pass: what arrives is written down, and a thread follows the file, hashes, inflates, hashes, extracts. */
 async function fetchLayer(
   job: PullJob,
+  repository: Repository,
   snapshotter: Snapshotter,
   layer: Layer,
   dir: string | undefined,
   position: 'bottom' | 'above',
 ): Promise<LayerResult | undefined> {
-  const { content: store, registry, layers: pool, progress, runDir } = job.effects
+  const { content: store, layers: pool, progress, runDir } = job.effects
   const unpacker = { pool, snapshotter, runDir }
   const stored = await store.stat(layer.digest)
   if (stored) {
@@ -173,8 +188,7 @@ async function fetchLayer(
     // Wrong bytes end the download too.
     extracting.catch((error) => stop.abort(error))
   }
-  const open = (offset: number, within: AbortSignal) =>
-    registry.openBlob(parseReference(job.id), layer.descriptor, { offset }, within)
+  const open = (offset: number, within: AbortSignal) => repository.openBlob(layer.descriptor, { offset }, within)
   try {
     const { digest, sizeBytes } = layer
     const hash = dir === undefined ? 'here' : 'elsewhere'

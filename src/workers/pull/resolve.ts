@@ -5,8 +5,7 @@ import { type ImageConfig, parseImageConfig } from '../../oci/image-config.ts'
 import { type Descriptor, type ImageManifest, parseManifestDocument } from '../../oci/manifest.ts'
 import { isImageConfigType, layerFormat } from '../../oci/media-types.ts'
 import { formatPlatform, type Platform, selectManifest } from '../../oci/platform.ts'
-import type { ImageReference } from '../../oci/reference.ts'
-import { DOCUMENT_BYTES_MAX, type RegistryClient } from '../../registry/client.ts'
+import { DOCUMENT_BYTES_MAX, type Repository } from '../../registry/client.ts'
 
 export interface ResolvedPull {
   target: Descriptor
@@ -24,14 +23,13 @@ const INDEX_DEPTH_MAX = 4
  * @param documents is given those that are stored, also when it throws: they are to be recorded
  */
 export async function resolveImage(
-  { registry, content, hold }: { registry: RegistryClient; content: ContentStore; hold: (digest: Digest) => void },
-  reference: ImageReference,
+  { repository, content, hold }: { repository: Repository; content: ContentStore; hold: (digest: Digest) => void },
   platform: Platform,
   signal: AbortSignal,
   documents: Descriptor[] = [],
 ): Promise<ResolvedPull> {
   let fetchedBytes = 0
-  const { descriptor: target } = await registry.resolve(reference, signal)
+  const { descriptor: target } = await repository.resolve(signal)
   const load = async (descriptor: Descriptor): Promise<Buffer> => {
     hold(descriptor.digest)
     const stored = await content.stat(descriptor.digest)
@@ -39,7 +37,7 @@ export async function resolveImage(
       documents.push(descriptor)
       return await content.read(descriptor.digest, { maxBytes: DOCUMENT_BYTES_MAX })
     }
-    const bytes = await registry.fetchDocument(reference, descriptor, DOCUMENT_BYTES_MAX, signal)
+    const bytes = await repository.fetchDocument(descriptor, DOCUMENT_BYTES_MAX, signal)
     await content.writeDocument(bytes, descriptor.digest)
     documents.push(descriptor)
     fetchedBytes += bytes.length
