@@ -9,6 +9,7 @@ import type { Progress } from '../projections/progress.ts'
 import type { Slis } from '../projections/sli/slis.ts'
 import type { Intake } from '../queue/intake.ts'
 import type { Outcomes } from '../queue/outcomes.ts'
+import type { SealingKey } from '../secrets/sealing-key.ts'
 
 export type OutputStream = 'stdout' | 'stderr'
 
@@ -68,6 +69,7 @@ export interface Services {
   projections: Projections
   slis: Slis
   streams: Streams
+  sealing: SealingKey
   /** Metrics as text. */
   metrics(format: 'prometheus' | 'openmetrics'): Promise<string>
   /** Reasons why the daemon is not ready; empty when it is. */

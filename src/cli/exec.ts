@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { defineVerb } from './line/verb.ts'
-import { DETACH_KEYS, detachOption, processOptions, processPayload } from './options/container.ts'
+import { DETACH_KEYS, detachOption, processOptions, processPayload, sealedVariables } from './options/container.ts'
 import { attachWithSignals } from './terminal/attach-with-signals.ts'
 
 export const verb = defineVerb({
@@ -15,7 +15,8 @@ export const verb = defineVerb({
     const { id } = await client.container(name)
     const execId = `exec-${randomBytes(6).toString('hex')}`
     const output = flags.detach ? 'discard' : 'attach'
-    await client.execute('task.exec', { subject: id, payload: { execId, args, ...processPayload(flags), output } })
+    const process = processPayload(flags, await sealedVariables(client, flags))
+    await client.execute('task.exec', { subject: id, payload: { execId, args, ...process, output } })
     if (flags.detach) return 0
     const { interactive, tty } = flags
     const path = `/v1/containers/${id}/execs/${execId}/attach${interactive ? '?stdin=true' : ''}`

@@ -2,7 +2,14 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { CommandView, PurserClient } from '../client/index.ts'
 import { errorCodeOf } from '../model/errors.ts'
 import { defineVerb } from './line/verb.ts'
-import { containerOptions, containerPayload, DETACH_KEYS, detachOption, submitOptions } from './options/container.ts'
+import {
+  containerOptions,
+  containerPayload,
+  DETACH_KEYS,
+  detachOption,
+  sealedVariables,
+  submitOptions,
+} from './options/container.ts'
 import { type AttachOptions, attach } from './terminal/attach.ts'
 import { showProgress } from './terminal/progress.ts'
 import { type ForwardedSignal, forwarding, type SignalHandler, Signals, statusOf } from './terminal/signals.ts'
@@ -25,7 +32,7 @@ export const verb = defineVerb({
   passThrough: true,
   failsLike: 'docker',
   async run({ client, flags, args: [image = '', ...args] }) {
-    const payload = containerPayload(image, args, flags)
+    const payload = containerPayload(image, args, flags, await sealedVariables(client, flags))
     const accepted = await client.submit('container.run', { ...submitOptions(flags), payload })
     const { detach, interactive, tty, quiet } = flags
     await using running = new Running(client, accepted)

@@ -228,6 +228,14 @@ export class PurserClient {
     } while (cursor !== undefined)
   }
 
+  /**
+   * Seals values of variables for this client's namespace: as `NAME=SEALED` in `env` they reach the process, and no command,
+   * event or answer has them in it.
+   */
+  async seal(values: Readonly<Record<string, string>>): Promise<Record<string, string>> {
+    return (await this.post<{ sealed: Record<string, string> }>('/v1/seal', {}, { values })).sealed
+  }
+
   /** A container, by its id or a unique beginning of it. @throws PurserError not_found, or invalid_argument for several */
   async container(id: string): Promise<ContainerView> {
     return await this.#json(`/v1/containers/${encodeURIComponent(id)}`)

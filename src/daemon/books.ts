@@ -16,6 +16,7 @@ import type { Config } from './config.ts'
 export const archiveDir = (root: string): string => join(root, 'log')
 export const redisDir = (root: string): string => join(root, 'redis')
 export const statesDir = (root: string): string => join(root, 'states')
+export const sealingKeyPath = (root: string): string => join(root, 'keys', 'seal.key')
 export const nodeKeyPath = (root: string): string => join(root, 'keys', 'log.pem')
 
 /**

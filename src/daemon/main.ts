@@ -27,6 +27,7 @@ import { RegistryClient } from '../registry/client.ts'
 import { dockerCredentials } from '../registry/docker-config.ts'
 import { isLoopback } from '../registry/endpoint.ts'
 import { sagas } from '../sagas/index.ts'
+import { SealingKey } from '../secrets/sealing-key.ts'
 import type { RuntimeConfig } from '../shim/runtimes.ts'
 import { Shims } from '../shim/shims.ts'
 import { listenForTaskEvents } from '../shim/task-events.ts'
@@ -42,7 +43,7 @@ import { TaskPaths } from '../workers/task/paths.ts'
 import { reconcileTasks } from '../workers/task/reconcile.ts'
 import { TaskStreams } from '../workers/task/streams.ts'
 import { Tasks } from '../workers/task/tasks.ts'
-import { openBooks } from './books.ts'
+import { openBooks, sealingKeyPath } from './books.ts'
 import { type Config, loadConfig } from './config.ts'
 import { connectRedis, redisAt, redisUrl } from './connect.ts'
 import { releaseWhenIdle } from './idle-memory.ts'
@@ -156,6 +157,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   starting.use(registry)
 
   const paths = new TaskPaths(root, state)
+  const sealing = await SealingKey.open(sealingKeyPath(root))
   const eventsAddress = join(state, 'events.ttrpc')
   const shims = new Shims({
     stateDir: state,
@@ -189,6 +191,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     shims,
     tasks,
     paths,
+    sealing,
     architecture: arch() === 'x64' ? 'amd64' : arch(),
     cgroupVersion: cgroupVersion(),
   }
@@ -234,6 +237,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     outcomes,
     progress,
     projections,
+    sealing,
     streams: new TaskStreams(log, tasks, paths),
     slis,
     metrics: (format) => metricsText(register, slis, format),

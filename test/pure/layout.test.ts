@@ -16,7 +16,19 @@ interface Part {
   builtins?: readonly string[]
 }
 
-const HANDLERS = ['commands', 'content', 'host', 'layers', 'log', 'network', 'oci', 'projections', 'queue', 'registry']
+const HANDLERS = [
+  'commands',
+  'content',
+  'host',
+  'layers',
+  'log',
+  'network',
+  'oci',
+  'projections',
+  'queue',
+  'registry',
+  'secrets',
+]
 const ON_THE_HOST = ['shim', 'snapshotters', 'unpack']
 const worker: Part = { imports: [...HANDLERS, ...ON_THE_HOST], packages: ['pino', 'zod'] }
 
@@ -40,6 +52,7 @@ const PARTS: Readonly<Record<string, Part>> = {
   network: { imports: ['host', 'oci'], packages: ['execa', 'pino', 'zod'] },
   queue: { imports: ['commands', 'log', 'tracing'], packages: ['bullmq', 'ioredis', 'pino', 'zod'] },
   projections: { imports: ['commands', 'log'], packages: ['pino', 'prom-client', 'zod'] },
+  secrets: { imports: ['archive'], packages: [] },
   tracing: {
     imports: [],
     packages: [
@@ -56,7 +69,7 @@ const PARTS: Readonly<Record<string, Part>> = {
   'workers/pull': worker,
   'workers/snapshot': worker,
   'workers/task': worker,
-  api: { imports: [], types: ['archive', 'log', 'projections', 'queue'], packages: [] },
+  api: { imports: [], types: ['archive', 'log', 'projections', 'queue', 'secrets'], packages: [] },
   'api/http': {
     imports: ['api', 'archive', 'commands', 'log', 'oci', 'projections', 'tracing'],
     types: ['host', 'queue'],

@@ -23,6 +23,7 @@ import { Observations } from '../../src/projections/sli/observations.ts'
 import { Slis } from '../../src/projections/sli/slis.ts'
 import { Intake } from '../../src/queue/intake.ts'
 import { Outcomes } from '../../src/queue/outcomes.ts'
+import { SealingKey } from '../../src/secrets/sealing-key.ts'
 import { Shims } from '../../src/shim/shims.ts'
 import { TaskPaths } from '../../src/workers/task/paths.ts'
 import { TaskStreams } from '../../src/workers/task/streams.ts'
@@ -82,6 +83,7 @@ export async function startApi({ stalledMs, group = 'purser', queued = ['image.p
       outcomes,
       progress: new Progress(),
       projections,
+      sealing: await SealingKey.open(join(dir, 'seal.key')),
       streams: new TaskStreams(log, tasks, paths),
       slis,
       metrics: (format) => metricsText(register, slis, format),

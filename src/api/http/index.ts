@@ -9,6 +9,7 @@ import { openapi } from './openapi.ts'
 import { projectionStatus } from './projections.ts'
 import { records } from './records.ts'
 import type { Resource } from './route.ts'
+import { sealing } from './seal.ts'
 import { serviceLevels } from './sli.ts'
 import { states } from './state.ts'
 import { reasons } from './why.ts'
@@ -25,6 +26,7 @@ export const resources: readonly Resource[] = [
   logArchive,
   projectionStatus,
   records,
+  sealing,
   serviceLevels,
   states,
   reasons,

@@ -177,13 +177,14 @@ function createApp(logger: Logger, shouldUpgradeCallback: (request: IncomingMess
   return app
 }
 
-/** An error of the parser, with where it stumbled. */
+/** An error of the parser, with where it stumbled, and without what it stumbled on: that may be a secret. */
 function withReason(error: Error, body: string): Error {
   try {
     JSON.parse(body)
     error.cause = new SyntaxError('a key may not be __proto__, nor prototype below constructor')
   } catch (cause) {
-    error.cause = cause
+    const message = cause instanceof Error ? cause.message.replace(/, (?:\.\.\.)?".*$/s, '') : ''
+    error.cause = new SyntaxError(message)
   }
   return error
 }

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import type { CommandPayload } from '../../client/index.ts'
+import type { CommandPayload, PurserClient } from '../../client/index.ts'
 import { PurserError } from '../../model/errors.ts'
 import { parseSignal } from '../../oci/signals.ts'
 import { parseBytes, parseDuration } from '../../oci/size.ts'
 import type { FlagsOf, OptionSpecs } from '../line/verb.ts'
 import { parseDetachKeys } from '../terminal/detach-keys.ts'
-import { envFile, variable } from './env.ts'
+import { envFile, secretVariable, variable } from './env.ts'
 import { mount, volume } from './mounts.ts'
 import { cpus, wholeNumber } from './numbers.ts'
 
@@ -21,6 +21,19 @@ export const processOptions = {
     help: 'set a variable; KEY alone takes it from here',
   },
   'env-file': { value: 'file', many: true, parse: envFile, completes: 'file', help: 'variables, one a line' },
+  'secret-env': {
+    value: 'key',
+    many: true,
+    parse: secretVariable,
+    help: 'a variable from here that is sealed before it is handed on: no record holds its value',
+  },
+  'secret-env-file': {
+    value: 'file',
+    many: true,
+    parse: envFile,
+    completes: 'file',
+    help: 'such variables, one a line',
+  },
   workdir: { short: 'w', value: 'dir', parse: absolute, help: 'directory to start in' },
   user: { short: 'u', value: 'user', parse: userWord, help: 'user or uid, with :group' },
 } as const satisfies OptionSpecs
@@ -69,6 +82,7 @@ export function containerPayload(
   image: string,
   args: readonly string[],
   flags: ContainerFlags,
+  sealed: readonly string[],
 ): CommandPayload<'container.run'> {
   const { entrypoint, timeout } = flags
   const network = flags.network ?? flags.net
@@ -77,7 +91,7 @@ export function containerPayload(
     options: {
       ...(args.length > 0 ? { args: [...args] } : {}),
       ...(entrypoint === undefined ? {} : { entrypoint: entrypoint === '' ? [] : [entrypoint] }),
-      ...processPayload(flags),
+      ...processPayload(flags, sealed),
       hostname: flags.hostname,
       mounts: [...flags.volume, ...flags.mount],
       ...(network === undefined ? {} : { network: network === 'host' ? 'host' : 'none' }),
@@ -95,9 +109,18 @@ export function containerPayload(
   }
 }
 
-/** As docker: what `-e` sets wins over the files. */
-export const processPayload = (flags: ProcessFlags) => ({
-  env: [...flags['env-file'].flat(), ...flags.env.flat()],
+/** Variables whose values nobody is to read on the way, each with its value sealed. */
+export async function sealedVariables(client: PurserClient, flags: ProcessFlags): Promise<string[]> {
+  const given = [...flags['secret-env-file'].flat(), ...flags['secret-env'].flat()]
+  if (given.length === 0) return []
+  const values = given.map((each) => [each.slice(0, each.indexOf('=')), each.slice(each.indexOf('=') + 1)])
+  const sealed = await client.seal(Object.fromEntries(values))
+  return Object.entries(sealed).map(([name, value]) => `${name}=${value}`)
+}
+
+/** As docker: what `-e` sets wins over the files; what is sealed wins over both. */
+export const processPayload = (flags: ProcessFlags, sealed: readonly string[]) => ({
+  env: [...flags['env-file'].flat(), ...flags.env.flat(), ...sealed],
   workingDir: flags.workdir,
   user: flags.user,
   tty: flags.tty,

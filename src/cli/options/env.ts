@@ -15,6 +15,20 @@ export function variable(text: string): string[] {
   return value === undefined ? [] : [`${text}=${value}`]
 }
 
+/** `KEY`, taken from the environment: a value on a command line can be read by whoever lists processes. */
+export function secretVariable(text: string): string[] {
+  if (text === '' || text.includes('=')) {
+    throw new PurserError('invalid_argument', `${JSON.stringify(text.split('=', 1)[0])}: only the name is given here`, {
+      remedy: 'write --secret-env KEY, with the value in the environment; or --secret-env-file FILE',
+    })
+  }
+  const value = environmentVariable(text)
+  if (value !== undefined) return [`${text}=${value}`]
+  throw new PurserError('invalid_argument', `there is no variable ${text} in the environment`, {
+    remedy: 'set and export it; or name a file with --secret-env-file',
+  })
+}
+
 /**
  * docker's `--env-file`: a variable a line as for `-e`, values as they are, `#` begins a line that is a comment.
  *

@@ -72,7 +72,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     const rootfs = await mountRootfs(job.view, snapshotters, namespace, made, bundle)
     const spec = buildSpec({
       image,
-      options,
+      options: { ...options, env: effects.sealing.openVariables(options.env, namespace) },
       id,
       cgroupsPath: paths.cgroup(namespace, id),
       ...readUserFiles(rootfs),

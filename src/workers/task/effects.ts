@@ -1,5 +1,6 @@
 import type { ContentStore } from '../../content/store.ts'
 import { handlersFor } from '../../queue/handler.ts'
+import type { SealingKey } from '../../secrets/sealing-key.ts'
 import type { Shims } from '../../shim/shims.ts'
 import type { Snapshotter } from '../../snapshotters/snapshotter.ts'
 import type { TaskPaths } from './paths.ts'
@@ -11,6 +12,7 @@ export interface TaskEffects {
   shims: Shims
   tasks: Tasks
   paths: TaskPaths
+  sealing: SealingKey
   /** In the image spec's words: `amd64`. */
   architecture: string
   cgroupVersion: 1 | 2

@@ -52,7 +52,8 @@ export const execInTask = defineTaskHandler(task, 'task.exec', async (job) => {
   try {
     const spec: Spec = JSON.parse(await readFile(join(live.bundle, 'config.json'), 'utf8'))
     const users = readUserFiles(join(live.bundle, 'rootfs'))
-    await live.shim.exec({ execId, process: buildExecProcess(spec, process, users), io: stdio.io }, signal)
+    const env = effects.sealing.openVariables(job.payload.env, namespace)
+    await live.shim.exec({ execId, process: buildExecProcess(spec, { ...process, env }, users), io: stdio.io }, signal)
     undo.defer(async () => {
       await live.shim.delete({ execId }, AbortSignal.timeout(10_000))
     })
