@@ -1,9 +1,10 @@
 import { createHash, type Hash } from 'node:crypto'
 import { constants, createReadStream } from 'node:fs'
-import { type FileHandle, mkdir, open, rename, rm, writeFile } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { type Digest, splitDigest } from '../model/digest.ts'
 import { PurserError, toPurserError } from '../model/errors.ts'
+import { type ByteRange, ByteRanges } from './byte-ranges.ts'
 
 export interface IngestRequest {
   /** What commit must find; left out, commit takes the one that it is given. */
@@ -26,10 +27,16 @@ export interface Ingest extends AsyncDisposable {
   readonly ref: string
   /** The data file: it only grows, except by `truncate`, and up to `offsetBytes` it can be read by others. */
   readonly path: string
-  /** What has been written so far, by earlier ingests under this reference too. */
+  /** What has been written so far from the beginning without a gap, by earlier ingests under this reference too. */
   readonly offsetBytes: number
+  /** What has been written so far in all. */
+  readonly receivedBytes: number
   /** Appends; one call at a time. */
   write(...chunks: readonly Uint8Array[]): Promise<void>
+  /** Writes anywhere, also at several places at once; only where the hash is made elsewhere. */
+  writeAt(position: number, chunks: readonly Uint8Array[]): Promise<void>
+  /** The first bytes of so many that are neither written nor among these. */
+  firstGap(totalBytes: number, underWay: Iterable<ByteRange>): ByteRange | undefined
   /** Starts again from nothing. */
   truncate(sizeBytes: 0): Promise<void>
   /**
@@ -67,16 +74,37 @@ export async function openIngest(place: IngestPlace, request: IngestRequest): Pr
 
   const file = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600)
   try {
-    let offsetBytes = (await file.stat()).size
-    if (request.sizeBytes !== undefined && offsetBytes > request.sizeBytes) {
+    let fileBytes = (await file.stat()).size
+    if (request.sizeBytes !== undefined && fileBytes > request.sizeBytes) {
       await file.truncate(0)
-      offsetBytes = 0
+      fileBytes = 0
+    }
+    let written = await readRanges(dir, fileBytes)
+    if (written && request.hash !== 'elsewhere') {
+      // Whoever hashes while writing only appends.
+      await file.truncate(written.contiguousBytes)
+      await rm(join(dir, RANGES))
+      written = undefined
     }
     const hash = request.hash === 'elsewhere' ? undefined : await hashFile(path, request.digest)
-    return new FileIngest(place, request, path, file, offsetBytes, hash)
+    return new FileIngest(place, request, path, file, { fileBytes, written }, hash)
   } catch (error) {
     await file.close()
     throw error
+  }
+}
+
+/** Beside the data of a file with gaps: what of it is there. Without it, all is. */
+const RANGES = 'ranges'
+/** What a crash may make one fetch again, at most, besides what was in memory. */
+const UNRECORDED_BYTES_MAX = 2 * 1024 * 1024
+
+async function readRanges(dir: string, fileBytes: number): Promise<ByteRanges | undefined> {
+  try {
+    return ByteRanges.parse(await readFile(join(dir, RANGES), 'utf8'), fileBytes) ?? new ByteRanges()
+  } catch (error) {
+    unless('ENOENT')(error)
+    return undefined
   }
 }
 
@@ -86,16 +114,19 @@ class FileIngest implements Ingest {
   readonly #place: IngestPlace
   readonly #request: IngestRequest
   readonly #file: FileHandle
-  #offsetBytes: number
+  #written: ByteRanges
   #hash: Hash | undefined
   #ended = false
+  /** Once the file has had a gap. */
+  #recording: Promise<void> | undefined
+  #unrecordedBytes = 0
 
   constructor(
     place: IngestPlace,
     request: IngestRequest,
     path: string,
     file: FileHandle,
-    offsetBytes: number,
+    found: { fileBytes: number; written: ByteRanges | undefined },
     hash: Hash | undefined,
   ) {
     this.ref = place.ref
@@ -103,38 +134,81 @@ class FileIngest implements Ingest {
     this.#place = place
     this.#request = request
     this.#file = file
-    this.#offsetBytes = offsetBytes
+    this.#written = found.written ?? new ByteRanges([{ start: 0, end: found.fileBytes }])
+    this.#recording = found.written && Promise.resolve()
     this.#hash = hash
   }
 
   get offsetBytes(): number {
-    return this.#offsetBytes
+    return this.#written.contiguousBytes
+  }
+
+  get receivedBytes(): number {
+    return this.#written.totalBytes
+  }
+
+  firstGap(totalBytes: number, underWay: Iterable<ByteRange>): ByteRange | undefined {
+    return this.#written.with(underWay).firstGap(totalBytes)
   }
 
   async write(...chunks: readonly Uint8Array[]): Promise<void> {
     this.#assertOpen()
-    const lengthBytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+    const start = this.offsetBytes
+    if (this.#recording) return await this.writeAt(start, chunks)
     try {
-      await writeFully(this.#file, chunks, this.#offsetBytes)
+      await writeFully(this.#file, chunks, start)
     } catch (error) {
       // Cut at what is known to be whole and hashed, so that a resume goes on from there.
-      await this.#file.truncate(this.#offsetBytes).catch(() => {})
+      if (!this.#recording) await this.#file.truncate(start).catch(() => {})
       throw toPurserError(error)
     }
     for (const chunk of chunks) this.#hash?.update(chunk)
-    this.#offsetBytes += lengthBytes
+    this.#written.add({ start, end: start + lengthOf(chunks) })
+  }
+
+  async writeAt(position: number, chunks: readonly Uint8Array[]): Promise<void> {
+    this.#assertOpen()
+    if (position === this.offsetBytes && !this.#recording) return await this.write(...chunks)
+    if (this.#hash) {
+      throw new PurserError(
+        'failed_precondition',
+        `${this.ref} is hashed while it is written: it can only be appended to`,
+      )
+    }
+    // Before the file has a gap, so that its length is never taken for what is there.
+    this.#recording ??= this.#record()
+    await this.#recording
+    try {
+      await writeFully(this.#file, chunks, position)
+    } catch (error) {
+      throw toPurserError(error)
+    }
+    const length = lengthOf(chunks)
+    this.#written.add({ start: position, end: position + length })
+    this.#unrecordedBytes += length
+    if (this.#unrecordedBytes < UNRECORDED_BYTES_MAX) return
+    this.#unrecordedBytes = 0
+    this.#recording = this.#recording.then(() => this.#record())
+    await this.#recording
+  }
+
+  async #record(): Promise<void> {
+    const path = join(this.#place.dir, RANGES)
+    await writeFile(`${path}.new`, this.#written.toString(), { mode: 0o600 })
+    await rename(`${path}.new`, path)
   }
 
   async truncate(): Promise<void> {
     this.#assertOpen()
     await this.#file.truncate(0)
-    this.#offsetBytes = 0
+    this.#written = new ByteRanges()
+    if (this.#recording) await this.#record()
     if (this.#hash) this.#hash = newHash(this.#request.digest)
   }
 
   async commit({ verifiedDigest }: CommitRequest = {}): Promise<{ digest: Digest; sizeBytes: number }> {
     this.#assertOpen()
-    const sizeBytes = this.#offsetBytes
+    const sizeBytes = this.offsetBytes
     const expected = this.#request
     if (expected.sizeBytes !== undefined && sizeBytes < expected.sizeBytes) {
       throw new PurserError(
@@ -168,6 +242,7 @@ class FileIngest implements Ingest {
     if (this.#ended) return
     this.#ended = true
     try {
+      await this.#recording?.then(() => this.#record()).catch(() => {}) // What it says less is fetched again.
       await this.#file.close()
       await writeFile(join(this.#place.dir, 'updatedat'), new Date().toISOString(), { mode: 0o600 }).catch(() => {})
     } finally {
@@ -198,7 +273,7 @@ class FileIngest implements Ingest {
 
   /** A blob that is there already is replaced by the same bytes, fresh from their source: that heals one that has rotted. */
   async #makeBlob(blob: string): Promise<void> {
-    await this.#file.truncate(this.#offsetBytes) // A write that failed may have left more, past what was hashed.
+    await this.#file.truncate(this.offsetBytes) // A write that failed may have left more, past what was hashed.
     await this.#file.sync()
     await this.#file.chmod(0o444)
     await rename(this.path, blob)
@@ -210,6 +285,8 @@ class FileIngest implements Ingest {
     throw new PurserError('failed_precondition', `the ingest ${this.ref} has ended`, { remedy: 'open it again' })
   }
 }
+
+const lengthOf = (chunks: readonly Uint8Array[]): number => chunks.reduce((sum, chunk) => sum + chunk.length, 0)
 
 async function writeFully(file: FileHandle, chunks: readonly Uint8Array[], at: number): Promise<void> {
   let position = at

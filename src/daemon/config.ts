@@ -7,6 +7,7 @@ import { PurserError } from '../model/errors.ts'
 import { Secret } from '../model/secret.ts'
 import { sloSchema } from '../projections/sli/objectives.ts'
 import { isLoopback } from '../registry/endpoint.ts'
+import { pullSchema } from './pull-config.ts'
 
 const runtime = z.strictObject({
   shim: z.string().optional().describe('name on the search path, or absolute path of the shim'),
@@ -91,7 +92,7 @@ const configSchema = z.strictObject({
     .prefault({}),
   workers: z
     .strictObject({
-      pull: concurrency(8),
+      pull: concurrency(32),
       snapshot: concurrency(32),
       task: concurrency(32),
       gc: concurrency(1),
@@ -105,6 +106,7 @@ const configSchema = z.strictObject({
       layerThreads: z.int().min(1).max(64).optional().describe('threads that unpack layers; the CPUs by default'),
     })
     .prefault({}),
+  pull: pullSchema,
   registry: z
     .strictObject({
       plainHttp: z

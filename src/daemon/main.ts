@@ -36,7 +36,6 @@ import type { Snapshotter } from '../snapshotters/snapshotter.ts'
 import { gcHandlers } from '../workers/gc/index.ts'
 import { collectAfterFailedPulls } from '../workers/gc/trigger.ts'
 import { pullHandlers } from '../workers/pull/index.ts'
-import { Transfers } from '../workers/pull/transfers.ts'
 import { snapshotHandlers } from '../workers/snapshot/index.ts'
 import { taskHandlers } from '../workers/task/index.ts'
 import { TaskPaths } from '../workers/task/paths.ts'
@@ -50,6 +49,7 @@ import { releaseWhenIdle } from './idle-memory.ts'
 import { lockDirectory } from './lock.ts'
 import { appendMetric, daemonMetrics, metricsText, observe } from './metrics.ts'
 import { recordMissing } from './missing.ts'
+import { pulling } from './pulling.ts'
 import { observeStorage, SnapshotUsage } from './storage-metrics.ts'
 import { openTracer } from './tracing.ts'
 
@@ -60,7 +60,6 @@ export interface DaemonOptions {
   debug: boolean
 }
 
-const TRANSFERS_AT_ONCE = 16
 /** Of our own messages, when they cannot be written; those beyond it are dropped. */
 const UNWRITTEN_BYTES_MAX = 1024 * 1024
 const SEARCH_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
@@ -185,7 +184,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     snapshotters,
     layers,
     registry,
-    transfers: new Transfers(TRANSFERS_AT_ONCE),
+    ...pulling(config.pull, content),
     progress,
     runDir,
     shims,

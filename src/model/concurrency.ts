@@ -81,3 +81,16 @@ export async function mapLimited<T, R>(
   }
   return results
 }
+
+/** The promise's outcome, unless the signal aborts first: then its reason, and the promise goes on for whoever else waits for it. */
+export async function whileWanted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted()
+  const aborted = Promise.withResolvers<never>()
+  const onAbort = () => aborted.reject(signal.reason)
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    return await Promise.race([promise, aborted.promise])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
+}

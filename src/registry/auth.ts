@@ -1,3 +1,4 @@
+import { whileWanted } from '../model/concurrency.ts'
 import { PurserError } from '../model/errors.ts'
 import { Secret } from '../model/secret.ts'
 import { type Challenge, parseChallenges } from './challenge.ts'
@@ -139,16 +140,3 @@ const lasting = (authorization: string): Grant => ({
   authorization: new Secret(authorization),
   expiresAtMs: Number.POSITIVE_INFINITY,
 })
-
-/** The promise's outcome, unless the signal comes first: then the promise goes on for whoever else waits for it. */
-async function whileWanted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted()
-  const aborted = Promise.withResolvers<never>()
-  const onAbort = () => aborted.reject(signal.reason)
-  signal.addEventListener('abort', onAbort, { once: true })
-  try {
-    return await Promise.race([promise, aborted.promise])
-  } finally {
-    signal.removeEventListener('abort', onAbort)
-  }
-}

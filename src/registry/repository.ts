@@ -47,6 +47,8 @@ export interface BlobStream {
   partial: boolean
   /** The server's name for these bytes, where it has a strong one: parts that have another one are not of the same file. */
   etag?: string
+  /** `host:port` of whoever sends them. */
+  host: string
 }
 
 /** Which bytes of a blob are wanted. */
@@ -153,6 +155,7 @@ export class Repository {
           offset: beginOf(response, digest, sizeBytes),
           partial: response.status === 206,
           ...(etag === undefined ? {} : { etag }),
+          host: response.host,
         }
       } catch (error) {
         response.drop()

@@ -4,7 +4,9 @@ import type { Progress } from '../../projections/progress.ts'
 import { handlersFor } from '../../queue/handler.ts'
 import type { RegistryClient } from '../../registry/client.ts'
 import type { Snapshotter } from '../../snapshotters/snapshotter.ts'
+import type { StallLimit } from './stall-watch.ts'
 import type { Transfers } from './transfers.ts'
+import type { Unpacks } from './unpacks.ts'
 
 export interface PullEffects {
   content: ContentStore
@@ -12,6 +14,8 @@ export interface PullEffects {
   layers: LayerPool
   snapshotters: ReadonlyMap<string, Snapshotter>
   transfers: Transfers
+  unpacks: Unpacks
+  stall: StallLimit
   progress: Progress
   /** For mounts that are needed for a moment. */
   runDir: string

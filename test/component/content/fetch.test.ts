@@ -33,7 +33,7 @@ async function fixture(open: Open, more: Partial<FetchBlobRequest> = {}) {
     hash: 'here',
     signal: AbortSignal.timeout(20_000),
     retry: { baseDelayMs: 1 },
-    open: async (offset) => {
+    open: async ({ offset }) => {
       offsets.push(offset)
       return await open(offset)
     },
@@ -160,6 +160,6 @@ test('wrong bytes of the right length fail at commit, and the next fetch starts 
   await using at = await fixture((offset) => ({ body: sending(wrong.subarray(offset)), offset }))
   await using ingest = await fetchBlob(at.request)
   await assert.rejects(ingest.commit(), { code: 'data_loss' })
-  await using again = await fetchBlob({ ...at.request, open: async (offset) => ({ body: sending(bytes), offset }) })
+  await using again = await fetchBlob({ ...at.request, open: async ({ offset }) => ({ body: sending(bytes), offset }) })
   await again.commit()
 })

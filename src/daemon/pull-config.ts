@@ -1,0 +1,22 @@
+import { z } from 'zod'
+import { duration } from '../model/duration.ts'
+
+/** `[pull]`: what pulls may take of the node, all together. */
+export const pullSchema = z
+  .strictObject({
+    connections: z.int().min(1).max(1024).default(16).describe('that bring blobs, at once'),
+    bytesPerSecond: z.int().min(1024).optional().describe('of all blobs together; unbounded by default'),
+    chunkBytes: z
+      .int()
+      .min(1_048_576)
+      .default(16_777_216)
+      .describe('a blob of two chunks and more is fetched in parallel chunks of this size'),
+    chunksAtOnce: z.int().min(1).max(64).default(4).describe('of one blob; 1 fetches it in one piece'),
+    stallTimeout: duration.prefault('30s').describe('in which an image must get on by stallBytes'),
+    stallBytes: z
+      .int()
+      .min(1)
+      .default(65_536)
+      .describe('fewer, and its requests are made anew; after five times it fails'),
+  })
+  .prefault({})
