@@ -5,7 +5,7 @@ import { defineVerb } from './line/verb.ts'
 export const verb = defineVerb({
   args: [{ name: 'words', count: '0-' }],
   options: {},
-  passThrough: true,
+  passThrough: 'first-argument',
   async run({ args, verbs, client }) {
     const words = args[0] === '--' ? args.slice(1) : args
     for (const { word, help } of await candidates(words, verbs, client)) {

@@ -7,7 +7,7 @@ export const verb = defineVerb({
     { name: 'args', count: '0-' },
   ],
   options: containerOptions,
-  passThrough: true,
+  passThrough: 'first-argument',
   async run({ client, flags, args: [image = '', ...args] }) {
     const payload = containerPayload(image, args, flags, await sealedVariables(client, flags))
     const made = await client.execute('container.provision', { ...submitOptions(flags), payload })

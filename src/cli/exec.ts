@@ -9,7 +9,7 @@ export const verb = defineVerb({
     { name: 'args', count: '1-' },
   ],
   options: { detach: { short: 'd', help: 'leave it running' }, ...processOptions, ...detachOption },
-  passThrough: true,
+  passThrough: 'first-argument',
   failsLike: 'docker',
   async run({ client, flags, args: [name = '', ...args] }) {
     const { id } = await client.container(name)

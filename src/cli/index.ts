@@ -101,6 +101,24 @@ export const verbs: readonly Listed[] = [
   },
   { name: 'pause', summary: 'freeze containers', load: () => import('./pause.ts') },
   {
+    name: 'pool',
+    summary: 'tasks that are started ahead, to be had in a moment',
+    verbs: [
+      { name: 'claim', summary: 'take a warm task; prints its container', load: () => import('./pool-claim.ts') },
+      { name: 'create', summary: 'keep tasks of an image ready', load: () => import('./pool-create.ts') },
+      {
+        name: 'drain',
+        summary: 'end the ready tasks of pools, and make no more',
+        load: () => import('./pool-drain.ts'),
+      },
+      { name: 'inspect', summary: 'a pool with its tasks, as JSON', load: () => import('./pool-inspect.ts') },
+      { name: 'ls', summary: 'list pools', load: () => import('./pool-ls.ts') },
+      { name: 'release', summary: 'hand claimed tasks back', load: () => import('./pool-release.ts') },
+      { name: 'rm', summary: 'remove pools and their tasks', load: () => import('./pool-rm.ts') },
+      { name: 'scale', summary: 'change how many tasks are kept ready', load: () => import('./pool-scale.ts') },
+    ],
+  },
+  {
     name: 'projection',
     summary: 'stored folds of the log',
     verbs: [

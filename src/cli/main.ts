@@ -32,7 +32,7 @@ async function runVerb(
   let given = before
   try {
     const options = { ...globals, ...verb.options }
-    const line = parseLine(words, { options, optionsEnd: verb.passThrough ? 'first-argument' : 'nowhere' })
+    const line = parseLine(words, { options, optionsEnd: verb.passThrough ?? 'nowhere' })
     given = { ...before, ...line.given }
     if (given.help) {
       process.stdout.write(verbHelp(path, listed.summary, verb, globals))

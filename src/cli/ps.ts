@@ -1,8 +1,9 @@
-import type { ContainerView } from '../client/index.ts'
+import type { ContainerView, PurserClient } from '../client/index.ts'
 import { filters } from './line/filters.ts'
 import { defineVerb } from './line/verb.ts'
 import { age, print } from './terminal/output.ts'
 
+const POOL_LABEL = 'purser.io/pool'
 const COMMAND_CHARACTERS = 32
 
 export const verb = defineVerb({
@@ -14,7 +15,7 @@ export const verb = defineVerb({
   },
   async run({ client, flags, format }) {
     const { label, status, name, image } = filters(flags.filter, ['label', 'status', 'name', 'image'])
-    const rows: ContainerView[] = []
+    let rows: ContainerView[] = []
     for await (const each of client.list('containers', { label })) {
       const isLive = each.status === 'running' || each.status === 'paused'
       if (status.length > 0 ? !status.includes(each.status) : !flags.all && !isLive) continue
@@ -22,6 +23,8 @@ export const verb = defineVerb({
       if (image.length > 0 && !image.some((part) => each.image.includes(part))) continue
       rows.push(each)
     }
+    const pooled = await readyInPools(client, rows)
+    if (!flags.all && status.length === 0) rows = rows.filter(({ id }) => !pooled.has(id))
     if (flags.quiet) process.stdout.write(rows.map(({ id }) => `${id}\n`).join(''))
     else
       print(rows, format, {
@@ -29,11 +32,21 @@ export const verb = defineVerb({
         IMAGE: ({ image }) => image,
         COMMAND: ({ options: { entrypoint = [], args = [] } }) => shortened([...entrypoint, ...args].join(' ')),
         CREATED: ({ createdAt }) => age(createdAt),
-        STATUS: statusOf,
+        STATUS: (each) => pooled.get(each.id) ?? statusOf(each),
       })
     return 0
   },
 })
+
+/** Tasks of pools that wait for a claim: they are neither running nor paused by anybody. */
+async function readyInPools(client: PurserClient, rows: readonly ContainerView[]): Promise<Map<string, string>> {
+  const ready = new Map<string, string>()
+  if (!rows.some(({ status, labels }) => status === 'paused' && labels[POOL_LABEL] !== undefined)) return ready
+  for await (const { name, members } of client.list('pools')) {
+    for (const { container, status } of members) if (status === 'ready') ready.set(container, `Ready in pool ${name}`)
+  }
+  return ready
+}
 
 function shortened(command: string): string {
   const text = JSON.stringify(command)

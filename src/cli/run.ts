@@ -29,7 +29,7 @@ export const verb = defineVerb({
     ...containerOptions,
     ...detachOption,
   },
-  passThrough: true,
+  passThrough: 'first-argument',
   failsLike: 'docker',
   async run({ client, flags, args: [image = '', ...args] }) {
     const payload = containerPayload(image, args, flags, await sealedVariables(client, flags))

@@ -5,6 +5,8 @@ import type { content } from '../commands/content.ts'
 import type { image } from '../commands/image.ts'
 import type { maintenance } from '../commands/maintenance.ts'
 import type { namespace } from '../commands/namespace.ts'
+import type { pool } from '../commands/pool.ts'
+import type { poolMember } from '../commands/pool-member.ts'
 import type { snapshot } from '../commands/snapshot.ts'
 import type { task } from '../commands/task.ts'
 import type { InputOf } from '../model/aggregate.ts'
@@ -17,6 +19,8 @@ type Schemas = typeof collection.commands &
   typeof image.commands &
   typeof maintenance.commands &
   typeof namespace.commands &
+  typeof pool.commands &
+  typeof poolMember.commands &
   typeof snapshot.commands &
   typeof task.commands
 

@@ -11,6 +11,7 @@ import type {
   contentView,
   ImageView,
   namespaceView,
+  PoolView,
   snapshotView,
   taskView,
 } from '../projections/views.ts'
@@ -28,6 +29,7 @@ export type {
   ContainerView,
   ImageView,
   LogLine,
+  PoolView,
   StoredEvent,
 }
 
@@ -44,6 +46,7 @@ export interface Lists {
   content: ContentView
   images: ImageView
   namespaces: NamespaceView
+  pools: PoolView
   snapshots: SnapshotView
   tasks: TaskView
 }
@@ -55,6 +58,18 @@ export interface Exit {
   exitedAt: string
   /** Why, when it was not the process's own exit: `oom`, `timeout`, … */
   reason?: string
+}
+
+/** A task that was taken from a pool: the caller's until it is released. */
+export interface Claimed {
+  /** Id of its container. */
+  id: string
+  pool: string
+  /** cold: none was ready, it was started for this claim. */
+  start: 'warm' | 'cold'
+  waitedMs: number
+  /** Id of the claim. */
+  command: string
 }
 
 export interface ClientOptions {
@@ -244,6 +259,19 @@ export class PurserClient {
   /** An image, by any name that docker understands. @throws PurserError not_found */
   async image(name: string): Promise<ImageView> {
     return await this.#json(`/v1/images/${encodeURIComponent(name)}`)
+  }
+
+  /**
+   * Takes a warm task from a pool.
+   *
+   * @param options.payload what the process is told, and what happens when no task is ready
+   */
+  async claim(pool: string, options: Omit<SubmitOptions<'pool.claim'>, 'subject' | 'priority'> = {}): Promise<Claimed> {
+    const { payload, deadline, idempotencyKey = crypto.randomUUID(), signal } = options
+    const body = { ...payload, deadline }
+    const headers = { 'idempotency-key': idempotencyKey }
+    const path = `/v1/pools/${encodeURIComponent(pool)}/claim`
+    return await this.#persist(() => this.#json(path, { method: 'POST', body, headers, signal }), 'lost', signal)
   }
 
   /** Waits for the exit of a container's present or last task, also over a restart of the daemon. */

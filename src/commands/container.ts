@@ -35,7 +35,8 @@ export type ContainerState =
 const absent = { status: 'absent' } as ContainerState
 export const containers: Kind<ContainerState> = { name: 'container', initial: absent }
 
-const provision = z.strictObject({
+/** What a container is made from, before its image is there. */
+export const provision = z.strictObject({
   image: imageName.describe('image reference, as docker understands it'),
   platform: z.string().optional(),
   snapshotter: z.string().default('overlayfs'),
@@ -54,6 +55,7 @@ export const container = defineAggregate({
   commands: {
     'container.create': record.describe('record a container, without an image being pulled or a task made'),
     'container.delete': z.strictObject({}).describe('remove the record of a container that has no task'),
+    'container.label': z.strictObject({ labels }).describe('set labels, over those that it has'),
     // Composite: sagas/ carries them out as steps of their own.
     'container.provision': provision.describe('make a container that can be started: image, snapshot, record'),
     'container.run': provision.describe('make a container and start it'),
@@ -73,6 +75,7 @@ export const container = defineAggregate({
   leadsTo: {
     'container.create': ['container.created'],
     'container.delete': ['container.deleting', 'container.deleted'],
+    'container.label': ['container.labelled'],
     'container.provision': [
       'image.pull',
       'snapshot.unpack',
@@ -98,6 +101,7 @@ export const container = defineAggregate({
   },
   events: {
     'container.created': event(1, 'the record of a container, which its tasks are made from', record),
+    'container.labelled': event(1, 'labels were set, over those that it had', z.strictObject({ labels })),
     'container.deleting': event(1, 'the record is about to go, and its files with it', z.strictObject({})),
     'container.deleted': event(1, 'the record and its files are gone', z.strictObject({})),
   },
@@ -128,6 +132,9 @@ export const container = defineAggregate({
           `purser stop ${subject}, or rm -f`,
         )
       }
+      case 'container.label':
+        if (state.status === 'absent') return unknown(subject, namespace)
+        return [{ type: 'container.labelled', data: payload }]
       case 'container.start':
       case 'container.stop':
       case 'container.remove':
@@ -138,6 +145,9 @@ export const container = defineAggregate({
     switch (event.type) {
       case 'container.created':
         return { status: 'present', ...event.data, createdAt: event.time, origin: event.correlationid }
+      case 'container.labelled':
+        if (state.status === 'absent') return state
+        return { ...state, labels: { ...state.labels, ...event.data.labels } }
       case 'container.deleting':
         return state.status === 'absent' ? state : { ...state, status: 'deleting' }
       case 'container.deleted':

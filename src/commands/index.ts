@@ -7,6 +7,8 @@ import { image } from './image.ts'
 import { logBook } from './log.ts'
 import { maintenance } from './maintenance.ts'
 import { namespace } from './namespace.ts'
+import { pool } from './pool.ts'
+import { poolMember } from './pool-member.ts'
 import { request } from './request.ts'
 import { snapshot } from './snapshot.ts'
 import { task } from './task.ts'
@@ -21,6 +23,8 @@ const all: AnyAggregate[] = [
   logBook,
   maintenance,
   namespace,
+  pool,
+  poolMember,
   request,
   snapshot,
   task,

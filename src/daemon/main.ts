@@ -39,6 +39,8 @@ import { pullHandlers } from '../workers/pull/index.ts'
 import { snapshotHandlers } from '../workers/snapshot/index.ts'
 import { taskHandlers } from '../workers/task/index.ts'
 import { TaskPaths } from '../workers/task/paths.ts'
+import { PoolKeeper } from '../workers/task/pool/keeper.ts'
+import { PoolMembers } from '../workers/task/pool/members.ts'
 import { reconcileTasks } from '../workers/task/reconcile.ts'
 import { TaskStreams } from '../workers/task/streams.ts'
 import { Tasks } from '../workers/task/tasks.ts'
@@ -127,7 +129,12 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   const lanes: Lane[] = [
     { kind: 'pull', concurrency: config.workers.pull, types: pullHandlers.map(({ type }) => type) },
     { kind: 'snapshot', concurrency: config.workers.snapshot, types: snapshotHandlers.map(({ type }) => type) },
-    { kind: 'task', concurrency: config.workers.task, types: taskHandlers.map(({ type }) => type) },
+    {
+      kind: 'task',
+      concurrency: config.workers.task,
+      types: taskHandlers.map(({ type }) => type),
+      immediate: new Set(['pool.claim']),
+    },
     { kind: 'gc', concurrency: config.workers.gc, types: gcHandlers.map(({ type }) => type) },
     { kind: 'saga', concurrency: config.workers.saga, types: sagas.map(({ type }) => type) },
   ]
@@ -179,7 +186,9 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   starting.defer(() => events.close())
 
   const progress = new Progress()
+  const poolMembers = starting.use(new PoolMembers(log))
   const effects = {
+    poolMembers,
     content,
     snapshotters,
     layers,
@@ -221,6 +230,8 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     await harness.stop()
     await relay.stop()
   })
+
+  starting.use(new PoolKeeper({ log, intake, members: poolMembers, logger }))
 
   observe(register, { books, redis, relay, projections, version })
   const stored = { log, snapshotters, root, logger }

@@ -1,8 +1,8 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
 
-const CGROUP_ROOT = '/sys/fs/cgroup'
+export const CGROUP_ROOT = '/sys/fs/cgroup'
 const CONTROLLERS = [
   'blkio',
   'cpu',
@@ -33,4 +33,13 @@ export async function removeCgroups(paths: readonly string[]): Promise<void> {
   for (const path of paths) {
     await Promise.all(CONTROLLERS.map((controller) => rmdir(join(CGROUP_ROOT, controller, path)).catch(() => {})))
   }
+}
+
+/** Processes in a cgroup, in whichever hierarchy has it. @param path below each controller's root */
+export function processesOf(path: string): number[] {
+  for (const controller of ['freezer', 'pids', 'unified', '.']) {
+    const file = join(CGROUP_ROOT, controller, path, 'cgroup.procs')
+    if (existsSync(file)) return readFileSync(file, 'utf8').split('\n').filter(Boolean).map(Number)
+  }
+  return []
 }

@@ -3,6 +3,8 @@ import type { ContainerState } from '../commands/container.ts'
 import type { ContentState } from '../commands/content.ts'
 import type { ImageState } from '../commands/image.ts'
 import type { NamespaceState } from '../commands/namespace.ts'
+import type { PoolState } from '../commands/pool.ts'
+import type { PoolMemberState } from '../commands/pool-member.ts'
 import { type SnapshotState, splitSnapshotId } from '../commands/snapshot.ts'
 import type { TaskState } from '../commands/task.ts'
 import type { Entry } from '../model/aggregate.ts'
@@ -87,3 +89,23 @@ export function namespaceView({ id, version, state }: Entry<Present<NamespaceSta
   const { status: _, ...namespace } = state
   return { name: id, version, ...namespace }
 }
+
+/** @param members of this pool */
+export function poolView(
+  { namespace, id, version, state }: Entry<Present<PoolState>>,
+  members: readonly Entry<Present<PoolMemberState>>[],
+) {
+  const count = (...statuses: PoolMemberState['status'][]) =>
+    members.filter(({ state: { status } }) => statuses.includes(status)).length
+  return {
+    name: id,
+    namespace,
+    version,
+    ...state,
+    ready: count('ready'),
+    warming: count('warming', 'returned'),
+    claimed: count('claiming', 'claimed'),
+    members: members.map(({ id: container, state: { pool: _, ...member } }) => ({ container, ...member })),
+  }
+}
+export type PoolView = ReturnType<typeof poolView>

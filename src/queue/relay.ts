@@ -17,6 +17,11 @@ export interface Lane {
   kind: string
   concurrency: number
   types: readonly string[]
+  /**
+   * Of these, the ones that are attempted as soon as they are accepted, by this process, in no order: their aggregate is
+   * not what they change, and their callers count milliseconds.
+   */
+  immediate?: ReadonlySet<string>
 }
 
 export interface RelayOptions {
@@ -192,13 +197,16 @@ export class Relay {
 
   /**
    * A step of a command that is being attempted by this process goes to no queue when its worker has a place free: its
-   * parent waits here, and an attempt is fenced by the log, not by the queue. Should it not end, it is offered like any other.
+   * parent waits here, and an attempt is fenced by the log, not by the queue. Nor does a command that is `immediate`.
+   * Should it not end, it is offered like any other.
    */
   #attemptHere(carried: Carried): boolean {
     const { id, namespace, parentId, type } = carried.envelope
     const { harness } = this.#options
     const lane = this.#laneOf.get(type)
-    if (lane === undefined || parentId === undefined || !harness.isRunning(parentId)) return false
+    if (lane === undefined) return false
+    const isStep = parentId !== undefined && harness.isRunning(parentId)
+    if (!isStep && !lane.immediate?.has(type)) return false
     const slot = this.#slotsOf(lane).tryAcquire()
     if (slot === undefined) return false
     carried.offeredAt = Date.now()
@@ -234,7 +242,8 @@ export class Relay {
   }
 
   /** Commands on one aggregate instance wait for each other, but a step never for the command that it is a step of. */
-  #lineOf({ namespace, aggregate, subject, parentId }: CommandEnvelope): string {
+  #lineOf({ id, type, namespace, aggregate, subject, parentId }: CommandEnvelope): string {
+    if (this.#laneOf.get(type)?.immediate?.has(type)) return `${namespace}\n${aggregate}\n${subject}\n\n${id}`
     const line = `${namespace}\n${aggregate}\n${subject}`
     const parentLine = parentId === undefined ? undefined : this.#byId.get(parentId)?.line
     const isParents = parentLine === line || parentLine?.startsWith(`${line}\n`)

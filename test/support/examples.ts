@@ -47,7 +47,7 @@ export function exampleOf(schema: unknown, name = ''): unknown {
   if (schema instanceof z.ZodEnum) return schema.options[0]
   if (schema instanceof z.ZodLiteral) return [...schema.values][0]
   if (schema instanceof z.ZodUnknown) return 'anything'
-  const found = [1, 12, 100, true, ...WORDS].find((value) => schema.safeParse(value).success)
+  const found = [1, 12, 100, 0.5, true, ...WORDS].find((value) => schema.safeParse(value).success)
   if (found === undefined) throw new Error(`no example is known for ${name}: ${JSON.stringify(z.toJSONSchema(schema))}`)
   return found
 }

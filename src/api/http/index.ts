@@ -6,6 +6,7 @@ import { eventSchemas } from './event-schema.ts'
 import { eventStreams } from './events.ts'
 import { logArchive } from './log.ts'
 import { openapi } from './openapi.ts'
+import { warmPools } from './pools.ts'
 import { projectionStatus } from './projections.ts'
 import { records } from './records.ts'
 import type { Resource } from './route.ts'
@@ -29,6 +30,7 @@ export const resources: readonly Resource[] = [
   sealing,
   serviceLevels,
   states,
+  warmPools,
   reasons,
 ]
 

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { container } from '../../commands/container.ts'
 import { imageTarget } from '../../commands/image.ts'
+import { pool } from '../../commands/pool.ts'
 import { task } from '../../commands/task.ts'
 import { commandEnvelope } from '../../model/command.ts'
 import { digestSchema } from '../../model/digest.ts'
@@ -13,6 +14,7 @@ import type {
   contentView,
   ImageView,
   namespaceView,
+  PoolView,
   snapshotView,
   taskView,
 } from '../../projections/views.ts'
@@ -110,6 +112,31 @@ export const contentSchema = z.strictObject({
 
 export const namespaceSchema = z.strictObject({ name: z.string(), version, labels, createdAt: instant })
 
+const poolMemberSchema = z.strictObject({
+  container: z.string(),
+  status: z.enum(['warming', 'ready', 'claiming', 'claimed', 'returned', 'retiring']),
+  manifest: digestSchema.optional(),
+  madeAt: instant,
+  uses: z.int().nonnegative().describe('claims that it has served or serves'),
+  readyAt: instant.optional(),
+  claim: z.string().optional().describe('the command that has it'),
+  start: z.enum(['warm', 'cold']).optional(),
+  claimedBy: z.string().optional(),
+  claimedAt: instant.optional(),
+  reason: z.string().optional(),
+})
+
+export const poolSchema = pool.commands['pool.create'].extend({
+  name: z.string(),
+  ...stored,
+  status: z.enum(['present', 'draining', 'deleting']),
+  createdAt: instant,
+  ready: z.int().nonnegative(),
+  warming: z.int().nonnegative(),
+  claimed: z.int().nonnegative(),
+  members: z.array(poolMemberSchema),
+})
+
 export const eventSchema = eventEnvelope.extend({ position: z.int().positive().describe('its place in the log') })
 
 export const exitSchema = z.strictObject({
@@ -127,6 +154,7 @@ type Shapes = {
   content: [ReturnType<typeof contentView>, typeof contentSchema]
   image: [ImageView, typeof imageSchema]
   namespace: [ReturnType<typeof namespaceView>, typeof namespaceSchema]
+  pool: [PoolView, typeof poolSchema]
   snapshot: [ReturnType<typeof snapshotView>, typeof snapshotSchema]
   task: [ReturnType<typeof taskView>, typeof taskSchema]
 }
@@ -141,6 +169,7 @@ const described: Described<Shapes> = {
   content: true,
   image: true,
   namespace: true,
+  pool: true,
   snapshot: true,
   task: true,
 }

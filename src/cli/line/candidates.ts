@@ -61,7 +61,7 @@ async function walk(words: readonly string[], verbs: readonly Listed[]): Promise
     } else if (word.startsWith('-') && word !== '-' && !at.isPast) at.valueOf = awaits(word, at.options)
     else if (at.verb) {
       at.count++
-      at.isPast ||= at.verb.passThrough === true
+      at.isPast ||= at.verb.passThrough === (at.count === 1 ? 'first-argument' : 'second-argument')
     } else {
       const next = at.list.find(({ name }) => name === word)
       if (next && 'verbs' in next) at.list = next.verbs

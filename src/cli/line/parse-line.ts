@@ -11,10 +11,12 @@ export interface ParsedLine {
   args: string[]
 }
 
+export type OptionsEnd = 'nowhere' | 'first-argument' | 'second-argument'
+
 export interface LineShape {
   options: OptionSpecs
-  /** Where options end: `nowhere`, or at the first argument, which is kept with all that follows as it is. */
-  optionsEnd: 'nowhere' | 'first-argument'
+  /** Where options end: `nowhere`, or at an argument, which is kept with all that follows as it is. */
+  optionsEnd: OptionsEnd
 }
 
 /**
@@ -34,7 +36,8 @@ export function parseLine(words: readonly string[], { options, optionsEnd }: Lin
   const args: string[] = []
   for (const token of tokens) {
     if (token.kind === 'positional') {
-      if (optionsEnd === 'first-argument') return { given, args: words.slice(token.index) }
+      const isEnd = optionsEnd === 'first-argument' || (optionsEnd === 'second-argument' && args.length === 1)
+      if (isEnd) return { given, args: [...args, ...words.slice(token.index)] }
       args.push(token.value)
     } else if (token.kind === 'option') {
       const spec = Object.hasOwn(options, token.name) ? options[token.name] : undefined

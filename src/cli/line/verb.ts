@@ -62,8 +62,8 @@ export interface Call<O extends OptionSpecs> {
 export interface Verb<O extends OptionSpecs = OptionSpecs> {
   args: readonly ArgumentSpec[]
   options: O
-  /** From the first argument on, everything is for the program that is run. */
-  passThrough?: true
+  /** From an argument on, everything is for the program that is run. */
+  passThrough?: 'first-argument' | 'second-argument'
   /** How failures end: by sysexits(3), or as docker's `run` and `exec` do, so that they differ from the container's own. */
   failsLike?: 'docker'
   /** @returns the exit status; 0 without one */

@@ -99,7 +99,7 @@ export function containerPayload(
       stopSignal: flags['stop-signal'],
       readOnlyRoot: flags['read-only'],
     },
-    labels: Object.fromEntries(flags.label),
+    labels: labelsOf(flags.label),
     onExit: flags.rm ? 'remove' : 'keep',
     timeoutMs: timeout,
     snapshotter: flags.snapshotter,
@@ -109,8 +109,14 @@ export function containerPayload(
   }
 }
 
+export const labelsOf = (labels: readonly (readonly [string, string])[]): Record<string, string> =>
+  Object.fromEntries(labels)
+
 /** Variables whose values nobody is to read on the way, each with its value sealed. */
-export async function sealedVariables(client: PurserClient, flags: ProcessFlags): Promise<string[]> {
+export async function sealedVariables(
+  client: PurserClient,
+  flags: Pick<ProcessFlags, 'secret-env' | 'secret-env-file'>,
+): Promise<string[]> {
   const given = [...flags['secret-env-file'].flat(), ...flags['secret-env'].flat()]
   if (given.length === 0) return []
   const values = given.map((each) => [each.slice(0, each.indexOf('=')), each.slice(each.indexOf('=') + 1)])

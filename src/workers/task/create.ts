@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { container } from '../../commands/container.ts'
+import { POOL_LABEL } from '../../commands/pool-member.ts'
 import { task } from '../../commands/task.ts'
 import { errorCodeOf, PurserError, toPurserError } from '../../model/errors.ts'
 import { parseImageConfig } from '../../oci/image-config.ts'
@@ -12,6 +13,7 @@ import { ProcessStdio } from '../../shim/stdio.ts'
 import { noteCreated } from './begun.ts'
 import { defineTaskHandler } from './effects.ts'
 import { removeBundle } from './live-task.ts'
+import { claimMount, makeClaimFiles } from './pool/claim-files.ts'
 import { reconnect } from './reconnect.ts'
 import { mountRootfs, readUserFiles } from './rootfs.ts'
 
@@ -80,6 +82,10 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
       cgroupVersion: effects.cgroupVersion,
       networkFiles: options.network === 'host' ? hostNetworkFiles() : [],
     })
+    if (made.labels[POOL_LABEL] !== undefined) {
+      makeClaimFiles(bundle, spec.process.user)
+      spec.mounts.push(claimMount(bundle))
+    }
     writeFileSync(join(bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 })
     mkdirSync(paths.container(namespace, id), { recursive: true, mode: 0o700 })
     const log = await LogFile.open(paths.log(namespace, id), logger)

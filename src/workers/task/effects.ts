@@ -4,6 +4,7 @@ import type { SealingKey } from '../../secrets/sealing-key.ts'
 import type { Shims } from '../../shim/shims.ts'
 import type { Snapshotter } from '../../snapshotters/snapshotter.ts'
 import type { TaskPaths } from './paths.ts'
+import type { PoolMembers } from './pool/members.ts'
 import type { Tasks } from './tasks.ts'
 
 export interface TaskEffects {
@@ -13,6 +14,7 @@ export interface TaskEffects {
   tasks: Tasks
   paths: TaskPaths
   sealing: SealingKey
+  poolMembers: PoolMembers
   /** In the image spec's words: `amd64`. */
   architecture: string
   cgroupVersion: 1 | 2

@@ -6,11 +6,15 @@ import type { TaskEffects } from './effects.ts'
 import { execInTask } from './exec.ts'
 import { killTask } from './kill.ts'
 import { pauseTask, resumeTask } from './pause.ts'
+import { admitMember } from './pool/admit.ts'
+import { claimFromPool } from './pool/claim.ts'
 import { startTask } from './start.ts'
 import { updateTask } from './update.ts'
 
 export const taskHandlers: readonly Handler<TaskEffects>[] = [
   //
+  admitMember,
+  claimFromPool,
   createTask,
   deleteContainer,
   deleteTask,

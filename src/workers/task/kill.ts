@@ -2,6 +2,7 @@ import { task } from '../../commands/task.ts'
 import { errorCodeOf, PurserError } from '../../model/errors.ts'
 import { parseSignal } from '../../oci/signals.ts'
 import { defineTaskHandler } from './effects.ts'
+import { letGoOn } from './pause.ts'
 
 const SIGKILL = 9
 
@@ -30,7 +31,7 @@ export const killTask = defineTaskHandler(task, 'task.kill', async (job) => {
   try {
     await shim.kill({ signal, ...toExec, ...(target === 'all' ? { all: true } : {}) }, within)
     // A frozen process dies when it is thawed.
-    if (signal === SIGKILL && state.status === 'paused') await shim.resume(within)
+    if (signal === SIGKILL && state.status === 'paused') await letGoOn(job, within)
   } catch (error) {
     const isGone = errorCodeOf(error) === 'not_found' || errorCodeOf(error) === 'failed_precondition'
     if (!mayBeSent || !isGone) throw error

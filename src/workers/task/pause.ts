@@ -1,5 +1,7 @@
 import { task } from '../../commands/task.ts'
-import { defineTaskHandler } from './effects.ts'
+import { thaw } from '../../host/freezer.ts'
+import type { Job } from '../../queue/handler.ts'
+import { defineTaskHandler, type TaskEffects } from './effects.ts'
 
 export const pauseTask = defineTaskHandler(task, 'task.pause', async (job) => {
   const facts = job.decide()
@@ -11,8 +13,17 @@ export const pauseTask = defineTaskHandler(task, 'task.pause', async (job) => {
 
 export const resumeTask = defineTaskHandler(task, 'task.resume', async (job) => {
   const facts = job.decide()
-  const { shim } = job.effects.tasks.require(job.namespace, job.id)
-  const { status } = await shim.state({}, job.signal)
-  if (status === 'paused') await shim.resume(job.signal)
+  await letGoOn(job, job.signal)
   return { facts }
 })
+
+/** Whichever way it was frozen: by its runtime, or by us in its cgroup, of which its shim knows nothing. */
+export async function letGoOn(
+  { effects, namespace, id }: Pick<Job<unknown, unknown, TaskEffects>, 'effects' | 'namespace' | 'id'>,
+  signal: AbortSignal,
+): Promise<void> {
+  const { shim } = effects.tasks.require(namespace, id)
+  const { status } = await shim.state({}, signal)
+  if (status === 'paused') await shim.resume(signal)
+  else thaw(effects.paths.cgroup(namespace, id))
+}
