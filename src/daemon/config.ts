@@ -14,6 +14,17 @@ const runtime = z.strictObject({
   binary: z.string().optional().describe('runtime that the runc shim calls: runc, crun, or a path'),
 })
 
+const snapshotterName = z
+  .string()
+  .regex(/^[a-z][a-z0-9-]{0,62}$/, 'a snapshotter name is small letters, digits and hyphens, and begins with a letter')
+
+const proxySnapshotter = z.strictObject({
+  type: z.literal('proxy', 'the only type is "proxy"'),
+  address: z.string().startsWith('/', 'the path of a Unix socket: begin it with /'),
+  snapshotter: z.string().min(1).optional().describe('what the other process calls it; the same by default'),
+  namespace: z.string().min(1).default('purser').describe("containerd's namespace of what is kept there"),
+})
+
 const concurrency = (limit: number) => z.int().min(1).max(4096).default(limit)
 
 const directory = z.string().startsWith('/', 'a directory is an absolute path: begin it with /')
@@ -166,6 +177,10 @@ const configSchema = z.strictObject({
       message: 'not a loopback address: whoever reaches it can read the metrics; say remote = true to mean it',
     })
     .prefault({}),
+  snapshotter: z
+    .record(snapshotterName, proxySnapshotter)
+    .default({})
+    .describe('snapshotters of other processes, by name'),
   runtime: z.record(z.string(), runtime).default({}).describe('runtimes by name, besides runc and crun'),
 })
 

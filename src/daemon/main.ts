@@ -32,6 +32,7 @@ import type { RuntimeConfig } from '../shim/runtimes.ts'
 import { Shims } from '../shim/shims.ts'
 import { listenForTaskEvents } from '../shim/task-events.ts'
 import { openSnapshotters } from '../snapshotters/index.ts'
+import type { ProxyOptions } from '../snapshotters/proxy.ts'
 import type { Snapshotter } from '../snapshotters/snapshotter.ts'
 import { gcHandlers } from '../workers/gc/index.ts'
 import { collectAfterFailedPulls } from '../workers/gc/trigger.ts'
@@ -143,7 +144,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   const intake = new Intake(log, outcomes, (type) => queued.has(type))
 
   const content = await ContentStore.open(join(root, 'content'))
-  const snapshotters = await openSnapshotters(join(root, 'snapshotters'))
+  const snapshotters = await openSnapshotters(join(root, 'snapshotters'), proxiesOf(config))
   await removeUnknownSnapshots(log, snapshotters, logger)
   await recordMissing(log, content, snapshotters, logger)
   const layers = new LayerPool({ threads: config.workers.layerThreads ?? availableParallelism() })
@@ -294,7 +295,11 @@ async function removeUnknownSnapshots(log: EventLog, snapshotters: ReadonlyMap<s
     [...log.documents.list(snapshot)].flatMap(({ state }) => (state.status === 'absent' ? [] : [state.dir])),
   )
   for (const snapshotter of snapshotters.values()) {
-    for (const id of await snapshotter.list()) {
+    const listed = await snapshotter.list(AbortSignal.timeout(30_000)).catch((err: unknown) => {
+      logger.warn({ err, snapshotter: snapshotter.name }, 'a snapshotter does not answer')
+      return []
+    })
+    for (const id of listed) {
       if (known.has(id)) continue
       logger.info({ snapshotter: snapshotter.name, id }, 'removing a snapshot that was not finished')
       await snapshotter
@@ -302,6 +307,12 @@ async function removeUnknownSnapshots(log: EventLog, snapshotters: ReadonlyMap<s
         .catch((err) => logger.warn({ err, id }, 'it could not be removed'))
     }
   }
+}
+
+function proxiesOf({ snapshotter }: Config): Record<string, ProxyOptions> {
+  return Object.fromEntries(
+    Object.entries(snapshotter).map(([name, given]) => [name, { ...given, snapshotter: given.snapshotter ?? name }]),
+  )
 }
 
 function runtimesOf(config: Config): Record<string, RuntimeConfig> {

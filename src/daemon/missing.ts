@@ -9,6 +9,8 @@ import type { Fact } from '../model/aggregate.ts'
 import { spontaneous } from '../model/event.ts'
 import type { Snapshotter } from '../snapshotters/snapshotter.ts'
 
+const LIST_MS = 30_000
+
 /**
  * After a restoration the log may know blobs and snapshots whose removal was among the lost events, or, imported, that were on
  * another host. That they are gone is recorded, so that a pull brings them again; an image that lacks a blob goes with it.
@@ -30,7 +32,11 @@ export async function recordMissing(
       facts.push(image.fact(id, 'image.deleted', {}, namespace))
   }
   const dirs = new Map<string, Set<string>>()
-  for (const [name, snapshotter] of snapshotters) dirs.set(name, new Set(await snapshotter.list()))
+  for (const [name, snapshotter] of snapshotters) {
+    // Of one that does not answer nothing is known to be missing.
+    const listed = await snapshotter.list(AbortSignal.timeout(LIST_MS)).catch(() => undefined)
+    if (listed) dirs.set(name, new Set(listed))
+  }
   for (const { namespace, id, state } of log.documents.list(snapshot)) {
     // One that is being made is its own command's affair.
     if (state.status === 'absent' || state.status === 'preparing') continue

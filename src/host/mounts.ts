@@ -1,8 +1,10 @@
+import { execFile } from 'node:child_process'
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import { mkdtemp, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Worker } from 'node:worker_threads'
+import { promisify } from 'node:util'
 import { PurserError } from '../model/errors.ts'
+import { DATA_BYTES_MAX, mountLongOptions } from './long-overlay.ts'
 import { errnoOf, MNT_DETACH, MS, mount, umount } from './syscalls.ts'
 
 /** One mount as containerd's API has it. @see containerd, api/types/mount.proto */
@@ -73,15 +75,12 @@ export function parseMountOptions(options: readonly string[]): ParsedOptions {
   return parsed
 }
 
-/** mount(2) copies one page of data; the last byte is its end. */
-const DATA_BYTES_MAX = 4095
-
 /** Mounts all, in order, on one target; on failure those already made are taken away again. */
-export async function mountAll(mounts: readonly Mount[], target: string): Promise<void> {
+export async function mountAll(mounts: readonly Mount[], target: string, signal: AbortSignal): Promise<void> {
   let made = 0
   try {
     for (const each of mounts) {
-      await mountOne(each, target)
+      await mountOne(each, target, signal)
       made += 1
     }
   } catch (error) {
@@ -90,19 +89,22 @@ export async function mountAll(mounts: readonly Mount[], target: string): Promis
   }
 }
 
-async function mountOne({ type, source, options }: Mount, target: string): Promise<void> {
+async function mountOne({ type, source, options }: Mount, target: string, signal: AbortSignal): Promise<void> {
   const { flags, propagation, data } = parseMountOptions(options)
   const isBind = (flags & MS.BIND) !== 0
   const joined = data.join(',')
+  const helper = FUSE_TYPE.exec(type)?.[1]
   try {
-    if (Buffer.byteLength(joined) > DATA_BYTES_MAX) await mountFromCommonDirectory(type, source, target, flags, data)
+    if (helper !== undefined) await mountByHelper(helper, options, target, signal)
+    else if (Buffer.byteLength(joined) > DATA_BYTES_MAX) await mountLongOptions(type, source, target, flags, data)
     else mount(source, target, isBind ? null : type, flags, joined === '' ? null : joined)
     // A bind mount takes its flags only from a second call. @see mount(2), "Creating a bind mount"
     if (isBind && (flags & ~(MS.BIND | MS.REC)) !== 0) mount(null, target, null, flags | MS.REMOUNT, null)
   } catch (error) {
+    signal.throwIfAborted()
     throw new PurserError(
       'failed_precondition',
-      `cannot mount ${type} from ${source} on ${target}: ${messageOf(error)}`,
+      `cannot mount ${type} from ${source} on ${target}: ${error instanceof Error ? error.message : String(error)}`,
       {
         remedy: 'the kernel log (dmesg) has the reason',
         cause: error,
@@ -112,52 +114,13 @@ async function mountOne({ type, source, options }: Mount, target: string): Promi
   for (const change of propagation) mount(null, target, null, change, null)
 }
 
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+/** As containerd names file systems of a user-space program: `fuse3.fuse-overlayfs`. */
+const FUSE_TYPE = /^fuse3?\.([a-z0-9-]+)$/
 
-/**
- * Overlay options of more than one page: the mount is made by a thread whose working directory, its own by
- * unshare(CLONE_FS), is the directory that all paths share, so that they can be given relative to it.
- */
-async function mountFromCommonDirectory(
-  type: string,
-  source: string,
-  target: string,
-  flags: number,
-  data: readonly string[],
-): Promise<void> {
-  const { directory, options } = relativeOverlayOptions(data)
-  const joined = options.join(',')
-  if (type !== 'overlay' || Buffer.byteLength(joined) > DATA_BYTES_MAX) {
-    throw new PurserError(
-      'failed_precondition',
-      `the mount options have ${Buffer.byteLength(joined)} bytes, the kernel takes ${DATA_BYTES_MAX}`,
-      { remedy: 'use an image of fewer layers' },
-    )
-  }
-  const thread = new Worker(new URL('./mount-thread.ts', import.meta.url), {
-    workerData: { directory, source, target, type, flags, data: joined },
-  })
-  await new Promise<void>((resolve, reject) => {
-    thread.once('error', reject)
-    thread.once('exit', () => resolve())
-  })
-}
-
-const PATH_OPTION = /^(lowerdir|upperdir|workdir)=(.*)$/s
-
-/** The directory that all paths of overlay options share, and the options with paths relative to it. */
-export function relativeOverlayOptions(data: readonly string[]): { directory: string; options: string[] } {
-  const paths = data.flatMap((option) => PATH_OPTION.exec(option)?.[2]?.split(':') ?? [])
-  let directory = paths[0] ?? '/'
-  do directory = directory.slice(0, Math.max(directory.lastIndexOf('/'), 0))
-  while (!paths.every((path) => path.startsWith(`${directory}/`)))
-  const options = data.map((option) => {
-    const [, name, value] = PATH_OPTION.exec(option) ?? []
-    if (name === undefined || value === undefined) return option
-    const relative = value.split(':').map((path) => path.slice(directory.length + 1))
-    return `${name}=${relative.join(':')}`
-  })
-  return { directory: directory === '' ? '/' : directory, options }
+/** The program answers once the mount is there, and serves it in the background until it is unmounted. */
+async function mountByHelper(program: string, options: readonly string[], target: string, signal: AbortSignal) {
+  const run = promisify(execFile)
+  await run(program, ['-o', options.join(','), target], { signal, cwd: '/' })
 }
 
 /** Takes away every mount on the target, lazily those in use; a target that has none, or is not there, is fine. */
@@ -187,7 +150,7 @@ export async function mountTemporarily(
   signal.throwIfAborted()
   const path = await mkdtemp(join(dir, 'mount-'))
   try {
-    await mountAll(mounts, path)
+    await mountAll(mounts, path, signal)
   } catch (error) {
     await rmdir(path)
     throw error

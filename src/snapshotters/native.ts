@@ -4,11 +4,12 @@ import { execa } from 'execa'
 import type { Mount } from '../host/mounts.ts'
 import { PurserError } from '../model/errors.ts'
 import { SnapshotDirectories } from './directories.ts'
-import type { LayerTarget, SnapshotKind, Snapshotter } from './snapshotter.ts'
+import type { LayerTarget, SnapshotKind, Snapshotter, Usage } from './snapshotter.ts'
 
 /** A full copy for each snapshot: slow and large, on any file system. @see containerd, snapshots/native/native.go */
 export class NativeSnapshotter implements Snapshotter {
   readonly name = 'native'
+  readonly kind = 'copy'
   readonly #directories: SnapshotDirectories
 
   private constructor(directories: SnapshotDirectories) {
@@ -19,9 +20,10 @@ export class NativeSnapshotter implements Snapshotter {
     return new NativeSnapshotter(await SnapshotDirectories.open(join(root, 'snapshots')))
   }
 
-  async create(id: string, parents: readonly string[], signal: AbortSignal): Promise<void> {
+  async unavailable(): Promise<undefined> {}
+
+  async create(id: string, _kind: 'active' | 'view', [parent]: readonly string[], signal: AbortSignal): Promise<void> {
     const path = this.#directories.path(id)
-    const [parent] = parents
     if (parent === undefined) {
       await mkdir(path, { mode: 0o755 })
       return
@@ -34,19 +36,22 @@ export class NativeSnapshotter implements Snapshotter {
     throw new PurserError(code, `snapshot ${parent} could not be copied: ${stderr.slice(-300)}`)
   }
 
-  mounts(id: string, kind: SnapshotKind): Mount[] {
-    return [{ type: 'bind', source: this.#directories.path(id), options: ['rbind', kind === 'active' ? 'rw' : 'ro'] }]
+  async mounts(id: string, kind: SnapshotKind): Promise<Mount[]> {
+    const access = kind === 'active' || kind === 'unpacking' ? 'rw' : 'ro'
+    return [{ type: 'bind', source: this.#directories.path(id), options: ['rbind', access] }]
   }
 
-  layerTarget(id: string): LayerTarget {
-    return { path: this.#directories.path(id), placement: 'on-parents' }
+  async commit(): Promise<void> {}
+
+  layerTarget(): LayerTarget {
+    return { placement: 'on-parents' }
   }
 
   remove(id: string): Promise<void> {
     return this.#directories.remove(id)
   }
 
-  usage(id: string, signal: AbortSignal): Promise<{ sizeBytes: number; inodes: number }> {
+  usage(id: string, signal: AbortSignal): Promise<Usage> {
     return this.#directories.usage(this.#directories.path(id), signal)
   }
 

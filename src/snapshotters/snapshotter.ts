@@ -1,12 +1,18 @@
 import type { Mount } from '../host/mounts.ts'
 
-export type SnapshotKind = 'active' | 'view' | 'committed'
+/** `unpacking`: an active one while a layer is extracted into it; nothing of it needs to be on the disk before `sync`. */
+export type SnapshotKind = 'active' | 'unpacking' | 'view' | 'committed'
 
-/** Where a layer is extracted to. */
-export interface LayerTarget {
-  path: string
-  /** `alone`: into a directory of its own, in any order; `on-parents`: where the layers below already are. */
-  placement: 'alone' | 'on-parents'
+/**
+ * Where a layer is extracted to. `alone`: into a directory of its own, in any order; `on-parents`: only where the layers
+ * below can be seen, through a mount.
+ */
+export type LayerTarget = { placement: 'alone'; path: string } | { placement: 'on-parents' }
+
+export interface Usage {
+  /** Allocated on disk, without parents. */
+  sizeBytes: number
+  inodes: number
 }
 
 /**
@@ -15,16 +21,22 @@ export interface LayerTarget {
  */
 export interface Snapshotter {
   readonly name: string
-  /** Makes the directories of a new snapshot. */
-  create(id: string, parents: readonly string[], signal: AbortSignal): Promise<void>
+  /** What it is, in a word for lists: `overlay`, `copy`, `fuse`, `proxy`. */
+  readonly kind: string
+  /** Why it cannot be used on this host, as a clause; undefined when it can. */
+  unavailable(signal: AbortSignal): Promise<string | undefined>
+  /** Makes the directories of a new snapshot, on parents that are committed. */
+  create(id: string, kind: 'active' | 'view', parents: readonly string[], signal: AbortSignal): Promise<void>
   /** What to mount to see it. */
-  mounts(id: string, kind: SnapshotKind, parents: readonly string[]): Mount[]
+  mounts(id: string, kind: SnapshotKind, parents: readonly string[], signal: AbortSignal): Promise<Mount[]>
+  /** An active one is written to no more, and can be a parent; done before, it does nothing. */
+  commit(id: string, signal: AbortSignal): Promise<void>
   layerTarget(id: string): LayerTarget
   /** Removes it; what is not there is removed already. */
   remove(id: string, signal: AbortSignal): Promise<void>
-  usage(id: string, signal: AbortSignal): Promise<{ sizeBytes: number; inodes: number }>
-  /** Ids on disk. */
-  list(): Promise<string[]>
+  usage(id: string, signal: AbortSignal): Promise<Usage>
+  /** Ids that it keeps. */
+  list(signal: AbortSignal): Promise<string[]>
   /** Returns when it is on the disk. */
   sync(id: string, signal: AbortSignal): Promise<void>
 }

@@ -39,8 +39,8 @@ export async function extractAlone(
   position: 'bottom' | 'above',
   signal: AbortSignal,
 ): Promise<LayerResult> {
-  await snapshotter.create(dir, [], signal)
-  const { path: target } = snapshotter.layerTarget(dir)
+  await snapshotter.create(dir, 'active', [], signal)
+  const target = directoryOf(snapshotter, dir)
   const { path, sizeBytes, available } = layer
   const result = await pool.extract(
     {
@@ -58,6 +58,7 @@ export async function extractAlone(
 /**
  * Makes a layer that was extracted alone what it would be had it been extracted on top of its parents: directories it only
  * passes through look as they do below; where it writes through a link of a lower layer it is extracted again, on them.
+ * Then it is committed.
  *
  * @param parents directories of the layers below, topmost first
  * @param complete path of the whole compressed file
@@ -72,7 +73,7 @@ export async function joinLayer(
   signal: AbortSignal,
 ): Promise<void> {
   const { snapshotter } = unpacker
-  const below = parents.map((parent) => snapshotter.layerTarget(parent).path)
+  const below = parents.map((parent) => directoryOf(snapshotter, parent))
   const found = alone.implicitParents.map((path) => ({ path, lower: findBelow(below, path) }))
   // A file there gives way to an entry, but not to a whiteout.
   if (alone.needsParents || found.some(({ lower }) => lower.what === 'symlink' || lower.what === 'other')) {
@@ -80,13 +81,20 @@ export async function joinLayer(
     await extractOnParents(unpacker, { ...layer, path: complete }, dir, parents, signal)
     return
   }
-  const { path: target } = snapshotter.layerTarget(dir)
+  const target = directoryOf(snapshotter, dir)
   removeVainWhiteouts(target, alone.whiteouts, below)
   for (const { path, lower } of found) {
     // A later entry of the layer may have put something else there, also a symlink that leads anywhere.
     const own = findBelow([target], path)
     if (lower.what === 'directory' && own.what === 'directory') copyDirectoryAttributes(lower.path, own.path)
   }
+  await snapshotter.commit(dir, signal)
+}
+
+function directoryOf(snapshotter: Snapshotter, dir: string): string {
+  const target = snapshotter.layerTarget(dir)
+  if (target.placement === 'alone') return target.path
+  throw new PurserError('internal', `the snapshotter ${snapshotter.name} takes layers only on their parents`)
 }
 
 /** Where no lower layer has the directory, overlayfs does not merge, and shows a whiteout as an entry that is not there. */
@@ -108,7 +116,7 @@ function removeVainWhiteouts(target: string, whiteouts: readonly ByteString[], b
   }
 }
 
-/** Extracts a complete layer where its parents can be seen. */
+/** Extracts a complete layer where its parents can be seen, and commits it. */
 export async function extractOnParents(
   { pool, snapshotter, runDir }: Unpacker,
   layer: LayerToUnpack,
@@ -116,8 +124,22 @@ export async function extractOnParents(
   parents: readonly string[],
   signal: AbortSignal,
 ): Promise<void> {
-  await snapshotter.create(dir, parents, signal)
-  await using merged = await mountTemporarily(snapshotter.mounts(dir, 'active', parents), runDir, signal)
+  await snapshotter.create(dir, 'active', parents, signal)
+  await applyLayer({ pool, snapshotter, runDir }, layer, dir, parents, 'unpacking', signal)
+  await snapshotter.commit(dir, signal)
+}
+
+/** Extracts a complete layer into an active snapshot, on top of all that it shows. */
+export async function applyLayer(
+  { pool, snapshotter, runDir }: Unpacker,
+  layer: Omit<LayerToUnpack, 'diffId'> & { diffId?: Digest | undefined },
+  dir: string,
+  parents: readonly string[],
+  kind: 'active' | 'unpacking',
+  signal: AbortSignal,
+): Promise<LayerResult> {
+  const mounts = await snapshotter.mounts(dir, kind, parents, signal)
+  await using merged = await mountTemporarily(mounts, runDir, signal)
   const { path, sizeBytes, available } = layer
   const source = { path, sizeBytes, algorithm: layer.digest.startsWith('sha512') ? 'sha512' : 'sha256' } as const
   const result = await pool.extract(
@@ -125,15 +147,19 @@ export async function extractOnParents(
     signal,
   )
   checkDigests(layer, result)
+  return result
 }
 
-function checkDigests(layer: LayerToUnpack, result: Pick<LayerResult, 'digest' | 'diffId'>): void {
+function checkDigests(
+  layer: { digest: Digest; diffId?: Digest | undefined },
+  result: Pick<LayerResult, 'digest' | 'diffId'>,
+): void {
   if (result.digest !== layer.digest) {
     throw new PurserError('data_loss', `layer ${layer.digest} arrived as ${result.digest}`, {
       remedy: 'pull again; if it stays so, the registry or a proxy alters it',
     })
   }
-  if (result.diffId !== layer.diffId) {
+  if (layer.diffId !== undefined && result.diffId !== layer.diffId) {
     throw new PurserError('data_loss', `layer ${layer.digest} unpacks to ${result.diffId}, not to ${layer.diffId}`, {
       remedy: "the image's configuration is wrong: have it built again",
     })

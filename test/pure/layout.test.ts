@@ -43,7 +43,10 @@ const PARTS: Readonly<Record<string, Part>> = {
   registry: { imports: ['oci', 'tracing'], packages: ['execa', 'smol-toml', 'undici', 'zod'] },
   content: { imports: ['host', 'oci'], packages: [] },
   layers: { imports: ['host', 'oci'], packages: [] },
-  snapshotters: { imports: ['host', 'oci'], packages: ['execa'] },
+  snapshotters: {
+    imports: ['host', 'oci'],
+    packages: ['@bufbuild/protobuf', '@bufbuild/protobuf/codegenv2', '@bufbuild/protobuf/wkt', 'execa'],
+  },
   unpack: { imports: ['host', 'layers', 'oci', 'snapshotters'], packages: [] },
   shim: {
     imports: ['host', 'oci'],

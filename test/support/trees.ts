@@ -26,8 +26,13 @@ const brief = (value: Buffer | undefined): string | undefined =>
  * Everything about a tree that a container can see, a line for each entry, by path.
  *
  * @param ignoreMtimeOf paths (the root is '') whose time is not stated by any layer
+ * @param ignoreModeOf paths of which neither mode nor time counts
  */
-export function describeTree(root: string, ignoreMtimeOf: readonly string[] = []): Record<string, string> {
+export function describeTree(
+  root: string,
+  ignoreMtimeOf: readonly string[] = [],
+  ignoreModeOf: readonly string[] = [],
+): Record<string, string> {
   const lines: Record<string, string> = {}
   const firstNames = new Map<string, string>()
   const visit = (path: string) => {
@@ -37,8 +42,9 @@ export function describeTree(root: string, ignoreMtimeOf: readonly string[] = []
       lines[path] = 'listed, but not there'
       return
     }
-    const fields = [status.mode.toString(8), `${status.uid}:${status.gid}`]
-    if (!ignoreMtimeOf.includes(path)) fields.push(`mtime ${status.mtimeNs}`)
+    const fields = [`${status.uid}:${status.gid}`]
+    if (!ignoreModeOf.includes(path)) fields.unshift(status.mode.toString(8))
+    if (![...ignoreMtimeOf, ...ignoreModeOf].includes(path)) fields.push(`mtime ${status.mtimeNs}`)
     if (status.isFile()) {
       fields.push(`size ${status.size}`, hashOf(readFileSync(fsPath(at))))
     }

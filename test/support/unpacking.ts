@@ -64,7 +64,8 @@ export async function unpackImage(
   } else
     for (const [at, layer] of layers.entries()) await extractOnParents(unpacker, layer, id(at), parentsOf(at), signal)
   const top = layers.length - 1
-  await using merged = await mountTemporarily(snapshotter.mounts(id(top), 'committed', parentsOf(top)), runDir, signal)
+  const mounts = await snapshotter.mounts(id(top), 'committed', parentsOf(top), signal)
+  await using merged = await mountTemporarily(mounts, runDir, signal)
   return describeTree(merged.path, timeless)
 }
 

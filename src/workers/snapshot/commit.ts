@@ -11,6 +11,7 @@ export const commitSnapshot = defineSnapshotHandler(snapshot, 'snapshot.commit',
   const { state } = job
   if (state.status !== 'active') throw new PurserError('failed_precondition', `snapshot ${job.id} is ${state.status}`)
   await snapshotter.sync(state.dir, job.signal)
+  await snapshotter.commit(state.dir, job.signal)
   const committed = snapshot.fact(snapshotId(snapshotter.name, job.payload.name), 'snapshot.committed', {
     dir: state.dir,
     labels: job.payload.labels,

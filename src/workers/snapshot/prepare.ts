@@ -29,7 +29,7 @@ async function make(job: MakeJob): Promise<Outcome> {
   checkParent(job, snapshotter.name, state.parent)
   if (job.attempt > 1) await snapshotter.remove(state.dir, job.signal)
   const parents = parentDirs(job.view, job.namespace, snapshotter.name, state.parent)
-  await snapshotter.create(state.dir, parents, job.signal)
+  await snapshotter.create(state.dir, state.kind, parents, job.signal)
   undo.move()
   return { facts: [snapshot.fact(job.id, 'snapshot.prepared', {})], result: { key: job.id } }
 }

@@ -71,7 +71,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     })
     const spare = shims.takeSpare(identity)
     mkdirSync(bundle, { recursive: true, mode: 0o711 })
-    const rootfs = await mountRootfs(job.view, snapshotters, namespace, made, bundle)
+    const rootfs = await mountRootfs(job.view, snapshotters, namespace, made, bundle, job.signal)
     const spec = buildSpec({
       image,
       options: { ...options, env: effects.sealing.openVariables(options.env, namespace) },

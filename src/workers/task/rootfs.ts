@@ -18,6 +18,7 @@ export async function mountRootfs(
   namespace: string,
   made: PresentContainer,
   bundle: string,
+  signal: AbortSignal,
 ): Promise<string> {
   const id = snapshotId(made.snapshotter, made.snapshotKey)
   const state = view.get(snapshot, namespace, id)
@@ -34,7 +35,7 @@ export async function mountRootfs(
   const rootfs = join(bundle, 'rootfs')
   mkdirSync(rootfs, { recursive: true, mode: 0o711 })
   const parents = parentDirs(view, namespace, made.snapshotter, state.parent)
-  await mountAll(snapshotter.mounts(state.dir, state.status, parents), rootfs)
+  await mountAll(await snapshotter.mounts(state.dir, state.status, parents, signal), rootfs, signal)
   return rootfs
 }
 

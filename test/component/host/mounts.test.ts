@@ -2,13 +2,13 @@ import assert from 'node:assert/strict'
 import { closeSync, mkdirSync, openSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { relativeOverlayOptions } from '../../../src/host/long-overlay.ts'
 import {
   listMounts,
   mountAll,
   mountTemporarily,
   parseMountinfo,
   parseMountOptions,
-  relativeOverlayOptions,
   unmount,
 } from '../../../src/host/mounts.ts'
 import { AT_FDCWD, MS, O, openat2, RESOLVE } from '../../../src/host/syscalls.ts'
@@ -50,7 +50,10 @@ test('when one of several mounts fails, the ones before it are taken away', asyn
     { type: 'tmpfs', source: 'tmpfs', options: ['size=1m'] },
     { type: 'nosuchfs', source: 'none', options: [] },
   ]
-  await assert.rejects(mountAll(mounts, target), { code: 'failed_precondition', message: /nosuchfs/ })
+  await assert.rejects(mountAll(mounts, target, AbortSignal.timeout(60_000)), {
+    code: 'failed_precondition',
+    message: /nosuchfs/,
+  })
   assert.ok(!listMounts().some((each) => each.target === target))
 })
 
@@ -59,7 +62,7 @@ test('all mounts of a target go, also one in use; where none is, nothing happens
   const target = join(work.path, 'target')
   mkdirSync(target)
   const tmpfs = { type: 'tmpfs', source: 'tmpfs', options: [] }
-  await mountAll([tmpfs, tmpfs], target)
+  await mountAll([tmpfs, tmpfs], target, AbortSignal.timeout(60_000))
   writeFileSync(join(target, 'open'), '')
   const fd = openSync(join(target, 'open'), 'r')
   unmount(target)

@@ -6,21 +6,31 @@ import { mountTemporarily } from '../../../src/host/mounts.ts'
 import { OverlayfsSnapshotter } from '../../../src/snapshotters/overlayfs.ts'
 import { temporaryDirectory } from '../../support/trees.ts'
 import { snapshotterContract } from './contract.ts'
+import { onDiskContract } from './on-disk.ts'
 
 snapshotterContract('overlayfs', OverlayfsSnapshotter.open)
+onDiskContract('overlayfs', OverlayfsSnapshotter.open)
 
-test('120 layers below a long path are mounted, though their names exceed a page', async () => {
-  using work = temporaryDirectory()
-  const signal = AbortSignal.timeout(60_000)
-  const snapshotter = await OverlayfsSnapshotter.open(join(work.path, 'long-name-'.repeat(8)))
-  const ids = Array.from({ length: 120 }, (_, at) => `layer${at}`)
-  for (const id of ids) {
-    await snapshotter.create(id, [])
-    writeFileSync(join(snapshotter.layerTarget(id).path, id), id)
-  }
-  await snapshotter.create('top', ids)
-  const directory = process.cwd()
-  await using merged = await mountTemporarily(snapshotter.mounts('top', 'active', ids), work.path, signal)
-  assert.equal(readdirSync(merged.path).length, 120)
-  assert.equal(process.cwd(), directory)
-})
+for (const [count, how] of [
+  [120, 'their names exceed a page'],
+  [450, 'even relative names exceed it'],
+] as const) {
+  test(`${count} layers below a long path are mounted, though ${how}`, async () => {
+    using work = temporaryDirectory()
+    const signal = AbortSignal.timeout(60_000)
+    const snapshotter = await OverlayfsSnapshotter.open(join(work.path, 'long-name-'.repeat(24)))
+    const ids = Array.from({ length: count }, (_, at) => `layer${at}`)
+    for (const id of ids) {
+      await snapshotter.create(id, 'active', [])
+      const target = snapshotter.layerTarget(id)
+      if (target.placement === 'alone') writeFileSync(join(target.path, id), id)
+    }
+    await snapshotter.create('top', 'active', ids)
+    const directory = process.cwd()
+    await using merged = await mountTemporarily(await snapshotter.mounts('top', 'active', ids), work.path, signal)
+    assert.equal(readdirSync(merged.path).length, count)
+    writeFileSync(join(merged.path, 'layer7'), 'changed')
+    assert.equal(readdirSync(merged.path).length, count)
+    assert.equal(process.cwd(), directory)
+  })
+}

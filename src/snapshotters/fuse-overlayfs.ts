@@ -1,0 +1,78 @@
+import { closeSync, openSync } from 'node:fs'
+import { execa } from 'execa'
+import type { Mount } from '../host/mounts.ts'
+import { PurserError } from '../model/errors.ts'
+import { LayersOnDisk, stackOptions } from './layers-on-disk.ts'
+import type { LayerTarget, SnapshotKind, Snapshotter, Usage } from './snapshotter.ts'
+
+const PROGRAM = 'fuse-overlayfs'
+
+/**
+ * One directory a layer, laid out as for overlayfs and stacked by a process: for kernels and users that may not mount
+ * overlayfs. Its program has to be installed.
+ *
+ * @see github.com/containers/fuse-overlayfs; containerd/fuse-overlayfs-snapshotter
+ */
+export class FuseOverlayfsSnapshotter implements Snapshotter {
+  readonly name = PROGRAM
+  readonly kind = 'fuse'
+  readonly #layers: LayersOnDisk
+
+  private constructor(layers: LayersOnDisk) {
+    this.#layers = layers
+  }
+
+  static async open(root: string): Promise<FuseOverlayfsSnapshotter> {
+    return new FuseOverlayfsSnapshotter(await LayersOnDisk.open(root))
+  }
+
+  async unavailable(signal: AbortSignal): Promise<string | undefined> {
+    try {
+      closeSync(openSync('/dev/fuse', 'r+'))
+    } catch (error) {
+      return `/dev/fuse cannot be opened: ${error instanceof Error ? error.message : String(error)}`
+    }
+    const { failed, stderr } = await execa(PROGRAM, ['--version'], { cancelSignal: signal, reject: false })
+    signal.throwIfAborted()
+    return failed ? `${PROGRAM} cannot be run${stderr ? `: ${stderr.slice(-200)}` : ''}` : undefined
+  }
+
+  async create(id: string, _kind: 'active' | 'view', [parent]: readonly string[], signal: AbortSignal): Promise<void> {
+    const reason = await this.unavailable(signal)
+    if (reason !== undefined) {
+      throw new PurserError('failed_precondition', `the snapshotter ${this.name} cannot be used: ${reason}`, {
+        remedy: `install the package ${PROGRAM}, or use overlayfs`,
+      })
+    }
+    await this.#layers.create(id, parent)
+  }
+
+  async mounts(id: string, kind: SnapshotKind, parents: readonly string[]): Promise<Mount[]> {
+    const stack = this.#layers.stack(id, kind, parents)
+    if ('type' in stack) return [stack]
+    const access = stack.upper ? [] : ['ro']
+    return [{ type: `fuse3.${PROGRAM}`, source: 'overlay', options: [...access, ...stackOptions(stack)] }]
+  }
+
+  async commit(): Promise<void> {}
+
+  layerTarget(id: string): LayerTarget {
+    return { path: this.#layers.layer(id), placement: 'alone' }
+  }
+
+  remove(id: string): Promise<void> {
+    return this.#layers.remove(id)
+  }
+
+  usage(id: string, signal: AbortSignal): Promise<Usage> {
+    return this.#layers.usage(id, signal)
+  }
+
+  list(): Promise<string[]> {
+    return this.#layers.list()
+  }
+
+  sync(id: string, signal: AbortSignal): Promise<void> {
+    return this.#layers.sync(id, signal)
+  }
+}
