@@ -90,22 +90,35 @@ test('a daemon killed again and again while it seals loses no event, doubles non
   await checkBooks(node)
 })
 
-test('with the disk of the archive full, appends go on; with space again all of it is sealed', { skip }, async () => {
+/** A disk for the archive of a node alone. */
+async function newDisk(sizeMiB: number) {
   const path = await mkdtemp(join(tmpdir(), 'disk-'))
-  mount('tmpfs', path, 'tmpfs', 0, 'size=1m')
-  await using _ = {
+  mount('tmpfs', path, 'tmpfs', 0, `size=${sizeMiB}m`)
+  return {
+    /** Has a node keep its archive there, from its beginning. */
+    async use(node: TestNode) {
+      await node.stop()
+      await rm(join(node.root, 'log'), { recursive: true })
+      await symlink(path, join(node.root, 'log'))
+      await node.restart()
+    },
+    async fill() {
+      const { bavail, bsize } = await statfs(path)
+      await writeFile(join(path, 'filler'), Buffer.alloc(bavail * bsize))
+    },
+    free: () => rm(join(path, 'filler')),
     async [Symbol.asyncDispose]() {
       umount(path)
       await rmdir(path)
     },
   }
+}
+
+test('with the disk of the archive full, appends go on; with space again all of it is sealed', { skip }, async () => {
+  await using disk = await newDisk(1)
   await using node = await startNode({ config: '[log]\ntailEvents = 4' })
-  await node.stop()
-  await rm(join(node.root, 'log'), { recursive: true })
-  await symlink(path, join(node.root, 'log'))
-  await node.restart()
-  const { bavail, bsize } = await statfs(path)
-  await writeFile(join(path, 'filler'), Buffer.alloc(bavail * bsize))
+  await disk.use(node)
+  await disk.fill()
 
   const names = Array.from({ length: 40 }, (_, index) => `n${index}`)
   for (const name of names) {
@@ -123,7 +136,7 @@ test('with the disk of the archive full, appends go on; with space again all of 
   assert.deepEqual(await events(node), before)
   assert.equal((await submit(node, { type: 'namespace.create', subject: 'late' })).status, 200)
 
-  await rm(join(path, 'filler'))
+  await disk.free()
   assert.equal((await node.http('POST', '/v1/log/seal')).status, 200)
   const after = await soundEvents(node)
   assert.deepEqual(after.slice(0, before.length), before)
@@ -162,6 +175,51 @@ test('at maxmemory callers are refused with what to do, nothing is half written,
   const answer = await submit(node, { type: 'namespace.create', subject: 'room-again', payload: { labels } })
   assert.equal(answer.status, 200, answer.text)
   assert.deepEqual((await soundEvents(node)).slice(0, full.length), full)
+  await redis.config('SET', 'maxmemory', 0)
+  await checkBooks(node)
+})
+
+test('with the archive and Redis full, callers are refused until there is room; nothing acknowledged is lost', {
+  skip,
+}, async (t) => {
+  await using disk = await newDisk(8)
+  await using node = await startNode({ config: '[log]\ntailEvents = 2\nsegmentEvents = 100' })
+  await disk.use(node)
+  await disk.fill()
+  const redis = new Redis(join(node.state, 'redis/redis.sock'))
+  redis.on('error', () => {}) // It is gone before the test is.
+  t.after(() => redis.disconnect())
+  const used = Number(/used_memory:(\d+)/.exec(await redis.info('memory'))?.[1])
+  await redis.config('SET', 'maxmemory', used + 3_000_000)
+  const labels = Object.fromEntries(Array.from({ length: 16 }, (_, index) => [`l${index}`, 'x'.repeat(3000)]))
+  const create = (subject: string) => submit(node, { type: 'namespace.create', subject, payload: { labels } })
+  const acknowledged: string[] = []
+  let refused: { status: number; text: string } | undefined
+  for (let index = 0; refused === undefined && index < 1000; index++) {
+    const answer = await create(`n${index}`)
+    if (answer.status === 200) acknowledged.push(`n${index}`)
+    else refused = answer
+  }
+  assert.ok(acknowledged.length > 5, 'appends went on while Redis had room')
+  assert.equal(refused?.status, 507)
+  assert.match(refused?.text ?? '', /maxmemory/)
+  const sealing = await node.http('POST', '/v1/log/seal')
+  assert.equal(sealing.status, 507, sealing.text)
+  assert.match(sealing.text, /free space/)
+  assert.equal((await create('refused')).status, 507)
+  assert.equal((await node.http('GET', '/v1/namespaces')).status, 200)
+  const full = await soundEvents(node)
+
+  await disk.free()
+  assert.equal((await node.http('POST', '/v1/log/seal')).status, 200)
+  const answer = await create('room-again')
+  assert.equal(answer.status, 200, answer.text)
+  const after = await soundEvents(node)
+  assert.deepEqual(after.slice(0, full.length), full)
+  assert.deepEqual(
+    created(after).filter((name) => name !== 'default'),
+    [...acknowledged, 'room-again'],
+  )
   await redis.config('SET', 'maxmemory', 0)
   await checkBooks(node)
 })

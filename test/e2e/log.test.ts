@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { generateKeyPairSync } from 'node:crypto'
 import { once } from 'node:events'
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
@@ -7,7 +8,7 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { test } from 'node:test'
 import { openCheckpoint } from '../../src/archive/checkpoint.ts'
-import { parseVerifier } from '../../src/archive/note.ts'
+import { formatVerifier, parseVerifier, verifierOf } from '../../src/archive/note.ts'
 import { checkConsistency, checkInclusion } from '../../src/archive/proofs.ts'
 import { verifyArchive } from '../../src/archive/verify.ts'
 import { startNode } from '../support/daemon.ts'
@@ -85,6 +86,16 @@ test('the command line verifies, proves and shows the trail; what was altered it
   assert.match((await node.cli('log', 'check-proof', proof, '--key', key)).stdout, /grew from \d+ to \d+ events/)
   const sound = await node.cli('log', 'verify', '--key', key)
   assert.deepEqual([sound.exitCode, sound.stderr], [0, ''], sound.stdout)
+  const { name: origin } = parseVerifier((await readFile(key, 'utf8')).trim())
+  const stranger = { name: origin, key: generateKeyPairSync('ed25519').privateKey }
+  const wrong = join(node.dir, 'wrong-key')
+  await writeFile(wrong, `${formatVerifier(verifierOf(stranger))}\n`)
+  const unsigned = await node.cli('log', 'verify', '--key', wrong)
+  assert.equal(unsigned.exitCode, 1)
+  assert.match(unsigned.stdout, /^unsigned: the note is not signed by /)
+  const unproved = await node.cli('log', 'check-proof', proof, '--key', wrong)
+  assert.equal(unproved.exitCode, 65)
+  assert.match(unproved.stderr, /not signed by .*; use the public key of the node that wrote it/)
 
   assert.equal(await node.stop(), 0)
   const dir = join(node.root, 'log')
