@@ -1,3 +1,4 @@
+import { parseDuration } from '../oci/size.ts'
 import type { AuditRow } from '../projections/audit/query.ts'
 import { defineVerb } from './line/verb.ts'
 import { wholeNumber } from './options/numbers.ts'
@@ -12,22 +13,26 @@ export const verb = defineVerb({
     action: filter('glob', 'container.run, task.*'),
     actor: filter('actor', 'as it is recorded'),
     uid: { ...filter('uid', 'user who asked'), parse: wholeNumber(0, 1e15 - 1) },
+    pid: { ...filter('pid', 'process that asked'), parse: wholeNumber(1, 4_194_304) },
     executable: filter('path', 'program that asked'),
     surface: filter('name', 'API that it came through: http'),
     outcome: filter('outcome', 'succeeded, failed, cancelled, refused, happened …'),
     code: filter('code', 'error code: not_found'),
     command: filter('id', 'of the command'),
     correlation: filter('id', 'of the outermost command of a chain'),
+    'slower-than': { ...filter('duration', 'commands that took so long, at least: 500ms'), parse: parseDuration },
     since: filter('moment', 'a position, an RFC 3339 time or a duration (15m)'),
     until: filter('moment', 'a position, an RFC 3339 time or a duration (15m)'),
     order: { ...filter('order', 'newest first, or oldest'), choices: ['newest', 'oldest'] },
     limit: { ...filter('rows', '100 without it'), parse: wholeNumber(1, 1_000_000) },
   },
   async run({ client, flags, args, format, namespaceGiven }) {
-    const { limit = 100, uid, ...filters } = flags
+    const { limit = 100, uid, pid, 'slower-than': slowerThanMs, ...filters } = flags
     const query = {
       ...filters,
-      ...(uid === undefined ? {} : { uid: String(uid) }),
+      uid: uid?.toString(),
+      pid: pid?.toString(),
+      slowerThanMs: slowerThanMs?.toString(),
       ...(args.length === 0 ? {} : { text: args.join(' ') }),
       ...(namespaceGiven === undefined ? {} : { namespace: namespaceGiven }),
     }

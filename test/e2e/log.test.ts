@@ -139,10 +139,17 @@ test('refused requests are in the trail without what was typed, and reads when t
   const body = { type: 'namespace.create', subject: 'one', payload: { password: 'hunter2' } }
   assert.equal((await node.http('POST', '/v1/commands', body)).status, 400)
   assert.equal((await node.http('GET', '/v1/images?label=x')).status, 200)
+  const websocket = {
+    connection: 'Upgrade',
+    upgrade: 'websocket',
+    'sec-websocket-version': '13',
+    'sec-websocket-key': Buffer.alloc(16).toString('base64'),
+  }
+  assert.equal((await node.http('GET', '/v1/containers/none/attach', undefined, websocket)).status, 404)
   const rows = async () => JSON.parse((await node.cli('--format', 'json', 'audit', '--action', 'request.*')).stdout)
   let found = await rows()
   const deadline = Date.now() + 10_000
-  while (found.length < 2 && Date.now() < deadline) found = await rows()
+  while (found.length < 3 && Date.now() < deadline) found = await rows()
   const refused = found.find((row: { outcome: string }) => row.outcome === 'refused')
   assert.equal(refused.action, 'request.POST')
   assert.equal(refused.subject, '/v1/commands')
@@ -151,5 +158,8 @@ test('refused requests are in the trail without what was typed, and reads when t
   assert.ok(
     found.some((row: { subject: string; outcome: string }) => row.subject === '/v1/images' && row.outcome === 'read'),
   )
+  assert.ok(found.some((row: { subject: string }) => row.subject === '/v1/containers/none/attach'))
+  const slow = await node.cli('audit', '--pid', String(refused.pid), '--slower-than', '1h', '--format', 'json')
+  assert.deepEqual(JSON.parse(slow.stdout), [])
   assert.doesNotMatch(JSON.stringify(await (await node.http('GET', '/v1/events?since=0')).text), /hunter2/)
 })

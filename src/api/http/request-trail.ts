@@ -25,6 +25,8 @@ const WAITING_MAX = 1000
 const FLUSH_MS = 50
 /** What monitoring asks all the time. */
 const UNRECORDED = new Set(['/healthz', '/metrics', '/readyz'])
+/** For want of a right, which is told also of those that would only have read. */
+const DENIED = new Set<string | undefined>(['permission_denied', 'unauthenticated'])
 
 /** Writes requests that were refused, and where it is asked for those that only read, into the log. */
 export class RequestTrail {
@@ -44,7 +46,7 @@ export class RequestTrail {
 
   note({ actor, method, target, status, problem }: Answered): void {
     const asked = { surface: 'http', method, target: target.slice(0, 1024) }
-    if (method === 'GET') {
+    if (method === 'GET' && !DENIED.has(problem?.code)) {
       if (!this.#which.reads || UNRECORDED.has(target)) return
       this.#add(actor, 'request.read', { ...asked, status })
     } else if (problem !== undefined && this.#which.refused) {

@@ -90,22 +90,19 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   const { stalledMs = STALLED_MS } = options
   const context: Context = { services, ids, logger, stalledMs, actorOf, lifetime }
 
+  const trail = new RequestTrail(services.log, options.record, logger)
+  const noted = ({ socket, method = '', url = '' }: IncomingMessage, status: number, problem?: Problem) =>
+    trail.note({ actor: actorOf(socket), method, target: pathOf(url), status, problem })
   const upgrades = new Upgrades(
     context,
     described.flatMap(({ sockets }) => sockets ?? []),
+    noted,
   )
   const app = createApp(logger, (request) => upgrades.takes(request))
   observeLatency(app, options.register)
   traceRequests(app, options.tracer ?? noTracing)
-  const trail = new RequestTrail(services.log, options.record, logger)
   app.addHook('onResponse', async (request, reply) => {
-    trail.note({
-      actor: actorOf(request.raw.socket),
-      method: request.method,
-      target: pathOf(request.url),
-      status: reply.statusCode,
-      problem: problems.get(request),
-    })
+    noted(request.raw, reply.statusCode, problems.get(request))
   })
   starting.defer(() => trail.stop())
   const streams = streamMetrics(options.register)

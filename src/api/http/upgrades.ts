@@ -4,7 +4,7 @@ import { type WebSocket, WebSocketServer } from 'ws'
 import { z } from 'zod'
 import { PurserError } from '../../model/errors.ts'
 import { type Context, callOf } from './context.ts'
-import { problemOfThrown, rawProblem } from './problem.ts'
+import { type Problem, problemOfThrown, rawProblem } from './problem.ts'
 import { namespaced, patternOf, type SocketRoute } from './route.ts'
 
 const MESSAGE_BYTES_MAX = 1024 * 1024
@@ -29,9 +29,16 @@ export class Upgrades {
     handleProtocols: (protocols) => (protocols.has(PROTOCOL) ? PROTOCOL : false),
   })
   readonly #sessions = new Set<Promise<void>>()
+  readonly #onAnswer: (request: IncomingMessage, status: number, problem?: Problem) => void
 
-  constructor(context: Context, routes: readonly SocketRoute[]) {
+  /** @param onAnswer is told what became of each request */
+  constructor(
+    context: Context,
+    routes: readonly SocketRoute[],
+    onAnswer: (request: IncomingMessage, status: number, problem?: Problem) => void,
+  ) {
     this.#context = context
+    this.#onAnswer = onAnswer
     this.#endpoints = routes.map((route) => ({
       route,
       matches: patternOf(route.path),
@@ -74,12 +81,15 @@ export class Upgrades {
     try {
       session = await this.#open(request, socket, lifetime.signal)
     } catch (error) {
-      socket.write(rawProblem(problemOfThrown(error)))
+      const problem = problemOfThrown(error)
+      this.#onAnswer(request, problem.status, problem)
+      socket.write(rawProblem(problem))
       socket.destroySoon() // The client may never close its side.
       return
     }
     if (socket.destroyed) lifetime.abort(new PurserError('cancelled', 'the client has gone'))
     const connected = await this.#upgrade(request, socket, head)
+    this.#onAnswer(request, 101)
     try {
       await session(connected)
     } catch (err) {

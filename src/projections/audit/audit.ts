@@ -61,6 +61,8 @@ CREATE INDEX IF NOT EXISTS audit_outcome ON audit (outcome, position);
 CREATE INDEX IF NOT EXISTS audit_namespace ON audit (namespace, position);
 CREATE INDEX IF NOT EXISTS audit_actor ON audit (actor, position);
 CREATE INDEX IF NOT EXISTS audit_uid ON audit (uid, position);
+CREATE INDEX IF NOT EXISTS audit_pid ON audit (pid, position);
+CREATE INDEX IF NOT EXISTS audit_surface ON audit (surface, position);
 CREATE INDEX IF NOT EXISTS audit_executable ON audit (executable, position);
 CREATE INDEX IF NOT EXISTS audit_code ON audit (code, position);
 CREATE VIRTUAL TABLE IF NOT EXISTS audit_text USING fts5 (words, content = '', contentless_delete = 1);

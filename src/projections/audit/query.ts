@@ -9,6 +9,7 @@ export interface AuditFilter {
   namespace?: string | undefined
   actor?: string | undefined
   uid?: number | undefined
+  pid?: number | undefined
   executable?: string | undefined
   surface?: string | undefined
   outcome?: string | undefined
@@ -95,6 +96,7 @@ export function pageOf(db: DatabaseSync, filter: AuditFilter): AuditPage {
     values[name] = value
   }
   bound('audit.uid = :uid', 'uid', filter.uid)
+  bound('audit.pid = :pid', 'pid', filter.pid)
   bound('audit.position > :after', 'after', filter.after)
   bound('audit.position <= :through', 'through', filter.through)
   bound('audit.duration_ms >= :slower', 'slower', filter.slowerThanMs)

@@ -80,6 +80,8 @@ test('the trail says who did what with which outcome, by each filter and by word
     [{ uid: 1000 }, [run, pull]],
     [{ uid: 1000, action: 'container.run' }, [run]],
     [{ executable: '/usr/bin/ci', surface: 'http' }, [run, pull, kill]],
+    [{ pid: 17, uid: 0 }, [kill]],
+    [{ pid: 18 }, []],
     [{ outcome: 'failed' }, [pull]],
     [{ outcome: 'accepted' }, [kill]],
     [{ code: 'not_found' }, [pull]],
