@@ -49,6 +49,31 @@ export interface Streams {
   ): AsyncIterable<Uint8Array>
 }
 
+/** An image in an archive that was sent. */
+export interface ArchivedImage {
+  entry: number
+  format: 'oci' | 'docker'
+  name?: string
+  digest?: string
+}
+
+/** Archives of images on their way in and out. */
+export interface Archives {
+  /** @throws PurserError failed_precondition when there are not `offset` bytes already */
+  append(
+    id: string,
+    offset: number,
+    body: AsyncIterable<Uint8Array>,
+    signal: AbortSignal,
+  ): Promise<{ sizeBytes: number }>
+  /** @throws PurserError not_found */
+  sizeOf(id: string): Promise<number>
+  remove(id: string): Promise<void>
+  images(id: string, baseName: string | undefined, signal: AbortSignal): Promise<ArchivedImage[]>
+  /** @throws PurserError not_found, before the first byte, when no command has announced it */
+  export(namespace: string, commandId: string, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>
+}
+
 /** The sealed part of the log. */
 export interface Books {
   archive: Archive
@@ -70,6 +95,7 @@ export interface Services {
   slis: Slis
   streams: Streams
   sealing: SealingKey
+  archives: Archives
   /** Metrics as text. */
   metrics(format: 'prometheus' | 'openmetrics'): Promise<string>
   /** Reasons why the daemon is not ready; empty when it is. */

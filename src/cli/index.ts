@@ -1,5 +1,13 @@
 import type { Listed } from './line/verb.ts'
 
+// These have two names.
+const images = () => import('./images.ts')
+const load = () => import('./load.ts')
+const pull = () => import('./pull.ts')
+const rmi = () => import('./rmi.ts')
+const save = () => import('./save.ts')
+const tag = () => import('./tag.ts')
+
 /** Every verb. A file is loaded when its verb is asked for. */
 export const verbs: readonly Listed[] = [
   { name: '__complete', summary: 'candidates for a shell', hidden: true, load: () => import('./complete.ts') },
@@ -32,7 +40,19 @@ export const verbs: readonly Listed[] = [
     summary: 'all that happened to a container or image, and who asked for it',
     load: () => import('./history.ts'),
   },
-  { name: 'images', summary: 'list images', load: () => import('./images.ts') },
+  { name: 'images', summary: 'list images', load: images },
+  {
+    name: 'image',
+    summary: 'images',
+    verbs: [
+      { name: 'export', summary: 'the same as save', load: save },
+      { name: 'import', summary: 'the same as load', load },
+      { name: 'ls', summary: 'the same as images', load: images },
+      { name: 'pull', summary: 'the same as pull', load: pull },
+      { name: 'rm', summary: 'the same as rmi', load: rmi },
+      { name: 'tag', summary: 'the same as tag', load: tag },
+    ],
+  },
   { name: 'info', summary: 'the daemon and what it keeps', load: () => import('./info.ts') },
   {
     name: 'inspect',
@@ -40,6 +60,7 @@ export const verbs: readonly Listed[] = [
     load: () => import('./inspect.ts'),
   },
   { name: 'kill', summary: 'send containers a signal', load: () => import('./kill.ts') },
+  { name: 'load', summary: 'take images out of an archive: an OCI layout, or of docker save', load },
   {
     name: 'log',
     summary: 'the log: seal it, verify it, prove what is in it',
@@ -136,10 +157,11 @@ export const verbs: readonly Listed[] = [
     ],
   },
   { name: 'ps', summary: 'list containers', load: () => import('./ps.ts') },
-  { name: 'pull', summary: 'fetch an image and unpack it', load: () => import('./pull.ts') },
+  { name: 'pull', summary: 'fetch an image and unpack it', load: pull },
   { name: 'rm', summary: 'remove containers', load: () => import('./rm.ts') },
-  { name: 'rmi', summary: 'remove images and what only they hold', load: () => import('./rmi.ts') },
+  { name: 'rmi', summary: 'remove images and what only they hold', load: rmi },
   { name: 'run', summary: 'run a container, pulling its image if needed', load: () => import('./run.ts') },
+  { name: 'save', summary: 'write images to an archive that docker, skopeo and others load', load: save },
   { name: 'sli', summary: 'how well the service does, against its objectives', load: () => import('./sli.ts') },
   {
     name: 'snapshot',
@@ -161,7 +183,7 @@ export const verbs: readonly Listed[] = [
     ],
   },
   { name: 'stop', summary: 'ask containers to end, then make them', load: () => import('./stop.ts') },
-  { name: 'tag', summary: 'give an image a second name', load: () => import('./tag.ts') },
+  { name: 'tag', summary: 'give an image a second name', load: tag },
   {
     name: 'task',
     summary: 'tasks: processes of containers',

@@ -5,7 +5,8 @@ import { type ErrorBody, PurserError } from '../model/errors.ts'
 const { request } = process.getBuiltinModule('node:http')
 
 export interface RequestOptions {
-  method?: 'GET' | 'POST' | 'DELETE'
+  method?: 'GET' | 'POST' | 'PUT' | 'DELETE'
+  /** Sent as JSON; bytes as they are. */
   body?: unknown
   headers?: Record<string, string>
   signal?: AbortSignal | undefined
@@ -31,13 +32,15 @@ export async function exchange(
   options: RequestOptions = {},
 ): Promise<IncomingMessage> {
   const { method = 'GET', body, headers = {}, signal } = options
-  const payload = body === undefined ? undefined : JSON.stringify(body)
+  const isBytes = body instanceof Uint8Array
+  const payload = body === undefined || isBytes ? body : JSON.stringify(body)
+  const contentType = isBytes ? 'application/octet-stream' : 'application/json'
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     const outgoing = request({
       socketPath,
       path,
       method,
-      headers: { ...headers, ...(payload === undefined ? {} : { 'content-type': 'application/json' }) },
+      headers: { ...headers, ...(payload === undefined ? {} : { 'content-type': contentType }) },
       ...(signal === undefined ? {} : { signal }),
     })
     outgoing.on('response', resolve)
@@ -58,6 +61,15 @@ export async function textOf(response: IncomingMessage, socketPath: string): Pro
     throw lostOr(cause, socketPath)
   }
   return Buffer.concat(chunks).toString()
+}
+
+/** A streamed body. @throws PurserError unavailable when it breaks off */
+export async function* bytesOf(response: IncomingMessage, socketPath: string): AsyncGenerator<Buffer> {
+  try {
+    for await (const chunk of response as AsyncIterable<Buffer>) yield chunk
+  } catch (cause) {
+    throw lostOr(cause, socketPath)
+  }
 }
 
 /** Lines of a streamed body, without their line feeds; bytes, for a container may write anything. @throws PurserError unavailable */

@@ -16,7 +16,7 @@ import type {
   taskView,
 } from '../projections/views.ts'
 import type { CommandPayload, CommandType } from './commands.ts'
-import { exchange, fateOf, linesOf, problemOf, type RequestOptions, textOf } from './http.ts'
+import { bytesOf, exchange, fateOf, linesOf, problemOf, type RequestOptions, textOf } from './http.ts'
 import { type LogLine, parseLogLine } from './log-lines.ts'
 import { serverSentEvents } from './server-sent-events.ts'
 
@@ -70,6 +70,16 @@ export interface Claimed {
   waitedMs: number
   /** Id of the claim. */
   command: string
+}
+
+/** An image in an archive that was sent. */
+export interface ArchivedImage {
+  /** What `image.import` takes. */
+  entry: number
+  format: 'oci' | 'docker'
+  /** None where the archive gives none. */
+  name?: string
+  digest?: string
 }
 
 export interface ClientOptions {
@@ -134,6 +144,8 @@ type Query = Record<string, string | readonly string[] | undefined>
 /** Seconds that one request waits; then it is asked again. */
 const WAIT_SECONDS = 300
 const RECONNECT_MS = 60_000
+/** One request each, well below the time that a request has to arrive. */
+const PIECE_BYTES = 4 * 1024 * 1024
 const BACKOFF_MS_MIN = 50
 const BACKOFF_MS_MAX = 1000
 
@@ -216,6 +228,57 @@ export class PurserClient {
   /** Asks for a command to be cancelled. @throws PurserError not_found, or failed_precondition when it has ended */
   async cancel(id: string): Promise<void> {
     await this.#json(`/v1/commands/${encodeURIComponent(id)}`, { method: 'DELETE' })
+  }
+
+  /**
+   * Sends an archive of images for `image.import`, in pieces that are sent again where the connection broke off.
+   *
+   * @returns its id, to be named as the command's `ingest`
+   */
+  async sendArchive(bytes: AsyncIterable<Uint8Array>, signal?: AbortSignal): Promise<string> {
+    const id = crypto.randomUUID()
+    let offset = 0
+    try {
+      for await (const piece of inPieces(bytes, PIECE_BYTES)) offset = await this.#sendPiece(id, offset, piece, signal)
+      return id
+    } catch (error) {
+      await this.dropArchive(id).catch(() => {}) // It would go by itself after a while.
+      throw error
+    }
+  }
+
+  /** @returns how much of the archive has arrived then */
+  async #sendPiece(id: string, offset: number, piece: Uint8Array, signal?: AbortSignal): Promise<number> {
+    const path = `/v1/ingests/${id}`
+    for (let sent = 0; ; ) {
+      const query = { offset: String(offset + sent) }
+      const put = { method: 'PUT', body: piece.subarray(sent), signal } as const
+      const arrived = await this.#json<{ sizeBytes: number }>(pathWith(path, query), put).catch((error: unknown) => {
+        if (fateOf(error) !== 'lost') throw error
+        return this.#persist(() => this.#json<{ sizeBytes: number }>(path, { signal }), 'any', signal)
+      })
+      sent = arrived.sizeBytes - offset
+      if (sent === piece.length) return offset + sent
+      if (sent >= 0 && sent < piece.length) continue
+      throw new PurserError('aborted', 'the daemon has lost what it was sent of the archive', {
+        remedy: 'send it again',
+      })
+    }
+  }
+
+  /** The images of an archive that was sent. */
+  async archivedImages(id: string, baseName?: string): Promise<ArchivedImage[]> {
+    const path = pathWith(`/v1/ingests/${id}/images`, { baseName })
+    return (await this.#json<{ items: ArchivedImage[] }>(path)).items
+  }
+
+  async dropArchive(id: string): Promise<void> {
+    await textOf(await this.#open(`/v1/ingests/${id}`, { method: 'DELETE' }), this.socketPath)
+  }
+
+  /** The archive that a succeeded `image.export` has announced. @throws PurserError unavailable when it breaks off */
+  async *fetchArchive(commandId: string, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+    yield* bytesOf(await this.#open(`/v1/exports/${commandId}`, { signal }), this.socketPath)
   }
 
   /** How far a command and its steps are, until it has ended. */
@@ -409,6 +472,23 @@ export class PurserClient {
     }
     return exchange(this.socketPath, path, { ...options, headers })
   }
+}
+
+/** The same bytes in pieces of one size, the last one smaller; of nothing, one empty piece. */
+async function* inPieces(bytes: AsyncIterable<Uint8Array>, pieceBytes: number): AsyncGenerator<Uint8Array> {
+  let gathered: Uint8Array[] = []
+  let length = 0
+  let isEmpty = true
+  for await (const piece of bytes) {
+    gathered.push(piece)
+    length += piece.length
+    if (length < pieceBytes) continue
+    isEmpty = false
+    yield Buffer.concat(gathered, length)
+    gathered = []
+    length = 0
+  }
+  if (length > 0 || isEmpty) yield Buffer.concat(gathered, length)
 }
 
 /** Also after a client that read too slowly was cut off. */

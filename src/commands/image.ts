@@ -49,6 +49,28 @@ export const image = defineAggregate({
     'image.tag': z
       .strictObject({ source: imageName.describe('name of the image that gets a second name') })
       .describe('give an image a second name'),
+    'image.import': z
+      .strictObject({
+        ingest: z.string().min(1).max(64).describe('the archive: PUT /v1/ingests/{id} has brought it'),
+        entry: z
+          .int()
+          .nonnegative()
+          .default(0)
+          .describe('which of its images, as GET /v1/ingests/{id}/images counts them'),
+        platform: z.string().optional().describe('os/arch[/variant]; the host by default'),
+        snapshotter: z
+          .string()
+          .optional()
+          .describe('where its layers are unpacked; they are when they are used, without it'),
+        labels: labels.default({}),
+      })
+      .describe('take an image out of an archive'),
+    'image.export': z
+      .strictObject({
+        also: z.array(imageName).max(1000).default([]).describe('further images of the same archive'),
+        platform: z.string().optional().describe('os/arch[/variant]; all that are here by default'),
+      })
+      .describe('see what an archive of an image is made of; GET /v1/exports/{command} then sends it'),
     'image.delete': z
       .strictObject({
         inUse: z
@@ -67,6 +89,8 @@ export const image = defineAggregate({
       'image.attempted',
       'image.pulled',
     ],
+    'image.import': ['image.importing', 'content.committed', 'image.imported', 'snapshot.unpack'],
+    'image.export': ['image.exported'],
     'image.tag': ['image.tagged'],
     'image.delete': ['image.deleted'],
   },
@@ -103,25 +127,45 @@ export const image = defineAggregate({
       'the layers of the image are snapshots of a snapshotter',
       z.strictObject({ snapshotter: z.string() }),
     ),
+    'image.importing': event(1, 'an archive is about to be read', z.strictObject({ ingest: z.string() })),
+    'image.imported': event(
+      1,
+      'all of the image was in an archive, and is stored',
+      z.strictObject({
+        image: imageTarget,
+        labels,
+        readBytes: z.int().nonnegative().describe('of blobs that were not here'),
+        durationMs: z.number().nonnegative(),
+      }),
+    ),
+    'image.exported': event(
+      1,
+      'an archive of the image may be fetched by whoever asked for it',
+      z.strictObject({ digest: digestSchema, platforms: z.array(z.string()), sizeBytes: z.int().nonnegative() }),
+    ),
     'image.deleted': event(1, 'the name is gone; what only it held is garbage', z.strictObject({})),
   },
   decide(state, { type, namespace, subject, payload }, view) {
     switch (type) {
       case 'image.pull':
         return [{ type: 'image.pulling', data: { platform: payload.platform ?? '' } }]
+      case 'image.import':
+        return [{ type: 'image.importing', data: { ingest: payload.ingest } }]
+      case 'image.export': {
+        for (const name of [subject, ...payload.also]) {
+          if (view.get(images, namespace, name).status === 'absent') return unknown(name, namespace)
+        }
+        return [] // The handler knows what there is of them.
+      }
       case 'image.tag': {
         const source = view.get(images, namespace, payload.source)
-        if (source.status === 'absent') {
-          return refuse('not_found', `image ${payload.source} is not in namespace ${namespace}`, 'purser images')
-        }
+        if (source.status === 'absent') return unknown(payload.source, namespace)
         return [
           { type: 'image.tagged', data: { source: payload.source, image: targetOf(source), labels: source.labels } },
         ]
       }
       case 'image.delete': {
-        if (state.status === 'absent') {
-          return refuse('not_found', `image ${subject} is not in namespace ${namespace}`, 'purser images')
-        }
+        if (state.status === 'absent') return unknown(subject, namespace)
         const user = payload.inUse === 'refuse' ? userOf(view, namespace, subject) : undefined
         if (user === undefined) return [{ type: 'image.deleted', data: {} }]
         return refuse(
@@ -137,8 +181,11 @@ export const image = defineAggregate({
       case 'image.pulling':
       case 'image.resolved':
       case 'image.attempted':
+      case 'image.importing':
+      case 'image.exported':
         return state
       case 'image.pulled':
+      case 'image.imported':
       case 'image.tagged': {
         const createdAt = state.status === 'present' ? state.createdAt : event.time
         return { status: 'present', ...event.data.image, labels: event.data.labels, createdAt, updatedAt: event.time }
@@ -150,6 +197,9 @@ export const image = defineAggregate({
     }
   },
 })
+
+const unknown = (name: string, namespace: string) =>
+  refuse('not_found', `image ${name} is not in namespace ${namespace}`, 'purser images')
 
 function targetOf(state: Extract<ImageState, { status: 'present' }>): ImageTarget {
   const { target, platform, manifest, config, layers, snapshotter } = state

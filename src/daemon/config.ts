@@ -158,6 +158,15 @@ const configSchema = z.strictObject({
         .describe('sent to the collector'),
     })
     .prefault({}),
+  images: z
+    .strictObject({
+      archiveBytes: z
+        .int()
+        .min(1024)
+        .default(68_719_476_736)
+        .describe('of an archive that is loaded, when it is decompressed, at most'),
+    })
+    .prefault({}),
   slo: sloSchema,
   metrics: z
     .strictObject({

@@ -12,6 +12,7 @@ import { ContentStore } from '../content/store.ts'
 import { cgroupVersion } from '../host/cgroups.ts'
 import { peerOf } from '../host/peer.ts'
 import { LayerPool } from '../layers/pool.ts'
+import { Uploads } from '../layout/uploads.ts'
 import type { EventLog } from '../log/event-log.ts'
 import { rebuildState } from '../log/rebuild.ts'
 import { PurserError, toPurserError } from '../model/errors.ts'
@@ -36,6 +37,7 @@ import type { ProxyOptions } from '../snapshotters/proxy.ts'
 import type { Snapshotter } from '../snapshotters/snapshotter.ts'
 import { gcHandlers } from '../workers/gc/index.ts'
 import { collectAfterFailedPulls } from '../workers/gc/trigger.ts'
+import { ImageArchives } from '../workers/pull/archives.ts'
 import { pullHandlers } from '../workers/pull/index.ts'
 import { snapshotHandlers } from '../workers/snapshot/index.ts'
 import { taskHandlers } from '../workers/task/index.ts'
@@ -188,6 +190,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
 
   const progress = new Progress()
   const poolMembers = starting.use(new PoolMembers(log))
+  const uploads = await Uploads.open(join(root, 'uploads'), config.images.archiveBytes)
   const effects = {
     poolMembers,
     content,
@@ -196,6 +199,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     registry,
     ...pulling(config.pull, content),
     progress,
+    uploads,
     runDir,
     shims,
     tasks,
@@ -249,6 +253,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     progress,
     projections,
     sealing,
+    archives: new ImageArchives(log.documents, content, uploads),
     streams: new TaskStreams(log, tasks, paths),
     slis,
     metrics: (format) => metricsText(register, slis, format),

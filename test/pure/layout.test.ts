@@ -21,6 +21,7 @@ const HANDLERS = [
   'content',
   'host',
   'layers',
+  'layout',
   'log',
   'network',
   'oci',
@@ -47,6 +48,7 @@ const PARTS: Readonly<Record<string, Part>> = {
     imports: ['host', 'oci'],
     packages: ['@bufbuild/protobuf', '@bufbuild/protobuf/codegenv2', '@bufbuild/protobuf/wkt', 'execa'],
   },
+  layout: { imports: ['host', 'layers', 'oci'], packages: ['zod'] },
   unpack: { imports: ['host', 'layers', 'oci', 'snapshotters'], packages: [] },
   shim: {
     imports: ['host', 'oci'],

@@ -10,10 +10,12 @@ import { startHttp } from '../../src/api/http/server.ts'
 import { serverSentEvents } from '../../src/client/server-sent-events.ts'
 import { command } from '../../src/commands/command.ts'
 import { aggregates } from '../../src/commands/index.ts'
+import { ContentStore } from '../../src/content/store.ts'
 import { openBooks } from '../../src/daemon/books.ts'
 import { loadConfig } from '../../src/daemon/config.ts'
 import { daemonMetrics, metricsText } from '../../src/daemon/metrics.ts'
 import { peerOf } from '../../src/host/peer.ts'
+import { Uploads } from '../../src/layout/uploads.ts'
 import { rebuildState } from '../../src/log/rebuild.ts'
 import type { Fact } from '../../src/model/aggregate.ts'
 import { type Cause, type StoredEvent, spontaneous } from '../../src/model/event.ts'
@@ -25,6 +27,7 @@ import { Intake } from '../../src/queue/intake.ts'
 import { Outcomes } from '../../src/queue/outcomes.ts'
 import { SealingKey } from '../../src/secrets/sealing-key.ts'
 import { Shims } from '../../src/shim/shims.ts'
+import { ImageArchives } from '../../src/workers/pull/archives.ts'
 import { TaskPaths } from '../../src/workers/task/paths.ts'
 import { TaskStreams } from '../../src/workers/task/streams.ts'
 import { Tasks } from '../../src/workers/task/tasks.ts'
@@ -58,6 +61,8 @@ export async function startApi({ stalledMs, group = 'purser', queued = ['image.p
   const projections = await startProjections(log, join(dir, 'root/projections'), logger, starting)
   const outcomes = new Outcomes(log)
   const intake = new Intake(log, outcomes, (type) => queued.includes(type))
+  const content = await ContentStore.open(join(dir, 'content'))
+  const uploads = await Uploads.open(join(dir, 'uploads'), config.images.archiveBytes)
   const paths = new TaskPaths(config.root, config.state)
   const shims = new Shims({
     stateDir: config.state,
@@ -84,6 +89,7 @@ export async function startApi({ stalledMs, group = 'purser', queued = ['image.p
       progress: new Progress(),
       projections,
       sealing: await SealingKey.open(join(dir, 'seal.key')),
+      archives: new ImageArchives(log.documents, content, uploads),
       streams: new TaskStreams(log, tasks, paths),
       slis,
       metrics: (format) => metricsText(register, slis, format),

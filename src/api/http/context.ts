@@ -34,7 +34,7 @@ export function callOf(
   schema: z.ZodObject,
   rawQuery: unknown,
   traceparent?: string,
-): Omit<Call, 'params' | 'body' | 'stream'> {
+): Omit<Call, 'params' | 'body' | 'upload' | 'stream'> {
   const { namespace: inQuery, ...query } = parse(schema, rawQuery, '') as { namespace?: string }
   const inHeader = headerOf(headers, 'purser-namespace')
   const namespaceAsked =

@@ -1,3 +1,4 @@
+import { archives } from './archives.ts'
 import { auditing } from './audit.ts'
 import { commands } from './commands.ts'
 import { containerStreams } from './container-streams.ts'
@@ -18,6 +19,7 @@ import { reasons } from './why.ts'
 /** What is served. */
 export const resources: readonly Resource[] = [
   //
+  archives,
   auditing,
   commands,
   containerStreams,

@@ -110,7 +110,11 @@ function requestOf(type: string, aggregate: AnyAggregate): Json {
 
 function operationOf(tag: string, route: Route): Json {
   const isCommand = route.body === commandBody
-  const body = route.body && { required: true, content: json(isCommand ? ref('CommandRequest') : shapeOf(route.body)) }
+  const content =
+    route.upload === undefined
+      ? route.body && json(isCommand ? ref('CommandRequest') : shapeOf(route.body))
+      : { [route.upload]: {}, 'application/octet-stream': {} }
+  const body = content && { required: true, content }
   return {
     operationId: operationId(route.method.toLowerCase(), route.path),
     summary: route.summary,

@@ -17,6 +17,8 @@ export interface Call<Params = unknown, Query = unknown, Body = unknown> {
   readonly params: Params
   readonly query: Query
   readonly body: Body
+  /** The body of a route that takes uploads. */
+  readonly upload: AsyncIterable<Uint8Array> | undefined
   /** The one that the request names, else `default`. */
   readonly namespace: string
   /** The one that the request names, if it does. */
@@ -60,8 +62,10 @@ export interface Route<
   Query extends z.ZodObject = z.ZodObject,
   Body extends z.ZodType = z.ZodType,
 > extends Described<Path, Query> {
-  method: 'GET' | 'POST' | 'DELETE'
+  method: 'GET' | 'POST' | 'PUT' | 'DELETE'
   body?: Body
+  /** Media type of a body that the handler reads as it comes, besides application/octet-stream. */
+  upload?: 'application/x-tar'
   /** Request headers with their meaning. */
   headers?: Readonly<Record<string, string>>
   answers: Readonly<Record<number, AnswerShape>>

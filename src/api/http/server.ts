@@ -1,7 +1,8 @@
 import { readlinkSync } from 'node:fs'
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
-import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import { Readable } from 'node:stream'
+import fastify, { errorCodes, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { Logger } from 'pino'
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 import { z } from 'zod'
@@ -48,6 +49,8 @@ export interface HttpServer extends AsyncDisposable {
 const STALLED_MS = 30_000
 const BODY_BYTES_MAX = 1024 * 1024
 /** For a request to arrive; answering may take as long as it takes. */
+/** Bodies that are handed on as they come; routes that take none refuse them. */
+const UPLOADED = ['application/octet-stream', 'application/x-tar']
 const REQUEST_MS = 30_000
 const KEEP_ALIVE_MS = 60_000
 /** An image name of 1024 characters, percent-encoded. */
@@ -60,6 +63,7 @@ declare module 'fastify' {
     /** Method and path as the OpenAPI document has them. */
     route?: string
     streams?: 'always'
+    takesUpload?: boolean
   }
 }
 
@@ -157,6 +161,10 @@ function createApp(logger: Logger, shouldUpgradeCallback: (request: IncomingMess
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body: string, done) => {
     parseJson(request, body, (error, value) => (error ? done(withReason(error, body)) : done(null, value)))
   })
+  app.addContentTypeParser(UPLOADED, (request, payload, done) => {
+    if (request.routeOptions.config.takesUpload) done(null, payload)
+    else done(new errorCodes.FST_ERR_CTP_INVALID_MEDIA_TYPE(request.headers['content-type']))
+  })
   app.setNotFoundHandler(({ method, url }, reply) => {
     const path = pathOf(url)
     const allowed = methodsOf(path)
@@ -194,6 +202,7 @@ function addRoute(app: FastifyInstance, context: Context, streams: StreamMetrics
     url: colonPath(route.path),
     config: {
       route: `${route.method} ${route.path}`,
+      takesUpload: route.upload !== undefined,
       ...(route.streams === undefined ? {} : { streams: route.streams }),
     },
     handler: async (request, reply) => {
@@ -211,6 +220,8 @@ function addRoute(app: FastifyInstance, context: Context, streams: StreamMetrics
         ),
         params: request.params,
         body: route.body === undefined ? undefined : parse(route.body, request.body, ''),
+        // What a handler leaves unread is dropped after the answer; destroying it would take the answer along.
+        upload: request.body instanceof Readable ? request.body.iterator({ destroyOnReturn: false }) : undefined,
         stream: (contentType) => {
           reply.hijack()
           reply.raw.writeHead(200, { 'content-type': contentType, 'cache-control': 'no-store' })
@@ -232,6 +243,8 @@ function addRoute(app: FastifyInstance, context: Context, streams: StreamMetrics
         // The status is sent: a connection that breaks off is all that can be said.
         if (!lifetime.signal.aborted) context.logger.warn({ err: error, route: route.path }, 'stream broke off')
         reply.raw.destroy()
+      } finally {
+        if (route.upload !== undefined) request.raw.resume() // Node drops only what nobody has begun to read.
       }
       return reply
     },

@@ -114,7 +114,9 @@ export class Upgrades {
       const noStream = () => {
         throw new PurserError('internal', 'a WebSocket has no other answer')
       }
-      return route.open({ ...call, params, body: undefined, stream: noStream } as Parameters<SocketRoute['open']>[0])
+      return route.open({ ...call, params, body: undefined, upload: undefined, stream: noStream } as Parameters<
+        SocketRoute['open']
+      >[0])
     }
     throw new PurserError('not_found', `${path.slice(0, 200)} is no WebSocket endpoint`)
   }

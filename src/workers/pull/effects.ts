@@ -1,5 +1,6 @@
 import type { ContentStore } from '../../content/store.ts'
 import type { LayerPool } from '../../layers/pool.ts'
+import type { Uploads } from '../../layout/uploads.ts'
 import type { Progress } from '../../projections/progress.ts'
 import { handlersFor } from '../../queue/handler.ts'
 import type { RegistryClient } from '../../registry/client.ts'
@@ -17,6 +18,7 @@ export interface PullEffects {
   unpacks: Unpacks
   stall: StallLimit
   progress: Progress
+  uploads: Uploads
   /** For mounts that are needed for a moment. */
   runDir: string
 }

@@ -1,5 +1,12 @@
 import type { Handler } from '../../queue/handler.ts'
 import type { PullEffects } from './effects.ts'
+import { exportImage } from './export.ts'
+import { importImage } from './import.ts'
 import { pullImage } from './pull.ts'
 
-export const pullHandlers: readonly Handler<PullEffects>[] = [pullImage]
+export const pullHandlers: readonly Handler<PullEffects>[] = [
+  //
+  exportImage,
+  importImage,
+  pullImage,
+]

@@ -58,7 +58,7 @@ export async function resolveImage(
   throw new PurserError('invalid_argument', `the index ${target.digest} is nested more than ${INDEX_DEPTH_MAX} deep`)
 }
 
-function parseConfig(descriptor: Descriptor, bytes: Buffer): ImageConfig {
+export function parseConfig(descriptor: Descriptor, bytes: Buffer): ImageConfig {
   if (isImageConfigType(descriptor.mediaType)) return parseImageConfig(bytes)
   throw new PurserError(
     'invalid_argument',
@@ -69,7 +69,7 @@ function parseConfig(descriptor: Descriptor, bytes: Buffer): ImageConfig {
   )
 }
 
-function checkLayers(manifest: ImageManifest, config: ImageConfig): void {
+export function checkLayers(manifest: ImageManifest, config: ImageConfig): void {
   for (const { mediaType, digest } of manifest.layers) {
     if (layerFormat(mediaType).foreign) {
       throw new PurserError('unimplemented', `layer ${digest} is not distributable (${mediaType})`, {
