@@ -89,7 +89,7 @@ export const image = defineAggregate({
       'image.attempted',
       'image.pulled',
     ],
-    'image.import': ['image.importing', 'content.committed', 'image.imported', 'snapshot.unpack'],
+    'image.import': ['image.importing', 'content.committed', 'image.imported', 'snapshot.unpack', 'image.deleted'],
     'image.export': ['image.exported'],
     'image.tag': ['image.tagged'],
     'image.delete': ['image.deleted'],
