@@ -26,6 +26,9 @@ test('purser run is one connected trace, from the request through saga, steps an
   const failed = await node.cli('pull', '-q', `${proxy.address}/absent:latest`)
   assert.notEqual(failed.exitCode, 0)
   const written = await events(node)
+  const accept = 'application/openmetrics-text; version=1.0.0'
+  const metrics = (await node.http('GET', '/metrics', undefined, { accept })).text
+  assert.match(metrics, new RegExp(`^purser_\\w+_bucket{.*} \\d+ # {trace_id="${TRACE}"} `, 'm'))
   assert.equal(await node.stop(), 0) // It sends what it has.
 
   const spans = collector.spans.filter(({ traceId }) => traceId === TRACE)

@@ -1,11 +1,18 @@
 import assert from 'node:assert/strict'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
+import { pino } from 'pino'
 import { z } from 'zod'
 import { aggregates } from '../../../src/commands/index.ts'
+import { request } from '../../../src/commands/request.ts'
 import { rebuildState } from '../../../src/log/rebuild.ts'
 import { type AnyAggregate, defineAggregate } from '../../../src/model/aggregate.ts'
 import { type StoredEvent, spontaneous } from '../../../src/model/event.ts'
 import { event } from '../../../src/model/event-schema.ts'
+import { audit } from '../../../src/projections/audit/audit.ts'
+import { ProjectionRunner } from '../../../src/projections/runner.ts'
 import { type Release, startLog } from '../../support/log.ts'
 
 const cause = spontaneous('test')
@@ -112,6 +119,38 @@ test('a fold that left out events of a later release says how many, and repairs 
   assert.equal((await rebuildState(earlier, books.redis, release(second), 'check')).unknown, 1)
   await assert.rejects(rebuildState(earlier, books.redis, release(second), 'repair'), { code: 'failed_precondition' })
   assert.deepEqual(await books.redis.hgetall(books.keys.documents('berth')), stored)
+})
+
+test('a projection leaves out what only a later release knows, and goes on', async (t) => {
+  const { 'request.read': read, ...others } = request.events
+  const widened = read.data.extend({ bytes: z.int() })
+  const later = defineAggregate({
+    ...request,
+    events: {
+      ...others,
+      'request.read': event(2, 'it also says how much', widened, (data) => ({ ...data, bytes: 0 })),
+    },
+  })
+  await using books = await startLog({ release: release(later) })
+  const asked = { surface: 'http', method: 'GET', target: '/v1/later', status: 200 }
+  const id = '01890000-0000-7000-8000-000000000001'
+  const fact = { aggregate: 'request', id, type: 'request.read', data: { ...asked, bytes: 7 } }
+  await books.log.record([fact], 'default', cause)
+
+  const log = await books.open(aggregates)
+  const dir = await mkdtemp(join(tmpdir(), 'releases-'))
+  t.after(() => rm(dir, { recursive: true }))
+  const runner = await ProjectionRunner.start(audit, log, dir, pino({ level: 'silent' }))
+  const known = request.fact(id.replace(/1$/, '2'), 'request.read', { ...asked, target: '/v1/now' })
+  await log.record([known], 'default', cause)
+  await runner.reaches(log.head, AbortSignal.timeout(10_000))
+  const { items } = runner.store.page({ order: 'oldest', limit: 10 })
+  assert.deepEqual(
+    items.map(({ position, subject }) => ({ position, subject })),
+    [{ position: 2, subject: '/v1/now' }],
+  )
+  assert.deepEqual([runner.status.status, runner.status.lag], ['running', 0])
+  await runner.stop()
 })
 
 test('an event that names what every object has is unknown too', async () => {
