@@ -13,18 +13,19 @@ export const verb = defineVerb({
     filter: {
       value: 'filter',
       many: true,
-      help: 'type=GLOB, subject=GLOB, actor=GLOB, container=ID, command=ID or correlation=ID',
+      help: 'type=GLOB, subject=GLOB, actor=GLOB, container=ID, command=ID, correlation=ID or trace=ID',
     },
   },
   async run({ client, flags, format, namespaceGiven }) {
-    const keys = ['type', 'subject', 'actor', 'container', 'command', 'correlation'] as const
-    const { type, subject, actor, container, command, correlation } = filters(flags.filter, keys)
+    const keys = ['type', 'subject', 'actor', 'container', 'command', 'correlation', 'trace'] as const
+    const { type, subject, actor, container, command, correlation, trace } = filters(flags.filter, keys)
     const wanted = {
       types: type,
       subjects: [...subject, ...container.map((id) => `*/${id}`)],
       actors: actor,
       commands: command,
       correlations: correlation,
+      traces: trace,
       namespace: namespaceGiven,
     }
     const { since, until, follow } = flags

@@ -124,6 +124,8 @@ export interface EventsOptions {
   commands?: readonly string[]
   /** Ids of the outermost commands of their chains. */
   correlations?: readonly string[]
+  /** Trace ids. */
+  traces?: readonly string[]
   /** Only this one's events; of all namespaces by default. */
   namespace?: string | undefined
   signal?: AbortSignal | undefined
@@ -357,7 +359,19 @@ export class PurserClient {
    * @throws PurserError unavailable when no daemon answers at first; out_of_range when the log was replaced by another
    */
   async *events(options: EventsOptions = {}): AsyncGenerator<StoredEvent> {
-    const { since, until, follow = false, types, subjects, actors, commands, correlations, namespace, signal } = options
+    const {
+      since,
+      until,
+      follow = false,
+      types,
+      subjects,
+      actors,
+      commands,
+      correlations,
+      traces,
+      namespace,
+      signal,
+    } = options
     const query = {
       since: since?.toString(),
       until: until?.toString(),
@@ -367,6 +381,7 @@ export class PurserClient {
       actor: actors,
       command: commands,
       correlation: correlations,
+      trace: traces,
       namespace,
     }
     const path = pathWith('/v1/events', query)

@@ -3,6 +3,7 @@ import type { EventLog } from '../../log/event-log.ts'
 import { positionAt } from '../../log/position.ts'
 import { PurserError, toPurserError } from '../../model/errors.ts'
 import type { StoredEvent } from '../../model/event.ts'
+import { parseTraceparent } from '../../model/traceparent.ts'
 import { anyGlob } from './glob.ts'
 import { historyOf } from './history.ts'
 import { problemOf } from './problem.ts'
@@ -30,6 +31,9 @@ const eventsQuery = z.strictObject({
   actor: many(z.string().max(1200)).describe('a glob: unix:uid=1000,*'),
   command: many(z.uuid()).describe('id of the command that caused it'),
   correlation: many(z.uuid()).describe('id of the outermost command of the chain'),
+  trace: many(z.string().regex(/^[0-9a-f]{32}$/, 'a trace id is 32 lower-case hex digits')).describe(
+    'trace id, as an exemplar of a metric has it',
+  ),
 })
 type EventsQuery = z.output<typeof eventsQuery>
 
@@ -85,14 +89,15 @@ function filterOf(query: EventsQuery, namespace: string | undefined): (event: St
   const ofType = anyGlob(query.type)
   const ofSubject = anyGlob(query.subject)
   const byActor = anyGlob(query.actor)
-  const { command, correlation } = query
+  const { command, correlation, trace } = query
   return (event) =>
     (namespace === undefined || event.namespace === namespace) &&
     ofType(event.type) &&
     ofSubject(event.subject) &&
     byActor(event.actor) &&
     (command.length === 0 || command.includes(event.commandid)) &&
-    (correlation.length === 0 || correlation.includes(event.correlationid))
+    (correlation.length === 0 || correlation.includes(event.correlationid)) &&
+    (trace.length === 0 || trace.includes(parseTraceparent(event.traceparent)?.traceId ?? ''))
 }
 
 /** The position after which the client wants events. */

@@ -9,6 +9,7 @@ import { type Api, open, positions, read, startApi } from '../../support/http.ts
 
 const COMMAND = '01890000-0000-7000-8000-000000000001'
 const OUTERMOST = '01890000-0000-7000-8000-000000000002'
+const TRACE = '0af7651916cd43dd8448eb211c80319c'
 const stored = eventEnvelope.extend({ position: z.int() })
 
 const created = (id: string, inside = id): Fact => ({
@@ -22,7 +23,8 @@ describe('GET /v1/events', () => {
     api = await startApi()
     const by = (actor: string) => ({ commandId: COMMAND, correlationId: OUTERMOST, actor })
     await api.facts([created('a'), created('b')], by('unix:uid=0,gid=0,pid=1'))
-    await api.facts([created('c')], by('unix:uid=1000,gid=1000,pid=2,exe=/bin/x'))
+    const traceparent = `00-${TRACE}-b7ad6b7169203331-01`
+    await api.facts([created('c')], { ...by('unix:uid=1000,gid=1000,pid=2,exe=/bin/x'), traceparent })
     await api.facts([namespace.fact('a', 'namespace.removed', {})], undefined, 'a')
     await api.facts([created('d')])
   })
@@ -97,7 +99,7 @@ describe('GET /v1/events', () => {
     assert.deepEqual(await at('subject=namespace/a&subject=*/c&type=*.created'), [1, 3])
   })
 
-  test('namespace, actor, command and correlation are filtered by the server', async () => {
+  test('namespace, actor, command, correlation and trace are filtered by the server', async () => {
     assert.deepEqual(await at('namespace=a'), [1, 4])
     assert.deepEqual(await all('', { 'purser-namespace': 'b' }), await all('namespace=b'))
     assert.deepEqual(await at('actor=unix:uid=1000,*'), [3])
@@ -105,6 +107,8 @@ describe('GET /v1/events', () => {
     assert.deepEqual(await at(`command=${COMMAND}`), [1, 2, 3])
     assert.deepEqual(await at(`command=${OUTERMOST}`), [])
     assert.deepEqual(await at(`correlation=${OUTERMOST}&type=*.created&namespace=c`), [3])
+    assert.deepEqual(await at(`trace=${TRACE}`), [3])
+    assert.equal((await api.http('GET', '/v1/events?trace=f')).status, 400)
   })
 
   test('a position beyond the head of the log is of another log', async () => {
