@@ -1,4 +1,5 @@
 import { defineVerb } from './line/verb.ts'
+import { readRegistryAuth, registryAuthOptions } from './options/registry-auth.ts'
 import { humanSize, printJson } from './terminal/output.ts'
 import { showProgress } from './terminal/progress.ts'
 import { Signals, statusOf } from './terminal/signals.ts'
@@ -11,11 +12,14 @@ export const verb = defineVerb({
   options: {
     quiet: { short: 'q', help: 'print only the name' },
     platform: { value: 'os/arch', help: "instead of this host's" },
+    ...registryAuthOptions,
     snapshotter: { value: 'name', help: 'where it is unpacked: overlayfs (the default) or native' },
   },
   async run({ client, flags, args: [image = ''], format }) {
     const { platform, snapshotter, quiet } = flags
-    const accepted = await client.submit('image.pull', { subject: image, payload: { platform, snapshotter } })
+    const registryAuth = await readRegistryAuth(flags)
+    const payload = { platform, snapshotter }
+    const accepted = await client.submit('image.pull', { subject: image, payload, registryAuth })
     const left = new AbortController()
     const settled = new AbortController()
     let status = 0

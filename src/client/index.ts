@@ -104,6 +104,8 @@ export interface SubmitOptions<T extends CommandType> {
   idempotencyKey?: string | undefined
   /** W3C trace context: the command, its events and spans belong to that trace. */
   traceparent?: string | undefined
+  /** Credentials for a registry that the command may need; the daemon writes them nowhere. */
+  registryAuth?: { username: string; password: string } | undefined
   signal?: AbortSignal | undefined
 }
 
@@ -185,10 +187,14 @@ export class PurserClient {
    */
   async submit<T extends CommandType>(type: T, options: SubmitOptions<T> = {}): Promise<CommandView> {
     const { subject, payload, priority, deadline, idempotencyKey = crypto.randomUUID(), traceparent, signal } = options
+    const { registryAuth } = options
     const headers = {
       prefer: 'respond-async',
       'idempotency-key': idempotencyKey,
       ...(traceparent === undefined ? {} : { traceparent }),
+      ...(registryAuth === undefined
+        ? {}
+        : { 'x-registry-auth': Buffer.from(JSON.stringify(registryAuth)).toString('base64url') }),
     }
     const body = { type, subject, payload, priority, deadline }
     // With a key the answer that was lost can be asked for again.

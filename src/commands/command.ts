@@ -44,9 +44,10 @@ export const command = defineAggregate({
   leadsTo: { 'command.cancel': ['command.cancel-requested'] },
   events: {
     'command.accepted': event(
-      1,
+      2,
       'a command is durable: it will be carried out, or end with a reason',
       z.strictObject({ command: commandEnvelope }),
+      (data) => data, // Version 2 may say what came with the command and is not recorded.
     ),
     'command.started': event(
       1,

@@ -131,6 +131,13 @@ const configSchema = z.strictObject({
         .describe(
           "directories with a directory per registry, joined by colons: containerd's hosts.toml, docker's certificates",
         ),
+      credentialProviders: z
+        .strictObject({
+          config: directory.describe("a CredentialProviderConfig, or a directory of them, as kubelet's"),
+          binDir: directory.describe('where the plugins are'),
+        })
+        .optional()
+        .describe('plugins that kubelet would ask for credentials'),
       fallback: z
         .enum(['never', 'on-unavailable', 'always'])
         .default('always')

@@ -25,7 +25,6 @@ import { checkRoutes, Intake } from '../queue/intake.ts'
 import { Outcomes } from '../queue/outcomes.ts'
 import { type Lane, Relay } from '../queue/relay.ts'
 import { RegistryClient } from '../registry/client.ts'
-import { dockerCredentials } from '../registry/docker-config.ts'
 import { isLoopback } from '../registry/endpoint.ts'
 import { sagas } from '../sagas/index.ts'
 import { SealingKey } from '../secrets/sealing-key.ts'
@@ -50,6 +49,7 @@ import { Tasks } from '../workers/task/tasks.ts'
 import { openBooks, sealingKeyPath } from './books.ts'
 import { type Config, loadConfig } from './config.ts'
 import { connectRedis, redisAt, redisUrl } from './connect.ts'
+import { credentialsFrom } from './credentials.ts'
 import { releaseWhenIdle } from './idle-memory.ts'
 import { lockDirectory } from './lock.ts'
 import { appendMetric, daemonMetrics, metricsText, observe } from './metrics.ts'
@@ -153,9 +153,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   starting.defer(() => layers.close())
   const plain = new Set(config.registry.plainHttp)
   const registry = new RegistryClient({
-    credentials: dockerCredentials(
-      config.registry.dockerConfig === undefined ? {} : { file: config.registry.dockerConfig },
-    ),
+    credentials: credentialsFrom(config.registry),
     configPaths: config.registry.configPath.split(':').filter((path) => path !== ''),
     fallback: config.registry.fallback,
     plainHttp: (name) => plain.has(name) || isLoopback(name),

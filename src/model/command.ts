@@ -36,6 +36,10 @@ export const commandEnvelope = z.strictObject({
   traceparent: z.string().optional(),
   correlationId: z.uuid().describe('the outermost command of the chain'),
   parentId: z.uuid().optional().describe('the composite command that this one is a step of'),
+  enclosed: z
+    .literal('registry-auth')
+    .optional()
+    .describe('what came with the request and is written nowhere: credentials for a registry'),
   payload: z.record(z.string(), z.unknown()),
 })
 

@@ -3,6 +3,7 @@ import type { z } from 'zod'
 import type { Aggregate, Fact, View } from '../model/aggregate.ts'
 import type { CommandEnvelope, CommandRequest } from '../model/command.ts'
 import type { EventSchemas } from '../model/event-schema.ts'
+import type { Secret } from '../model/secret.ts'
 
 /** What a handler ends with: the facts that its effect made true, written together with the command's outcome. */
 export interface Outcome {
@@ -25,6 +26,8 @@ export interface Job<S = unknown, P = unknown, Effects = unknown> {
   /** All aggregates as they are now. */
   readonly view: View
   readonly effects: Effects
+  /** What came with the outermost command and is written nowhere; gone after a restart. */
+  readonly enclosure: Secret | undefined
   readonly logger: Logger
   /** Aborts when the command is cancelled, its deadline passes, its lock is lost or the daemon stops. */
   readonly signal: AbortSignal

@@ -175,7 +175,8 @@ export class Harness<Effects> {
     attempt: number,
     { signal, interrupt, record, write, submit, logger }: AttemptScope,
   ): Job<unknown, unknown, Effects> {
-    const { log, effects } = this.#options
+    const { log, effects, intake } = this.#options
+    const { enclosures } = intake
     const { namespace, subject } = envelope
     const aggregate = log.documents.aggregate(envelope.aggregate)
     const schema = commandTypes.get(envelope.type)?.commands[envelope.type]
@@ -191,6 +192,9 @@ export class Harness<Effects> {
       attempt,
       view: log.documents,
       effects,
+      get enclosure() {
+        return enclosures.of(envelope.correlationId)
+      },
       logger,
       signal,
       decide: () => {

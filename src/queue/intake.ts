@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { z } from 'zod'
-import { command, type EndedCommand } from '../commands/command.ts'
+import { command, type EndedCommand, isActive } from '../commands/command.ts'
 import { aggregates, CREATES_ITS_SUBJECT, commandTypes } from '../commands/index.ts'
 import { namespace as namespaces } from '../commands/namespace.ts'
 import type { AppendOptions, EventLog } from '../log/event-log.ts'
@@ -10,6 +10,8 @@ import { PurserError } from '../model/errors.ts'
 import type { Cause } from '../model/event.ts'
 import { isRandomContainerId, randomContainerId, uuidv7 } from '../model/ids.ts'
 import { parse } from '../model/parse.ts'
+import type { Secret } from '../model/secret.ts'
+import { Enclosures } from './enclosures.ts'
 import type { Outcomes } from './outcomes.ts'
 
 export interface Submitter {
@@ -18,6 +20,8 @@ export interface Submitter {
   surface?: string
   /** The command that this one is a step of. */
   parent?: CommandEnvelope
+  /** Credentials for a registry, as `X-Registry-Auth` has them; they are written nowhere. */
+  registryAuth?: Secret
 }
 
 export interface Accepted {
@@ -35,6 +39,7 @@ const CONFLICTS_MAX = 20
  * that a worker carries out are only accepted here; those on pure records are decided at once, in the same append.
  */
 export class Intake {
+  readonly enclosures: Enclosures
   readonly #log: EventLog
   readonly #outcomes: Outcomes
   readonly #isQueued: (type: string) => boolean
@@ -43,6 +48,7 @@ export class Intake {
     this.#log = log
     this.#outcomes = outcomes
     this.#isQueued = isQueued
+    this.enclosures = new Enclosures(log)
   }
 
   /**
@@ -74,22 +80,40 @@ export class Intake {
       ...(request.traceparent === undefined ? {} : { traceparent: request.traceparent }),
       correlationId: submitter.parent?.correlationId ?? id,
       ...(submitter.parent === undefined ? {} : { parentId: submitter.parent.id }),
+      ...enclosedIn(submitter),
       payload,
     }
     await this.#ensureNamespace(envelope)
-    const duplicate = await this.#accept(
-      envelope,
-      aggregate,
-      request.namespace, // A key is the client's: it knows no namespace but the one that it named.
-      fingerprint(request.type, request.subject === undefined ? undefined : subject, payload),
-    )
-    return duplicate ?? { id, namespace: envelope.namespace, subject, duplicate: false }
+    const { registryAuth } = submitter
+    // Before it is accepted: a worker may have it at once.
+    if (registryAuth) this.enclosures.put(id, registryAuth)
+    try {
+      const duplicate = await this.#accept(
+        envelope,
+        aggregate,
+        request.namespace, // A key is the client's: it knows no namespace but the one that it named.
+        fingerprint(request.type, request.subject === undefined ? undefined : subject, payload),
+      )
+      if (duplicate) this.#handOn(id, duplicate)
+      return duplicate ?? { id, namespace: envelope.namespace, subject, duplicate: false }
+    } catch (error) {
+      this.enclosures.drop(id)
+      throw error
+    }
   }
 
   /** Submits and waits for the outcome. */
   async execute(input: CommandRequest, submitter: Submitter, signal: AbortSignal): Promise<EndedCommand> {
     const { id, namespace } = await this.submit(input, submitter)
     return await this.#outcomes.wait(namespace, id, signal)
+  }
+
+  /** A request that is made again after a restart brings what was lost with it. */
+  #handOn(id: string, duplicate: Accepted): void {
+    const enclosure = this.enclosures.of(id)
+    this.enclosures.drop(id)
+    const earlier = this.#log.documents.get(command, duplicate.namespace, duplicate.id)
+    if (enclosure && isActive(earlier)) this.enclosures.put(duplicate.id, enclosure)
   }
 
   async #accept(
@@ -146,6 +170,12 @@ export class Intake {
     if (request.subject === undefined && CREATES_ITS_SUBJECT.has(request.type)) return randomContainerId()
     return request.subject
   }
+}
+
+/** A step needs what its command was given. */
+function enclosedIn({ registryAuth, parent }: Submitter): Pick<CommandEnvelope, 'enclosed'> {
+  if (registryAuth) return { enclosed: 'registry-auth' }
+  return parent?.enclosed === undefined ? {} : { enclosed: parent.enclosed }
 }
 
 export const causeOf = (envelope: CommandEnvelope): Cause => ({

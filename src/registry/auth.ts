@@ -1,8 +1,8 @@
 import { whileWanted } from '../model/concurrency.ts'
-import { PurserError } from '../model/errors.ts'
+import { errorCodeOf, PurserError } from '../model/errors.ts'
 import { Secret } from '../model/secret.ts'
 import { type Challenge, parseChallenges } from './challenge.ts'
-import type { Credentials, CredentialsSource } from './credentials.ts'
+import { type Credentials, type CredentialsSource, sameCredentials } from './credentials.ts'
 import type { RegistryHost } from './hosts.ts'
 import { basicAuthorization, fetchToken, loginNeeded } from './token-service.ts'
 import type { Transport, TransportResponse } from './transport.ts'
@@ -24,6 +24,8 @@ export interface AuthTarget {
 }
 
 interface Grant {
+  /** What it was got with. */
+  credentials: Credentials | undefined
   authorization: Secret
   expiresAtMs: number
 }
@@ -84,12 +86,27 @@ export class Authorizer {
     this.#grants.delete(key)
 
     const challenges = parseChallenges(response.header('www-authenticate') ?? '')
-    const underWay = this.#underWay.get(key) ?? this.#obtain(key, target, challenges)
+    const underWay = this.#underWay.get(key) ?? this.#keep(key, this.#grant(target, challenges, refused !== undefined))
     return await whileWanted(underWay, signal)
   }
 
-  #obtain(key: string, target: AuthTarget, challenges: Challenge[]): Promise<Secret> {
-    const obtaining = this.#grant(target, challenges).then((grant) => {
+  /**
+   * Another value, for one that was refused as soon as it was got: what is kept of credentials may have been withdrawn.
+   *
+   * @returns undefined when whoever gives the credentials gives the same again
+   */
+  async renewed(target: AuthTarget, response: TransportResponse, signal: AbortSignal): Promise<Secret | undefined> {
+    const { registry, repository } = target
+    const used = this.#grants.get(keyOf(target))
+    if (!used?.credentials) return undefined
+    const fresh = await whileWanted(this.#credentials({ registry, repository, refused: true }, this.#lifetime), signal)
+    if (sameCredentials(fresh, used.credentials)) return undefined
+    const challenges = parseChallenges(response.header('www-authenticate') ?? '')
+    return await whileWanted(this.#keep(keyOf(target), this.#grantWith(fresh, target, challenges)), signal)
+  }
+
+  #keep(key: string, granting: Promise<Grant>): Promise<Secret> {
+    const obtaining = granting.then((grant) => {
       const oldest = this.#grants.keys().next()
       if (this.#grants.size >= CACHED_MAX && !oldest.done) this.#grants.delete(oldest.value)
       this.#grants.set(key, grant)
@@ -101,15 +118,29 @@ export class Authorizer {
     return obtaining
   }
 
-  async #grant(target: AuthTarget, challenges: Challenge[]): Promise<Grant> {
+  /** What is kept of credentials may have been withdrawn: where it is refused, it is asked for once more. */
+  async #grant(target: AuthTarget, challenges: Challenge[], wasRefused: boolean): Promise<Grant> {
     const { registry, repository } = target
-    const credentials = await this.#credentials({ registry, repository }, this.#lifetime)
+    const ask = (refused: boolean) => this.#credentials({ registry, repository, refused }, this.#lifetime)
+    const credentials = await ask(wasRefused)
+    try {
+      return await this.#grantWith(credentials, target, challenges)
+    } catch (error) {
+      if (wasRefused || errorCodeOf(error) !== 'unauthenticated' || !credentials) throw error
+      const fresh = await ask(true)
+      if (sameCredentials(fresh, credentials)) throw error
+      return await this.#grantWith(fresh, target, challenges)
+    }
+  }
+
+  async #grantWith(credentials: Credentials | undefined, target: AuthTarget, challenges: Challenge[]): Promise<Grant> {
+    const { registry } = target
     const bearer = challenges.find(({ scheme }) => scheme === 'bearer')
     if (bearer && credentials?.kind !== 'registry-token') return await this.#token(target, bearer, credentials)
-    if (credentials?.kind === 'registry-token') return lasting(`Bearer ${credentials.token.reveal()}`)
+    if (credentials?.kind === 'registry-token') return lasting(`Bearer ${credentials.token.reveal()}`, credentials)
 
     const basic = challenges.some(({ scheme }) => scheme === 'basic')
-    if (basic && credentials?.kind === 'password') return lasting(basicAuthorization(credentials))
+    if (basic && credentials?.kind === 'password') return lasting(basicAuthorization(credentials), credentials)
     if (basic) throw loginNeeded(registry, credentials)
     const offered = challenges.map(({ scheme }) => scheme).join(', ') || 'none'
     throw new PurserError(
@@ -130,13 +161,15 @@ export class Authorizer {
       mayBePlain: target.api.protocol === 'http:' ? () => true : this.#plainHttp,
       signal: this.#lifetime,
     })
-    return { authorization: new Secret(`Bearer ${token}`), expiresAtMs: Date.now() + holdsMs - EXPIRY_MARGIN_MS }
+    const expiresAtMs = Date.now() + holdsMs - EXPIRY_MARGIN_MS
+    return { credentials, authorization: new Secret(`Bearer ${token}`), expiresAtMs }
   }
 }
 
 const keyOf = ({ registry, api, scopes }: AuthTarget): string => [registry, api.origin, ...scopes].join(' ')
 
-const lasting = (authorization: string): Grant => ({
+const lasting = (authorization: string, credentials: Credentials): Grant => ({
+  credentials,
   authorization: new Secret(authorization),
   expiresAtMs: Number.POSITIVE_INFINITY,
 })

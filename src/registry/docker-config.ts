@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { ExecaError, execa } from 'execa'
 import { z } from 'zod'
 import { PurserError } from '../model/errors.ts'
 import { Secret } from '../model/secret.ts'
 import type { Credentials, CredentialsSource } from './credentials.ts'
+import { type HelperRun, helperFailed, runHelper } from './run-helper.ts'
 
 const authEntry = z.object({
   auth: z.string().optional(),
@@ -24,7 +24,6 @@ const helperAnswer = z.object({ Username: z.string(), Secret: z.string() })
 /** The key under which Docker has always kept what is for Docker Hub. */
 const DOCKER_HUB_KEY = 'https://index.docker.io/v1/'
 const DOCKER_HUB_HOSTS = new Set(['docker.io', 'index.docker.io', 'registry-1.docker.io'])
-const HELPER_OUTPUT_BYTES_MAX = 1 << 20
 /** How every helper says that it has nothing. @see docker-credential-helpers, credentials/error.go */
 const NOTHING_FOUND = /credentials not found in native keychain|no credentials server URL|credentials not found/i
 
@@ -121,34 +120,22 @@ async function askHelper(
   signal: AbortSignal,
 ): Promise<Credentials | undefined> {
   const program = `docker-credential-${helper}`
-  const failed = (why: string) =>
-    new PurserError('failed_precondition', `the credential helper ${program} ${why}`, {
-      remedy: `run it by hand (echo ${server} | ${program} get), or remove it from Docker's config.json`,
-    })
-  if (!/^[A-Za-z0-9._-]{1,100}$/.test(helper)) throw failed('has no name that a program can have')
-
-  let output: string
-  try {
-    const { stdout } = await execa(program, ['get'], {
-      input: server,
-      stderr: 'ignore',
-      timeout: timeoutMs,
-      maxBuffer: HELPER_OUTPUT_BYTES_MAX,
-      cancelSignal: signal,
-      forceKillAfterDelay: 1000,
-    })
-    output = stdout
-  } catch (error) {
-    signal.throwIfAborted()
-    // Never as a cause: the error holds what the helper printed.
-    if (!(error instanceof ExecaError)) throw failed('could not be run')
-    if (error.timedOut) throw failed(`did not answer within ${timeoutMs} ms`)
-    if (error.code === 'ENOENT') throw failed('is not installed')
-    if (NOTHING_FOUND.test(String(error.stdout))) return undefined
-    throw failed(error.exitCode === undefined ? 'could not be run' : `failed with exit status ${error.exitCode}`)
+  const run: HelperRun = {
+    what: `the credential helper ${program}`,
+    program,
+    args: ['get'],
+    input: server,
+    timeoutMs,
+    remedy: `run it by hand (echo ${server} | ${program} get), or remove it from Docker's config.json`,
   }
-  const answer = parseAnswer(output)
-  if (!answer) throw failed('gave an answer that is not understood')
+  if (!/^[A-Za-z0-9._-]{1,100}$/.test(helper)) throw helperFailed(run, 'has no name that a program can have')
+  const { stdout, exitCode } = await runHelper(run, signal)
+  if (exitCode !== 0) {
+    if (NOTHING_FOUND.test(stdout)) return undefined
+    throw helperFailed(run, `failed with exit status ${exitCode}`)
+  }
+  const answer = parseAnswer(stdout)
+  if (!answer) throw helperFailed(run, 'gave an answer that is not understood')
   if (answer.Secret === '') return undefined
   if (answer.Username === '<token>') return { kind: 'identity-token', token: new Secret(answer.Secret) }
   return { kind: 'password', username: answer.Username, password: new Secret(answer.Secret) }

@@ -126,6 +126,10 @@ export class Exchange {
     const second = await send(await this.#auth.answer(target, first, had, signal))
     if (second.status !== 401 || second.redirected) return second
     second.drop()
+    const renewed = had === undefined ? await this.#auth.renewed(target, second, signal) : undefined
+    const third = renewed && (await send(renewed))
+    if (third && (third.status !== 401 || third.redirected)) return third
+    third?.drop()
     throw refusedAfterLogin(target.registry, repository)
   }
 

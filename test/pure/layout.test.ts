@@ -41,7 +41,7 @@ const PARTS: Readonly<Record<string, Part>> = {
   log: { imports: ['archive', 'commands'], packages: ['ioredis', 'pino', 'undici', 'zod'] },
   host: { imports: [], packages: ['koffi'] },
   oci: { imports: [], packages: ['zod'], builtins: ['node:net', 'node:os', 'node:path'] },
-  registry: { imports: ['oci', 'tracing'], packages: ['execa', 'smol-toml', 'undici', 'zod'] },
+  registry: { imports: ['oci', 'tracing'], packages: ['execa', 'smol-toml', 'undici', 'yaml', 'zod'] },
   content: { imports: ['host', 'oci'], packages: [] },
   layers: { imports: ['host', 'oci'], packages: [] },
   snapshotters: {

@@ -30,6 +30,7 @@ export type Upstream = () => Promise<{ status: number; headers: Record<string, s
 export async function startProxy(registry: string, tls?: TlsOptions) {
   let rule: Rule = () => false
   const seen: Seen[] = []
+  const bodies = new WeakMap<Seen, Promise<Buffer>>()
   const answer = async (incoming: IncomingMessage, response: ServerResponse) => {
     const asked: Seen = {
       method: incoming.method ?? '',
@@ -40,6 +41,7 @@ export async function startProxy(registry: string, tls?: TlsOptions) {
       headers: incoming.headers,
     }
     seen.push(asked)
+    if (asked.method === 'POST') bodies.set(asked, buffer(incoming))
     const upstream: Upstream = () => ask(registry, incoming)
     try {
       if (await rule(asked, upstream, response)) return
@@ -67,6 +69,7 @@ export async function startProxy(registry: string, tls?: TlsOptions) {
     address: `127.0.0.1:${port}`,
     /** Requests since the last rule was set. */
     seen,
+    bodyOf: async (asked: Seen): Promise<string> => String((await bodies.get(asked)) ?? ''),
     /** From now on; forgets what was seen. */
     lie(next: Rule = () => false): void {
       rule = next

@@ -2,6 +2,8 @@ import { z } from 'zod'
 import { command, isActive, isEnded } from '../../commands/command.ts'
 import { commandRequest } from '../../model/command.ts'
 import { PurserError } from '../../model/errors.ts'
+import { Secret } from '../../model/secret.ts'
+import { parseRegistryAuth } from '../../oci/registry-auth.ts'
 import { commandView } from '../../projections/views.ts'
 import { progressRoute } from './command-progress.ts'
 import { documentOf, type FoundCommand, findCommand } from './find-command.ts'
@@ -30,6 +32,7 @@ const submit = defineRoute({
     ...preferHeader,
     'Idempotency-Key': 'a repeated key answers for the command of then; 255 characters at most',
     traceparent: 'W3C trace context',
+    'X-Registry-Auth': "credentials for a registry, as Docker's API has them; they are written nowhere",
   },
   answers: {
     200: { description: 'it succeeded within the time the client waits', schema: commandSchema },
@@ -44,7 +47,7 @@ const submit = defineRoute({
         ...optional('idempotencyKey', call.header('idempotency-key')),
         ...optional('traceparent', call.traceparent),
       },
-      { actor: call.actor, surface: 'http' },
+      { actor: call.actor, surface: 'http', ...optional('registryAuth', registryAuthOf(call)) },
     )
     const headers = { location: `/v1/commands/${id}`, ...preferenceApplied(preferences) }
     const found = await endOf(call, await findCommand(call.services.log, id, namespace, call.signal), preferences)
@@ -143,6 +146,15 @@ async function endOf(call: Call, found: FoundCommand, { waitSeconds }: Preferenc
 function failedAnswer({ id, state }: FoundCommand): Answer {
   const error = 'error' in state ? state.error : new PurserError('internal', `command ${id} has not failed`).toBody()
   return problemAnswer(problemOf(error, { command: id }))
+}
+
+/** @throws PurserError invalid_argument when it is malformed */
+function registryAuthOf(call: Call): Secret | undefined {
+  const header = call.header('x-registry-auth')
+  if (header === undefined || header === '') return undefined
+  const secret = new Secret(header)
+  parseRegistryAuth(secret)
+  return secret
 }
 
 const optional = <K extends string, V>(key: K, value: V | undefined) =>

@@ -9,6 +9,7 @@ import { commitSnapshots } from './commit-snapshots.ts'
 import { definePullHandler } from './effects.ts'
 import { fetchLayers } from './fetch-layers.ts'
 import { bare, contentFact, layersOf } from './layer.ts'
+import { requestCredentials } from './request-credentials.ts'
 import { resolveImage } from './resolve.ts'
 
 /** Resolves, fetches what is missing, unpacks while fetching; in the log nothing that is not whole. */
@@ -24,11 +25,11 @@ export const pullImage = definePullHandler(image, 'image.pull', async (job) => {
   }
   const reference = parseReference(job.id)
   const platform = payload.platform === undefined ? hostPlatform() : parsePlatform(payload.platform)
+  const repository = effects.registry.open(reference, requestCredentials(job, reference))
   const progress = effects.progress.begin(job.command.id, 'resolving')
   if (job.command.parentId !== undefined) effects.progress.share(job.command.id, job.command.parentId)
   // Until all that this image needs is recorded as its own.
   using held = new DisposableStack()
-  const repository = effects.registry.open(reference)
   const hold = (digest: Digest): void => void held.use(effects.content.hold(digest))
   try {
     await job.append(image.fact(job.id, 'image.pulling', { platform: formatPlatform(platform) }))
