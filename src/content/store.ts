@@ -209,6 +209,12 @@ export class ContentStore {
     await rm(this.#ingestDir(ref), { recursive: true, force: true })
   }
 
+  /** Bytes that an ingest has on the disk, open or to be resumed; 0 when there is none. */
+  async ingestedBytes(ref: string): Promise<number> {
+    const data = await present(stat(join(this.#ingestDir(ref), 'data')))
+    return data === undefined ? 0 : Math.min(data.size, data.blocks * 512)
+  }
+
   #ingestDir(ref: string): string {
     return join(this.#root, 'ingest', createHash('sha256').update(ref).digest('hex'))
   }

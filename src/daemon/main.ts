@@ -195,7 +195,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     snapshotters,
     layers,
     registry,
-    ...pulling(config.pull, content),
+    ...pulling(config, content),
     progress,
     uploads,
     runDir,

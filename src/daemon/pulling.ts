@@ -1,13 +1,20 @@
 import { Bandwidth } from '../content/bandwidth.ts'
 import { Connections } from '../content/connections.ts'
+import { DiskSpace } from '../content/disk-space.ts'
 import type { ContentStore } from '../content/store.ts'
 import { Transfers } from '../workers/pull/transfers.ts'
 import { Unpacks } from '../workers/pull/unpacks.ts'
 import type { Config } from './config.ts'
 
+/** What a disk keeps for all else, where nothing is configured. */
+const FLOOR = { bytes: 2 ** 30, shareMax: 0.05 }
+
 /** What pulls share on the node. */
-export function pulling(config: Config['pull'], content: ContentStore) {
+export function pulling({ pull: config, root }: Config, content: ContentStore) {
+  const { minFreeBytes } = config
+  const floor = minFreeBytes === undefined ? FLOOR : { bytes: minFreeBytes, shareMax: 1 }
   return {
+    disk: new DiskSpace({ path: root, floor }),
     transfers: new Transfers({
       content,
       connections: new Connections(config.connections),

@@ -12,6 +12,8 @@ export interface ExtractRequest {
   target: string | undefined
   whiteouts: Whiteouts
   limits?: Partial<LayerLimits>
+  /** Smaller is more urgent, and gets the next thread whatever its size; 100 when left out. */
+  priority?: number
   /** Called a few times a second while the layer is being read. */
   onProgress?: (progress: { tarBytes: number; entries: number }) => void
 }
@@ -128,8 +130,7 @@ export class LayerPool {
     while (this.#busy.size < this.#threads) {
       let best: Waiting | undefined
       for (const each of this.#waiting) {
-        if (canBegin(each.request) && (!best || each.request.source.sizeBytes > best.request.source.sizeBytes))
-          best = each
+        if (canBegin(each.request) && (!best || comesBefore(each.request, best.request))) best = each
       }
       if (!best) return
       this.#waiting.splice(this.#waiting.indexOf(best), 1)
@@ -191,6 +192,13 @@ export class LayerPool {
     timer.unref()
     this.#idle.push({ thread, timer })
   }
+}
+
+/** The largest is taken first, so that it does not run alone at the end. */
+function comesBefore(one: ExtractRequest, other: ExtractRequest): boolean {
+  const { priority = 100 } = one
+  const { priority: otherPriority = 100 } = other
+  return priority === otherPriority ? one.source.sizeBytes > other.source.sizeBytes : priority < otherPriority
 }
 
 /** A failed download begins as well, so that its extraction ends with its error. */

@@ -17,6 +17,10 @@ export interface LayerToUnpack {
   /** The compressed file, and how much of it is there while it is being fetched. */
   path: string
   available?: AvailableBytes
+  /** Smaller is more urgent: it gets a thread before others. */
+  priority?: number
+  /** Called a few times a second while it is extracted. */
+  onProgress?: (progress: { tarBytes: number }) => void
 }
 
 export interface Unpacker {
@@ -41,14 +45,8 @@ export async function extractAlone(
 ): Promise<LayerResult> {
   await snapshotter.create(dir, 'active', [], signal)
   const target = directoryOf(snapshotter, dir)
-  const { path, sizeBytes, available } = layer
   const result = await pool.extract(
-    {
-      source: { path, sizeBytes, algorithm: layer.digest.startsWith('sha512') ? 'sha512' : 'sha256' },
-      ...(available === undefined ? {} : { available }),
-      target,
-      whiteouts: position === 'bottom' ? 'ignore' : 'overlay',
-    },
+    { ...requestFor(layer), target, whiteouts: position === 'bottom' ? 'ignore' : 'overlay' },
     signal,
   )
   checkDigests(layer, result)
@@ -140,14 +138,18 @@ export async function applyLayer(
 ): Promise<LayerResult> {
   const mounts = await snapshotter.mounts(dir, kind, parents, signal)
   await using merged = await mountTemporarily(mounts, runDir, signal)
-  const { path, sizeBytes, available } = layer
-  const source = { path, sizeBytes, algorithm: layer.digest.startsWith('sha512') ? 'sha512' : 'sha256' } as const
-  const result = await pool.extract(
-    { source, target: merged.path, whiteouts: 'apply', ...(available === undefined ? {} : { available }) },
-    signal,
-  )
+  const result = await pool.extract({ ...requestFor(layer), target: merged.path, whiteouts: 'apply' }, signal)
   checkDigests(layer, result)
   return result
+}
+
+function requestFor({ path, sizeBytes, digest, available, priority, onProgress }: Omit<LayerToUnpack, 'diffId'>) {
+  return {
+    source: { path, sizeBytes, algorithm: digest.startsWith('sha512') ? 'sha512' : 'sha256' },
+    ...(available === undefined ? {} : { available }),
+    ...(priority === undefined ? {} : { priority }),
+    ...(onProgress === undefined ? {} : { onProgress }),
+  } as const
 }
 
 function checkDigests(

@@ -6,6 +6,7 @@ import type { Snapshotter } from '../../snapshotters/snapshotter.ts'
 import { extractOnParents, joinLayer } from '../../unpack/unpack-layers.ts'
 import type { PullEffects } from './effects.ts'
 import type { Layer } from './layer.ts'
+import type { PullSpace } from './space.ts'
 
 export type PullJob = Job<unknown, unknown, PullEffects>
 
@@ -13,6 +14,7 @@ export interface WithinPull {
   signal: AbortSignal
   /** Given up when the pull ends, however it ends. */
   claims: DisposableStack
+  space: PullSpace
 }
 
 /** Bottom first, each as soon as it can be: it is made to fit those below, then its snapshot is recorded. */
@@ -33,6 +35,7 @@ export async function commitSnapshots(
     } else {
       await commitSnapshot(job, snapshotter, layer, parent, within.signal)
     }
+    within.space.unpacked(layer)
     delete layer.unpacking
     claim?.[Symbol.dispose]()
   }
@@ -47,7 +50,7 @@ export async function claimUnpacking(
   { view, namespace, effects }: PullJob,
   snapshotter: Snapshotter,
   layer: Layer,
-  { signal, claims }: WithinPull,
+  { signal, claims }: Pick<WithinPull, 'signal' | 'claims'>,
 ): Promise<Disposable | undefined> {
   const id = snapshotId(snapshotter.name, layer.chainId)
   const key = `${namespace}/${id}`

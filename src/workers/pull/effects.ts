@@ -1,3 +1,4 @@
+import type { DiskSpace } from '../../content/disk-space.ts'
 import type { ContentStore } from '../../content/store.ts'
 import type { LayerPool } from '../../layers/pool.ts'
 import type { Uploads } from '../../layout/uploads.ts'
@@ -15,6 +16,7 @@ export interface PullEffects {
   layers: LayerPool
   snapshotters: ReadonlyMap<string, Snapshotter>
   transfers: Transfers
+  disk: DiskSpace
   unpacks: Unpacks
   stall: StallLimit
   progress: Progress

@@ -68,7 +68,7 @@ async function bring(
   }
 }
 
-function want({ effects, command }: PullJob, layer: Layer, { repository, signal }: WithinFetch): WantedBlob {
+function want({ effects, command }: PullJob, layer: Layer, { repository, space, signal }: WithinFetch): WantedBlob {
   const { transfers, progress } = effects
   const { digest, sizeBytes, descriptor } = layer
   const { registry, repository: name } = repository.ref
@@ -83,6 +83,7 @@ function want({ effects, command }: PullJob, layer: Layer, { repository, signal 
       },
       onProgress: (receivedBytes) => {
         layer.isAwaited = true
+        space.fetched(layer, receivedBytes)
         layer.progress.phase = receivedBytes < sizeBytes ? 'fetching' : 'extracting'
         layer.progress.fetchedBytes = receivedBytes
         progress.touch(command.id)
@@ -99,7 +100,7 @@ async function unpackAlone(
   layer: Layer,
   position: 'bottom' | 'above',
   wanted: WantedBlob,
-  { undo, claims }: WithinFetch,
+  { undo, claims, space }: WithinFetch,
 ): Promise<void> {
   const { signal } = wanted
   const claim = await claimUnpacking(job, snapshotter, layer, { signal, claims })
@@ -110,8 +111,10 @@ async function unpackAlone(
     if (layer.unpacking?.dir === dir) await snapshotter.remove(dir, AbortSignal.timeout(60_000))
   })
   const { layers: pool, runDir, content } = job.effects
+  const { priority } = job.command
+  const onProgress = ({ tarBytes }: { tarBytes: number }) => space.unpacking(layer, tarBytes)
   const extract = (from: { path: string; available?: AvailableBytes }) =>
-    extractAlone({ pool, snapshotter, runDir }, { ...layer, ...from }, dir, position, signal)
+    extractAlone({ pool, snapshotter, runDir }, { ...layer, ...from, priority, onProgress }, dir, position, signal)
   using followed = await wanted.follow()
   if (!followed) {
     await wanted.stored()

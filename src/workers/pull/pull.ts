@@ -11,6 +11,7 @@ import { fetchLayers } from './fetch-layers.ts'
 import { bare, contentFact, layersOf } from './layer.ts'
 import { requestCredentials } from './request-credentials.ts'
 import { resolveImage } from './resolve.ts'
+import { PullSpace } from './space.ts'
 
 /** Resolves, fetches what is missing, unpacks while fetching; in the log nothing that is not whole. */
 export const pullImage = definePullHandler(image, 'image.pull', async (job) => {
@@ -49,14 +50,16 @@ export const pullImage = definePullHandler(image, 'image.pull', async (job) => {
     const layers = layersOf(resolved.manifest.document.layers, resolved.config.document.diffIds, progress)
     for (const { digest } of layers) hold(digest)
     progress.step = 'fetching'
+    using space = await PullSpace.reserve(job, snapshotter, layers)
     using claims = new DisposableStack()
     await using undo = job.undoStack()
     const fetch = async (within: AbortSignal) => {
-      await fetchLayers(job, snapshotter, layers, { repository, signal: within, undo, claims })
+      await fetchLayers(job, snapshotter, layers, { repository, signal: within, undo, claims, space })
       progress.step = 'unpacking'
     }
-    const commit = (within: AbortSignal) => commitSnapshots(job, snapshotter, layers, { signal: within, claims })
-    await mapLimited([fetch, commit], 2, signal, (part, within) => part(within))
+    const commit = (within: AbortSignal) => commitSnapshots(job, snapshotter, layers, { signal: within, claims, space })
+    const fitting = AbortSignal.any([signal, space.failed])
+    await mapLimited([fetch, commit], 2, fitting, (part, within) => part(within))
     undo.move()
     const pulled: ImageTarget = {
       target: bare(resolved.target),
