@@ -12,8 +12,9 @@ export interface DiskSpaceOptions {
 export interface ReservedSpace extends Disposable {
   /** So much of it is used by now: it counts as the file system's own from here on. */
   used(bytes: number): void
-  /** Has at least so much for it in all. @throws PurserError resource_exhausted */
-  ensure(bytes: number): Promise<void>
+  readonly bytes: number
+  /** Promises more, if not as much as could be used, then what there is. @returns how much it is now in all @throws PurserError resource_exhausted */
+  extend(atLeastBytes: number, atMostBytes: number): Promise<number>
 }
 
 /**
@@ -36,13 +37,11 @@ export class DiskSpace {
    * @throws PurserError resource_exhausted that says how much is needed and how much is free
    */
   async reserve(what: string, sizesBytes: readonly number[]): Promise<ReservedSpace[]> {
-    await this.#check(
-      what,
-      sizesBytes.reduce((sum, size) => sum + size, 0),
-    )
+    const sum = sizesBytes.reduce((all, size) => all + size, 0)
+    await this.#promise(what, sum, sum)
     return sizesBytes.map((bytes) => {
       const reserved = new Reserved(bytes, {
-        more: (missing) => this.#check(what, missing),
+        more: (atLeast, atMost) => this.#promise(what, atLeast, atMost, 'more '),
         release: () => this.#reserved.delete(reserved),
       })
       this.#reserved.add(reserved)
@@ -63,46 +62,56 @@ export class DiskSpace {
     return { bytes: freeBytes - floorBytes - promised, freeBytes, floorBytes }
   }
 
-  async #check(what: string, neededBytes: number): Promise<void> {
-    if (neededBytes === 0) return
+  async #promise(what: string, neededBytes: number, atMostBytes: number, more = ''): Promise<number> {
+    if (neededBytes === 0) return 0
     const { bytes, freeBytes, floorBytes } = await this.available()
-    if (neededBytes <= bytes) return
+    if (neededBytes <= bytes) return Math.min(bytes, atMostBytes)
     const promised = freeBytes - floorBytes - bytes
     const others = promised > 0 ? ` and ${promised} are reserved` : ''
     throw new PurserError(
       'resource_exhausted',
-      `${what} needs ${neededBytes} bytes of disk space: ${freeBytes} are free, of which ${floorBytes} stay free${others}`,
+      `${what} needs ${neededBytes} ${more}bytes of disk space: ${freeBytes} are free, of which ${floorBytes} stay free${others}`,
       { remedy: `free space on the disk that holds ${this.#options.path}: purser rmi, purser gc` },
     )
   }
 }
 
+interface Owner {
+  /** @returns how much more it is */
+  more: (atLeastBytes: number, atMostBytes: number) => Promise<number>
+  release: () => void
+}
+
 class Reserved implements ReservedSpace {
-  readonly #owner: { more: (bytes: number) => Promise<void>; release: () => void }
-  #totalBytes: number
+  readonly #owner: Owner
+  #bytes: number
   #usedBytes = 0
 
-  constructor(bytes: number, owner: { more: (bytes: number) => Promise<void>; release: () => void }) {
-    this.#totalBytes = bytes
+  constructor(bytes: number, owner: Owner) {
+    this.#bytes = bytes
     this.#owner = owner
   }
 
+  get bytes(): number {
+    return this.#bytes
+  }
+
   get leftBytes(): number {
-    return Math.max(0, this.#totalBytes - this.#usedBytes)
+    return Math.max(0, this.#bytes - this.#usedBytes)
   }
 
   used(bytes: number): void {
     this.#usedBytes = Math.max(this.#usedBytes, bytes)
   }
 
-  async ensure(bytes: number): Promise<void> {
-    if (bytes <= this.#totalBytes) return
-    await this.#owner.more(bytes - this.#totalBytes)
-    this.#totalBytes = Math.max(this.#totalBytes, bytes)
+  async extend(atLeastBytes: number, atMostBytes: number): Promise<number> {
+    const atMost = Math.max(atLeastBytes, atMostBytes) - this.#bytes
+    this.#bytes += await this.#owner.more(Math.max(0, atLeastBytes - this.#bytes), atMost)
+    return this.#bytes
   }
 
   [Symbol.dispose](): void {
-    this.#totalBytes = 0
+    this.#bytes = 0
     this.#owner.release()
   }
 }

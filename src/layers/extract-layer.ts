@@ -68,6 +68,7 @@ class TarPipe {
     if (this.bytes > ratioFromBytes && this.bytes > this.#job.sizeBytes * ratioMax) {
       throw overLimit(`more than ${ratioMax} bytes for each compressed one`, ratioMax)
     }
+    this.#control.waitForRoom(this.bytes)
     this.#hash.update(piece)
     this.#reader?.write(piece)
     this.#control.report(this.bytes, this.entries)

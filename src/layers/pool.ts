@@ -16,11 +16,27 @@ export interface ExtractRequest {
   priority?: number
   /** Called a few times a second while the layer is being read. */
   onProgress?: (progress: { tarBytes: number; entries: number }) => void
+  /** Disk space for it, which it never exceeds. */
+  room?: LayerRoom
+}
+
+/** Space that is there for what a layer unpacks to. */
+export interface LayerRoom {
+  readonly bytes: number
+  /** So much of it is used by now. */
+  used(bytes: number): void
+  /** Makes room for more in all, so much at least. @returns how much there is now @throws what the extraction then ends with */
+  extend(atLeastBytes: number, atMostBytes: number): Promise<number>
 }
 
 /** Bytes that have to be there before a thread is given to a growing file. */
 const START_BYTES = 256 * 1024
 const PROGRESS_MS = 200
+/** More room is asked for when there is no more than this: before a thread has to wait for it. */
+const ROOM_AHEAD_BYTES = 16 * 1024 * 1024
+/** As much as a thread writes at a time. */
+const ROOM_STEP_BYTES = 256 * 1024
+const ROOM_MS = 20
 
 interface Waiting {
   request: ExtractRequest
@@ -57,7 +73,8 @@ export class LayerPool {
    * `available.fail` was given; the reason of the signal
    */
   async extract(request: ExtractRequest, callerSignal: AbortSignal): Promise<LayerResult> {
-    const signal = AbortSignal.any([callerSignal, this.#stop.signal])
+    const outOfRoom = new AbortController()
+    const signal = AbortSignal.any([callerSignal, this.#stop.signal, outOfRoom.signal])
     signal.throwIfAborted()
     const control = new JobControl()
     const { available, onProgress } = request
@@ -68,6 +85,7 @@ export class LayerPool {
       available?.wake()
     }
     signal.addEventListener('abort', onAbort, { once: true })
+    using _room = request.room && this.#watchRoom(request.room, control, (error) => outOfRoom.abort(error))
     try {
       const thread = await this.#thread(request, control, signal)
       const answer = await this.#run(thread, request, control)
@@ -85,6 +103,28 @@ export class LayerPool {
       clearInterval(timer)
       signal.removeEventListener('abort', onAbort)
     }
+  }
+
+  /** Asks for more room in time; that there is none ends an extraction only once it cannot go on without. */
+  #watchRoom(room: LayerRoom, control: JobControl, fail: (error: unknown) => void): Disposable {
+    let bytes = room.bytes
+    let isAsking = false
+    control.giveRoom(bytes)
+    const timer = setInterval(async () => {
+      const { tarBytes } = control.progress()
+      room.used(tarBytes)
+      if (isAsking || tarBytes + ROOM_AHEAD_BYTES <= bytes) return
+      isAsking = true
+      try {
+        bytes = await room.extend(bytes + ROOM_STEP_BYTES, tarBytes + 2 * ROOM_AHEAD_BYTES)
+        control.giveRoom(bytes)
+      } catch (error) {
+        if (tarBytes + ROOM_STEP_BYTES > bytes) fail(error)
+      } finally {
+        isAsking = false
+      }
+    }, ROOM_MS)
+    return { [Symbol.dispose]: () => clearInterval(timer) }
   }
 
   /** Starts the threads ahead of work, which takes some tens of milliseconds. */

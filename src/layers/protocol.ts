@@ -58,15 +58,20 @@ export type FromWorker = { result: LayerResult } | { error: ErrorBody; cause: st
 const CANCELLED = 0
 const TAR_BYTES = 1
 const ENTRIES = 2
+const ROOM = 3
+const UNBOUNDED = 2n ** 62n
+/** How long a worker waits for room before it looks whether it has been cancelled. */
+const ROOM_WAIT_MS = 100
 
 /** Words shared with a running job: the pool cancels and looks at progress, the worker obeys and reports. */
 export class JobControl {
   readonly shared: SharedArrayBuffer
   readonly #longs: BigInt64Array
 
-  constructor(shared = new SharedArrayBuffer(24)) {
-    this.shared = shared
-    this.#longs = new BigInt64Array(shared)
+  constructor(shared?: SharedArrayBuffer) {
+    this.shared = shared ?? new SharedArrayBuffer(32)
+    this.#longs = new BigInt64Array(this.shared)
+    if (!shared) this.#longs[ROOM] = UNBOUNDED
   }
 
   cancel(): void {
@@ -75,6 +80,21 @@ export class JobControl {
 
   isCancelled(): boolean {
     return Atomics.load(this.#longs, CANCELLED) === 1n
+  }
+
+  /** Lets the worker go on up to so many bytes of the tar. */
+  giveRoom(tarBytes: number): void {
+    Atomics.store(this.#longs, ROOM, BigInt(tarBytes))
+    Atomics.notify(this.#longs, ROOM)
+  }
+
+  /** Blocks the worker's thread until it may write so many bytes of the tar, or is cancelled. */
+  waitForRoom(tarBytes: number): void {
+    for (;;) {
+      const room = Atomics.load(this.#longs, ROOM)
+      if (room >= tarBytes || this.isCancelled()) return
+      Atomics.wait(this.#longs, ROOM, room, ROOM_WAIT_MS)
+    }
   }
 
   report(tarBytes: number, entries: number): void {

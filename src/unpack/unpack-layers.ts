@@ -3,7 +3,7 @@ import { type ByteString, fsPath } from '../host/byte-paths.ts'
 import { copyDirectoryAttributes, modifiedAt, setModifiedAt } from '../host/copy-attributes.ts'
 import { mountTemporarily } from '../host/mounts.ts'
 import type { AvailableBytes } from '../layers/available-bytes.ts'
-import type { LayerPool } from '../layers/pool.ts'
+import type { LayerPool, LayerRoom } from '../layers/pool.ts'
 import type { LayerResult } from '../layers/protocol.ts'
 import type { Digest } from '../model/digest.ts'
 import { PurserError } from '../model/errors.ts'
@@ -19,8 +19,8 @@ export interface LayerToUnpack {
   available?: AvailableBytes
   /** Smaller is more urgent: it gets a thread before others. */
   priority?: number
-  /** Called a few times a second while it is extracted. */
-  onProgress?: (progress: { tarBytes: number }) => void
+  /** Disk space for what it unpacks to. */
+  room?: LayerRoom | undefined
 }
 
 export interface Unpacker {
@@ -143,12 +143,12 @@ export async function applyLayer(
   return result
 }
 
-function requestFor({ path, sizeBytes, digest, available, priority, onProgress }: Omit<LayerToUnpack, 'diffId'>) {
+function requestFor({ path, sizeBytes, digest, available, priority, room }: Omit<LayerToUnpack, 'diffId'>) {
   return {
     source: { path, sizeBytes, algorithm: digest.startsWith('sha512') ? 'sha512' : 'sha256' },
     ...(available === undefined ? {} : { available }),
     ...(priority === undefined ? {} : { priority }),
-    ...(onProgress === undefined ? {} : { onProgress }),
+    ...(room === undefined ? {} : { room }),
   } as const
 }
 

@@ -112,9 +112,9 @@ async function unpackAlone(
   })
   const { layers: pool, runDir, content } = job.effects
   const { priority } = job.command
-  const onProgress = ({ tarBytes }: { tarBytes: number }) => space.unpacking(layer, tarBytes)
+  const given = { priority, room: space.roomFor(layer) }
   const extract = (from: { path: string; available?: AvailableBytes }) =>
-    extractAlone({ pool, snapshotter, runDir }, { ...layer, ...from, priority, onProgress }, dir, position, signal)
+    extractAlone({ pool, snapshotter, runDir }, { ...layer, ...from, ...given }, dir, position, signal)
   using followed = await wanted.follow()
   if (!followed) {
     await wanted.stored()

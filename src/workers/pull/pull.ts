@@ -58,8 +58,7 @@ export const pullImage = definePullHandler(image, 'image.pull', async (job) => {
       progress.step = 'unpacking'
     }
     const commit = (within: AbortSignal) => commitSnapshots(job, snapshotter, layers, { signal: within, claims, space })
-    const fitting = AbortSignal.any([signal, space.failed])
-    await mapLimited([fetch, commit], 2, fitting, (part, within) => part(within))
+    await mapLimited([fetch, commit], 2, signal, (part, within) => part(within))
     undo.move()
     const pulled: ImageTarget = {
       target: bare(resolved.target),

@@ -1,5 +1,6 @@
 import { snapshot, snapshotId } from '../../commands/snapshot.ts'
 import type { DiskSpace, ReservedSpace } from '../../content/disk-space.ts'
+import type { LayerRoom } from '../../layers/pool.ts'
 import { layerFormat } from '../../oci/media-types.ts'
 import type { Snapshotter } from '../../snapshotters/snapshotter.ts'
 import type { PullJob } from './commit-snapshots.ts'
@@ -7,8 +8,6 @@ import type { Layer } from './layer.ts'
 
 /** What a compressed layer is taken to unpack to, until it shows. */
 const UNPACKED_RATIO = 2
-/** What is asked for at a time when a layer turns out to be larger. */
-const AHEAD_BYTES = 8 * 1024 * 1024
 
 interface LayerSpace {
   fetched: ReservedSpace
@@ -17,7 +16,6 @@ interface LayerSpace {
 
 /** The disk space of one pull: reserved before anything is fetched, given back as it is used or turns out not to be needed. */
 export class PullSpace implements Disposable {
-  readonly #failed = new AbortController()
   readonly #reserved: ReadonlyMap<Layer, LayerSpace>
 
   private constructor(reserved: ReadonlyMap<Layer, LayerSpace>) {
@@ -37,20 +35,12 @@ export class PullSpace implements Disposable {
     return new PullSpace(new Map(byLayer))
   }
 
-  /** Aborts when a layer needs more than there is. */
-  get failed(): AbortSignal {
-    return this.#failed.signal
-  }
-
   fetched(layer: Layer, receivedBytes: number): void {
     this.#reserved.get(layer)?.fetched.used(receivedBytes)
   }
 
-  unpacking(layer: Layer, tarBytes: number): void {
-    const space = this.#reserved.get(layer)?.unpacked
-    if (!space) return
-    space.used(tarBytes)
-    space.ensure(tarBytes + Math.min(tarBytes, AHEAD_BYTES)).catch((error) => this.#failed.abort(error))
+  roomFor(layer: Layer): LayerRoom | undefined {
+    return this.#reserved.get(layer)?.unpacked
   }
 
   unpacked(layer: Layer): void {

@@ -49,9 +49,12 @@ test('what is written counts once', async () => {
 test('more than was asked for is had as long as there is some', async () => {
   await using at = await fixture()
   const [reserved] = await at.disk.reserve('a', [MIB])
-  await reserved?.ensure(15 * MIB)
+  assert.equal(await reserved?.extend(2 * MIB, 8 * MIB), 8 * MIB)
+  assert.equal(await reserved?.extend(9 * MIB, 99 * MIB), 15 * MIB)
   assert.equal((await at.disk.available()).bytes, 0)
-  await assert.rejects(reserved?.ensure(15 * MIB + 1) ?? Promise.resolve(), { code: 'resource_exhausted' })
+  await assert.rejects(reserved?.extend(15 * MIB + 1, 15 * MIB + 1) ?? Promise.resolve(), {
+    code: 'resource_exhausted',
+  })
 })
 
 test('on a small disk a share of it stays free', async () => {
