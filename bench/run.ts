@@ -10,7 +10,7 @@ import { type Measure, writeResult } from './support/result.ts'
 import { inPairs, median, type Pairs, timed } from './support/statistics.ts'
 import { workDir } from './support/work-dir.ts'
 
-const ROUNDS = 25
+const ROUNDS = Number(process.env.ROUNDS ?? 25)
 /** Before each start: what the last one left to be done, such as a spare shim, is then no part of this one. */
 const SETTLE_MS = 400
 const ARGS = ['sleep', '1000']

@@ -40,7 +40,7 @@ export const provision = z.strictObject({
   image: imageName.describe('image reference, as docker understands it'),
   platform: z.string().optional(),
   snapshotter: z.string().default('overlayfs'),
-  runtime: z.string().default('runc'),
+  runtime: z.string().optional().describe('by default crun where it works, or else runc'),
   options: containerOptions.prefault({}),
   labels: labels.default({}),
   onExit: z.enum(['keep', 'remove']).default('keep').describe('remove: what --rm asks for'),

@@ -175,6 +175,7 @@ const configSchema = z.strictObject({
     })
     .prefault({}),
   slo: sloSchema,
+  defaultRuntime: z.string().optional().describe('by default crun where it works, or else runc'),
   metrics: z
     .strictObject({
       listen: z

@@ -28,7 +28,6 @@ import { RegistryClient } from '../registry/client.ts'
 import { isLoopback } from '../registry/endpoint.ts'
 import { sagas } from '../sagas/index.ts'
 import { SealingKey } from '../secrets/sealing-key.ts'
-import type { RuntimeConfig } from '../shim/runtimes.ts'
 import { Shims } from '../shim/shims.ts'
 import { listenForTaskEvents } from '../shim/task-events.ts'
 import { openSnapshotters } from '../snapshotters/index.ts'
@@ -46,6 +45,7 @@ import { PoolMembers } from '../workers/task/pool/members.ts'
 import { reconcileTasks } from '../workers/task/reconcile.ts'
 import { TaskStreams } from '../workers/task/streams.ts'
 import { Tasks } from '../workers/task/tasks.ts'
+import { UserFilesOfImages } from '../workers/task/user-files.ts'
 import { openBooks, sealingKeyPath } from './books.ts'
 import { type Config, loadConfig } from './config.ts'
 import { connectRedis, redisAt, redisUrl } from './connect.ts'
@@ -55,6 +55,7 @@ import { lockDirectory } from './lock.ts'
 import { appendMetric, daemonMetrics, metricsText, observe } from './metrics.ts'
 import { recordMissing } from './missing.ts'
 import { pulling } from './pulling.ts'
+import { openRuntimes, SEARCH_PATH } from './runtimes.ts'
 import { observeStorage, SnapshotUsage } from './storage-metrics.ts'
 import { openTracer } from './tracing.ts'
 
@@ -67,7 +68,6 @@ export interface DaemonOptions {
 
 /** Of our own messages, when they cannot be written; those beyond it are dropped. */
 const UNWRITTEN_BYTES_MAX = 1024 * 1024
-const SEARCH_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
 /**
  * Runs the daemon until SIGTERM or SIGINT; containers go on.
@@ -165,11 +165,12 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
 
   const paths = new TaskPaths(root, state)
   const sealing = await SealingKey.open(sealingKeyPath(root))
+  const runtimes = await openRuntimes(config, paths, signal)
   const eventsAddress = join(state, 'events.ttrpc')
   const shims = new Shims({
     stateDir: state,
     eventsAddress,
-    runtimes: runtimesOf(config),
+    runtimes: runtimes.byName,
     searchPath: SEARCH_PATH,
     spares: config.workers.spareShims,
     logger,
@@ -203,10 +204,12 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     tasks,
     paths,
     sealing,
+    defaultRuntime: runtimes.defaultFor,
+    userFiles: new UserFilesOfImages(runDir),
     architecture: arch() === 'x64' ? 'amd64' : arch(),
     cgroupVersion: cgroupVersion(),
   }
-  const harness = new Harness({
+  const harness = new Harness<typeof effects>({
     log,
     intake,
     outcomes,
@@ -264,7 +267,8 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
       position: log.head,
       redis: config.redis.url === undefined ? 'embedded' : 'external',
       snapshotters: [...snapshotters.keys()],
-      runtimes: Object.keys(runtimesOf(config)),
+      runtimes: Object.keys(runtimes.byName),
+      ...runtimes.told,
       cgroupVersion: effects.cgroupVersion,
       containers: log.documents.count('container'),
       images: log.documents.count('image'),
@@ -316,15 +320,6 @@ function proxiesOf({ snapshotter }: Config): Record<string, ProxyOptions> {
   return Object.fromEntries(
     Object.entries(snapshotter).map(([name, given]) => [name, { ...given, snapshotter: given.snapshotter ?? name }]),
   )
-}
-
-function runtimesOf(config: Config): Record<string, RuntimeConfig> {
-  const given = Object.entries(config.runtime).map(([name, { shim, binary }]): [string, RuntimeConfig] => [
-    name,
-    { ...(shim === undefined ? {} : { shim }), ...(binary === undefined ? {} : { options: { binaryName: binary } }) },
-  ])
-  const shim = 'containerd-shim-runc-v2'
-  return { runc: { shim }, crun: { shim, options: { binaryName: 'crun' } }, ...Object.fromEntries(given) }
 }
 
 function readVersion(): string {

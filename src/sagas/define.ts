@@ -1,9 +1,16 @@
+import type { ContainerOptions } from '../oci/spec/container-options.ts'
 import { handlersFor, type Job } from '../queue/handler.ts'
 
-/** A composite command: plain code over steps, each a command of its own. It touches nothing but the queue. */
-export type Saga<S, P> = Job<S, P, unknown>
+/** What a saga knows of the host. */
+export interface SagaEffects {
+  /** The runtime of a container for which none is named. */
+  defaultRuntime(options: ContainerOptions): string
+}
 
-export const defineSaga = handlersFor<unknown>()
+/** A composite command: plain code over steps, each a command of its own. It touches nothing but the queue. */
+export type Saga<S, P> = Job<S, P, SagaEffects>
+
+export const defineSaga = handlersFor<SagaEffects>()
 
 /** Undone even when the command was cancelled, but not for ever. */
 export const UNDO_MS = 60_000

@@ -4,12 +4,13 @@ import { removeContainer } from './container-remove.ts'
 import { runContainer } from './container-run.ts'
 import { startContainer } from './container-start.ts'
 import { stopContainer } from './container-stop.ts'
+import type { SagaEffects } from './define.ts'
 import { deletePool } from './pool-delete.ts'
 import { retireMember } from './pool-member-retire.ts'
 import { warmMember } from './pool-member-warm.ts'
 import { releaseToPool } from './pool-release.ts'
 
-export const sagas: readonly Handler<unknown>[] = [
+export const sagas: readonly Handler<SagaEffects>[] = [
   //
   deletePool,
   provisionContainer,

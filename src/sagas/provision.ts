@@ -20,7 +20,9 @@ export async function provision(saga: Saga<ContainerState, Request>, undo: Async
   undoStep(saga, undo, 'undo-snapshot', { type: 'snapshot.remove', subject })
   await saga.step('prepare', { type: 'snapshot.prepare', subject, payload: { parent } })
   undoStep(saga, undo, 'undo-container', { type: 'container.delete', subject: id })
-  const { options, labels, onExit, runtime, timeoutMs } = payload
+  const { options, labels, onExit, timeoutMs } = payload
+  const before = saga.state // Redelivered, it keeps to what it chose then.
+  const chosen = before.status === 'absent' ? saga.effects.defaultRuntime(options) : before.runtime
   await saga.step('create', {
     type: 'container.create',
     subject: id,
@@ -30,7 +32,7 @@ export async function provision(saga: Saga<ContainerState, Request>, undo: Async
       config: present.config.digest,
       snapshotter,
       snapshotKey: id,
-      runtime,
+      runtime: payload.runtime ?? chosen,
       options,
       labels,
       onExit,

@@ -9,6 +9,8 @@ export interface RuntimeConfig {
   /** The shim: a name on the search path, or an absolute path. */
   shim?: string
   options?: RuncOptions | AnyMessage
+  /** What the command lines of its programs begin with, where they need a namespace of their own. */
+  enter?: readonly string[]
 }
 
 /** A runtime whose programs are all there. */
@@ -17,6 +19,7 @@ export interface Runtime {
   /** The OCI runtime below the runc shim, where that is the shim. */
   runcFile: string | undefined
   options: RuncOptions | AnyMessage | undefined
+  enter: readonly string[]
 }
 
 const DEBIAN_PACKAGES: Readonly<Record<string, string>> = {
@@ -52,15 +55,16 @@ export function resolveRuntime(
 ): Runtime {
   const shim = config?.shim ?? shimName(name)
   const shimFile = findProgram(shim, searchPath, name)
-  const options = config?.options
-  if (!isRuncShim(shim) || (options && isAnyMessage(options))) return { shimFile, runcFile: undefined, options }
+  const { options, enter = [] } = config ?? {}
+  if (!isRuncShim(shim) || (options && isAnyMessage(options))) return { shimFile, runcFile: undefined, options, enter }
   const merged: RuncOptions = { root: runcRoot, ...options }
-  return { shimFile, runcFile: findProgram(merged.binaryName ?? 'runc', searchPath, name), options: merged }
+  return { shimFile, runcFile: findProgram(merged.binaryName ?? 'runc', searchPath, name), options: merged, enter }
 }
 
 const isRuncShim = (shim: string): boolean => basename(shim).startsWith('containerd-shim-runc-')
 
-function findProgram(program: string, searchPath: string, runtime: string): string {
+/** @throws PurserError failed_precondition when it is not installed */
+export function findProgram(program: string, searchPath: string, runtime: string): string {
   const candidates = isAbsolute(program)
     ? [program]
     : searchPath

@@ -8,7 +8,7 @@ import { PurserError } from '../model/errors.ts'
 import { isAnyMessage } from './any-messages.ts'
 import { parseShimAddress, type ShimAddress } from './bootstrap.ts'
 import { removeCgroup } from './cgroup-remains.ts'
-import { runProgram } from './run-program.ts'
+import { type ProgramCall, type ProgramResult, runProgram } from './run-program.ts'
 import type { Runtime } from './runtimes.ts'
 import type { ShimIdentity } from './shim.ts'
 
@@ -22,6 +22,16 @@ export interface ShimProgram {
   env: Readonly<Record<string, string>>
   grpcAddress: string
   publishBinary: string
+}
+
+/** Runs a shim, or the runtime below it, where that runtime's programs run. */
+export function runInside(
+  { enter }: Runtime,
+  { file, args, ...call }: ProgramCall,
+  signal: AbortSignal,
+): Promise<ProgramResult> {
+  const [program = file, ...rest] = [...enter, file, ...args]
+  return runProgram({ ...call, file: program, args: rest }, signal)
 }
 
 /** A shim that was started ahead has an id of its own, by which its process and its socket are found. */
@@ -103,7 +113,7 @@ async function removeContainer(identity: ShimIdentity, program: ShimProgram, sig
   const wasCreated = existsSync(join(bundle, 'runtime'))
   if (existsSync(bundle) && (wasCreated || runcFile === undefined)) {
     const args = [...shimArguments(identity, program), '-bundle', bundle, 'delete']
-    await runProgram({ file: shimFile, args, cwd: bundle, env: program.env }, signal)
+    await runInside(program.runtime, { file: shimFile, args, cwd: bundle, env: program.env }, signal)
   }
   // The shim has no `runtime` file when create failed early, and its `delete` ignores a runtime that fails.
   await removeFromRuntime(identity, program, signal)
@@ -120,7 +130,7 @@ export async function removeFromRuntime(
   const root = join(options.root, namespace)
   if (!existsSync(join(root, id))) return
   const args = ['--root', root, 'delete', '--force', id]
-  const { exitCode, stderr } = await runProgram({ file: runcFile, args, cwd: '/', env }, signal)
+  const { exitCode, stderr } = await runInside(runtime, { file: runcFile, args, cwd: '/', env }, signal)
   if (exitCode !== 0 && existsSync(join(root, id))) {
     throw new PurserError('internal', `container ${id} cannot be removed: ${stderr.slice(0, 1000)}`, {
       remedy: `look at what ${join(root, id)} holds`,

@@ -1,8 +1,10 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import type { Logger } from 'pino'
 import { PurserError } from '../model/errors.ts'
+import type { Spec } from '../oci/spec/schema.ts'
+import { isAnyMessage } from './any-messages.ts'
 import {
   bootstrapInput,
   formatShimAddress,
@@ -13,6 +15,7 @@ import {
 } from './bootstrap.ts'
 import { runProgram } from './run-program.ts'
 import { type Runtime, type RuntimeConfig, resolveRuntime } from './runtimes.ts'
+import { SeccompPrograms } from './seccomp-programs.ts'
 import { Shim, type ShimIdentity } from './shim.ts'
 import { ShimLog } from './shim-log.ts'
 import {
@@ -20,6 +23,7 @@ import {
   removeFromRuntime,
   removeShimRemains,
   removeSpares,
+  runInside,
   type ShimProgram,
   shimArguments,
 } from './shim-remains.ts'
@@ -60,6 +64,7 @@ export class Shims {
   readonly #versions = new Map<string, ShimVersion | undefined>()
   readonly #sparesDir: string
   readonly #spares: SpareShims
+  readonly #seccomp = new SeccompPrograms()
 
   constructor(config: ShimsConfig) {
     this.#config = config
@@ -126,7 +131,8 @@ export class Shims {
     const log = ShimLog.open(bundle, this.#config.logger, { namespace: request.namespace, task: id })
     try {
       mkdirSync(join(bundle, 'rootfs'), { recursive: true, mode: 0o711 })
-      const { exitCode, stdout, stderr } = await runProgram(
+      const { exitCode, stdout, stderr } = await runInside(
+        program.runtime,
         {
           file: program.runtime.shimFile,
           args: [...shimArguments(request, program), 'start'],
@@ -176,6 +182,29 @@ export class Shims {
   /** @throws PurserError when there is no such runtime, or a program of it is missing */
   requireRuntime(name: string): void {
     this.#program(name)
+  }
+
+  /** A specification as its runtime takes it fastest. */
+  prepareSpec(runtime: string, spec: Spec): Spec {
+    return this.#crunState(runtime) === undefined ? spec : this.#seccomp.addTo(spec)
+  }
+
+  /** Of a container that was created from this specification. */
+  async learnFrom({ runtime, namespace, id }: TaskRequest, spec: Spec): Promise<void> {
+    const state = this.#crunState(runtime)
+    if (state !== undefined) await this.#seccomp.learn(spec, join(state, namespace, id, 'seccomp.bpf'))
+  }
+
+  /** Where crun keeps the containers of this runtime, if it is crun. */
+  #crunState(name: string): string | undefined {
+    const { runcFile, options } = this.#program(name).runtime
+    const isCrun = runcFile !== undefined && basename(runcFile) === 'crun'
+    return isCrun && options !== undefined && !isAnyMessage(options) ? options.root : undefined
+  }
+
+  /** Whether its shims live in a mount namespace of their own: what they mount is not seen from here. */
+  isApart(name: string): boolean {
+    return this.#program(name).runtime.enter.length > 0
   }
 
   /** @see removeShimRemains */

@@ -102,6 +102,7 @@ export async function eventually<T>(read: () => Promise<T>, holds: (found: T) =>
 }
 
 const taskSchema = z.object({
+  runtime: z.string().optional(),
   status: z.string(),
   pid: z.number().optional(),
   exitCode: z.number().optional(),

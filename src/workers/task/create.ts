@@ -15,10 +15,12 @@ import { defineTaskHandler } from './effects.ts'
 import { removeBundle } from './live-task.ts'
 import { claimMount, makeClaimFiles } from './pool/claim-files.ts'
 import { reconnect } from './reconnect.ts'
-import { mountRootfs, readUserFiles } from './rootfs.ts'
+import { rootfsMounts } from './rootfs.ts'
 
 const CONFIG_BYTES_MAX = 8 * 1024 * 1024
 const UNDO_MS = 60_000
+/** Snapshotters whose layers are plain directories. */
+const MOUNTS_NOTHING_ELSE = new Set(['native', 'overlayfs'])
 
 /** Bundle, streams, shim, `create`: a process that waits to be started. */
 export const createTask = defineTaskHandler(task, 'task.create', async (job) => {
@@ -69,24 +71,28 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
       await shims.removeRemains({ ...identity, signal: AbortSignal.timeout(UNDO_MS) })
       await removeBundle(bundle)
     })
-    const spare = shims.takeSpare(identity)
-    mkdirSync(bundle, { recursive: true, mode: 0o711 })
-    const rootfs = await mountRootfs(job.view, snapshotters, namespace, made, bundle, job.signal)
+    const rootfs = await rootfsMounts(job.view, snapshotters, namespace, made, signal)
     const spec = buildSpec({
       image,
       options: { ...options, env: effects.sealing.openVariables(options.env, namespace) },
       id,
       cgroupsPath: paths.cgroup(namespace, id),
-      ...readUserFiles(rootfs),
+      ...(await effects.userFiles.read(rootfs, signal)),
       arch: effects.architecture,
       cgroupVersion: effects.cgroupVersion,
       networkFiles: options.network === 'host' ? hostNetworkFiles() : [],
     })
+    // A shim that lives apart and was started ahead may not see what was mounted on the host since.
+    const isApart = shims.isApart(runtime)
+    const needsHostsMounts =
+      options.mounts.some(({ type }) => type === 'bind') || !MOUNTS_NOTHING_ELSE.has(made.snapshotter)
+    const spare = isApart && needsHostsMounts ? undefined : shims.takeSpare(identity)
+    mkdirSync(join(bundle, 'rootfs'), { recursive: true, mode: 0o711 })
     if (made.labels[POOL_LABEL] !== undefined) {
       makeClaimFiles(bundle, spec.process.user)
       spec.mounts.push(claimMount(bundle))
     }
-    writeFileSync(join(bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 })
+    writeFileSync(join(bundle, 'config.json'), JSON.stringify(shims.prepareSpec(runtime, spec)), { mode: 0o600 })
     mkdirSync(paths.container(namespace, id), { recursive: true, mode: 0o700 })
     const log = await LogFile.open(paths.log(namespace, id), logger)
     held.defer(() => log.close())
@@ -97,12 +103,13 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     held.defer(() => stdio.close())
     const shim = await shims.start({ ...identity, stdio, spare, signal })
     held.defer(() => shim.disconnect())
-    const { pid } = await shim.create({ io: stdio.io }, signal)
+    const { pid } = await shim.create({ rootfs, io: stdio.io }, signal)
+    void shims.learnFrom(identity, spec)
     noteCreated(bundle, pid)
     held.move()
     undo.move() // The task is whole: if the facts cannot be written, redelivery adopts it.
     const output = new LoggedOutput({ stdout: stdio.stdout, stderr: stdio.stderr }, log)
-    tasks.adopt({ namespace, id, bundle, runtime, shim, log, stdio, output, execs: new Map() })
+    tasks.adopt({ namespace, id, bundle, runtime, isApart, shim, log, stdio, output, execs: new Map() })
     return { facts: [task.fact(id, 'task.created', { pid, stopSignal })], result: { pid } }
   } catch (thrown) {
     const error = toPurserError(thrown)

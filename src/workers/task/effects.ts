@@ -6,6 +6,7 @@ import type { Snapshotter } from '../../snapshotters/snapshotter.ts'
 import type { TaskPaths } from './paths.ts'
 import type { PoolMembers } from './pool/members.ts'
 import type { Tasks } from './tasks.ts'
+import type { UserFilesOfImages } from './user-files.ts'
 
 export interface TaskEffects {
   content: ContentStore
@@ -15,6 +16,7 @@ export interface TaskEffects {
   paths: TaskPaths
   sealing: SealingKey
   poolMembers: PoolMembers
+  userFiles: UserFilesOfImages
   /** In the image spec's words: `amd64`. */
   architecture: string
   cgroupVersion: 1 | 2

@@ -8,7 +8,7 @@ import { ProcessStdio } from '../../shim/stdio.ts'
 import { killStrays, markStarting, mayHaveBegun } from './begun.ts'
 import { defineTaskHandler } from './effects.ts'
 import { type LiveTask, liveExec, shapeOfExec } from './live-task.ts'
-import { readUserFiles } from './rootfs.ts'
+import { usersIn } from './rootfs.ts'
 
 const START_MS = 60_000
 
@@ -51,7 +51,7 @@ export const execInTask = defineTaskHandler(task, 'task.exec', async (job) => {
   undo.defer(() => stdio.remove())
   try {
     const spec: Spec = JSON.parse(await readFile(join(live.bundle, 'config.json'), 'utf8'))
-    const users = readUserFiles(join(live.bundle, 'rootfs'))
+    const users = await usersIn(live, signal)
     const env = effects.sealing.openVariables(job.payload.env, namespace)
     await live.shim.exec({ execId, process: buildExecProcess(spec, { ...process, env }, users), io: stdio.io }, signal)
     undo.defer(async () => {

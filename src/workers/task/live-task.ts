@@ -39,6 +39,8 @@ export interface LiveTask extends LiveProcess {
   id: string
   bundle: string
   runtime: string
+  /** Whether its root file system is mounted where only its shim sees it. */
+  isApart: boolean
   shim: Shim
   log: LogFile
   execs: Map<string, LiveExec>

@@ -32,7 +32,8 @@ export async function reconnect(
     })
     const log = await LogFile.open(paths.log(namespace, id), logger)
     const output = new LoggedOutput({ stdout: stdio.stdout, stderr: stdio.stderr }, log)
-    return { live: { namespace, id, bundle, runtime, shim, log, stdio, output, execs: new Map() }, state }
+    const isApart = shims.isApart(runtime)
+    return { live: { namespace, id, bundle, runtime, isApart, shim, log, stdio, output, execs: new Map() }, state }
   } catch (error) {
     shim.disconnect()
     if (errorCodeOf(error) === 'not_found' || errorCodeOf(error) === 'unavailable') return undefined

@@ -1,25 +1,25 @@
-import { closeSync, mkdirSync, readSync } from 'node:fs'
+import { closeSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ContainerState } from '../../commands/container.ts'
 import { parentDirs, snapshot, snapshotId } from '../../commands/snapshot.ts'
-import { mountAll } from '../../host/mounts.ts'
+import type { Mount } from '../../host/mounts.ts'
 import { errnoOf, O, openat2, RESOLVE } from '../../host/syscalls.ts'
 import type { View } from '../../model/aggregate.ts'
 import { PurserError } from '../../model/errors.ts'
 import { USER_FILE_BYTES_MAX, type UserFiles } from '../../oci/spec/users.ts'
 import type { Snapshotter } from '../../snapshotters/snapshotter.ts'
+import type { LiveTask } from './live-task.ts'
 
 type PresentContainer = Exclude<ContainerState, { status: 'absent' }>
 
-/** Mounts a container's snapshot at its bundle's `rootfs`; whoever removes the shim's remains unmounts it. */
-export async function mountRootfs(
+/** What a container's rootfs is mounted from; its shim does it, below the bundle, and takes it away when the task is deleted. */
+export async function rootfsMounts(
   view: View,
   snapshotters: ReadonlyMap<string, Snapshotter>,
   namespace: string,
   made: PresentContainer,
-  bundle: string,
   signal: AbortSignal,
-): Promise<string> {
+): Promise<Mount[]> {
   const id = snapshotId(made.snapshotter, made.snapshotKey)
   const state = view.get(snapshot, namespace, id)
   const snapshotter = snapshotters.get(made.snapshotter)
@@ -32,11 +32,13 @@ export async function mountRootfs(
       },
     )
   }
-  const rootfs = join(bundle, 'rootfs')
-  mkdirSync(rootfs, { recursive: true, mode: 0o711 })
   const parents = parentDirs(view, namespace, made.snapshotter, state.parent)
-  await mountAll(await snapshotter.mounts(state.dir, state.status, parents, signal), rootfs, signal)
-  return rootfs
+  return await snapshotter.mounts(state.dir, state.status, parents, signal)
+}
+
+/** The user files of a running container as they are now. */
+export async function usersIn({ bundle, shim, isApart }: LiveTask, signal: AbortSignal): Promise<UserFiles> {
+  return readUserFiles(isApart ? `/proc/${(await shim.connect(signal)).taskPid}/root` : join(bundle, 'rootfs'))
 }
 
 /** The image's own user files; a link in the image leads nowhere outside its root. */

@@ -10,7 +10,7 @@ import { buildExecProcess } from '../../../oci/spec/exec-process.ts'
 import type { Spec } from '../../../oci/spec/schema.ts'
 import { readLog } from '../../../shim/log-reader.ts'
 import type { LiveTask } from '../live-task.ts'
-import { readUserFiles } from '../rootfs.ts'
+import { usersIn } from '../rootfs.ts'
 import { isWaitedOn } from './claim-files.ts'
 
 export interface Probed {
@@ -74,14 +74,15 @@ function hasFile(pid: number, path: string): boolean {
 
 /** Runs a program in a task, without streams, and without a word of it in the log. @returns its exit status */
 export async function runInTask(
-  { shim, bundle }: LiveTask,
+  live: LiveTask,
   execId: string,
   args: readonly string[],
   signal: AbortSignal,
 ): Promise<number> {
+  const { shim, bundle } = live
   const spec: Spec = JSON.parse(await readFile(join(bundle, 'config.json'), 'utf8'))
   const request = { args: [...args], env: [], tty: false }
-  const process = buildExecProcess(spec, request, readUserFiles(join(bundle, 'rootfs')))
+  const process = buildExecProcess(spec, request, await usersIn(live, signal))
   await shim.exec({ execId, process }, signal)
   try {
     await shim.start({ execId }, signal)

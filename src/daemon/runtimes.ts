@@ -1,0 +1,75 @@
+import { basename, join } from 'node:path'
+import { removeCgroups } from '../host/cgroups.ts'
+import type { ContainerOptions } from '../oci/spec/container-options.ts'
+import { type CrunFound, probeCrun } from '../shim/probe-crun.ts'
+import type { RuntimeConfig } from '../shim/runtimes.ts'
+import type { TaskPaths } from '../workers/task/paths.ts'
+import type { Config } from './config.ts'
+
+/** Where shims and runtimes are looked for. */
+export const SEARCH_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+
+export interface Runtimes {
+  byName: Readonly<Record<string, RuntimeConfig>>
+  /** Of a container for which none is named. */
+  defaultFor(options: ContainerOptions): string
+  /** For `purser info`: the default, and what was found of crun. */
+  told: { defaultRuntime: string; crun: string }
+}
+
+const SHIM = 'containerd-shim-runc-v2'
+/** Mounts that a container shares back with the host. */
+const SHARED = /^r?shared$/
+
+/** Finds out which runtimes there are: crun, which starts in a third of runc's time, is tried before it is relied on. */
+export async function openRuntimes(config: Config, paths: TaskPaths, signal: AbortSignal): Promise<Runtimes> {
+  const given = Object.entries(config.runtime).map(([name, { shim, binary }]): [string, RuntimeConfig] => [
+    name,
+    { ...(shim === undefined ? {} : { shim }), ...(binary === undefined ? {} : { options: { binaryName: binary } }) },
+  ])
+  const named: Record<string, RuntimeConfig> = {
+    runc: { shim: SHIM },
+    crun: { shim: SHIM, options: { binaryName: 'crun' } },
+    ...Object.fromEntries(given),
+  }
+  const probe = {
+    searchPath: SEARCH_PATH,
+    dir: join(config.state, 'probe'),
+    cgroupsPath: paths.cgroup('probe', 'crun'),
+  }
+  const binary = binaryOf(named.crun)
+  const found: CrunFound = binary === undefined ? NOT_CRUN : await probeCrun({ ...probe, binary }, signal)
+  await removeCgroups(paths.cgroupParents('probe'))
+  const enter = found.works ? found.enter : []
+  const byName = Object.fromEntries(
+    Object.entries(named).map(([name, runtime]) => [
+      name,
+      binaryOf(runtime) === undefined ? runtime : { ...runtime, enter },
+    ]),
+  )
+  const usual = config.defaultRuntime ?? (found.works ? 'crun' : 'runc')
+  return {
+    byName,
+    defaultFor({ mounts }) {
+      // From a mount namespace of its own nothing is shared back.
+      const isApart = (byName[usual]?.enter ?? []).length > 0
+      const shares = mounts.some(({ options }) => options.some((option) => SHARED.test(option)))
+      return config.defaultRuntime === undefined && isApart && shares ? 'runc' : usual
+    },
+    told: { defaultRuntime: usual, crun: describe(found) },
+  }
+}
+
+const NOT_CRUN: CrunFound = { works: false, why: 'the configuration has another program for it' }
+
+/** The program, where it is crun. */
+function binaryOf(runtime: RuntimeConfig | undefined): string | undefined {
+  const options = runtime?.options
+  const name = options !== undefined && 'binaryName' in options ? options.binaryName : undefined
+  return name !== undefined && basename(name) === 'crun' ? name : undefined
+}
+
+function describe(found: CrunFound): string {
+  if (!found.works) return `not used: ${found.why}`
+  return found.enter.length === 0 ? 'works' : 'works, in a mount namespace without /sys/fs/cgroup/unified'
+}
