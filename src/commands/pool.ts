@@ -127,7 +127,8 @@ export const pool = defineAggregate({
     'pool.delete': ['pool.deleting', 'pool-member.retire', 'pool.deleted'],
   },
   events: {
-    'pool.created': event(1, 'tasks are to be kept ready', poolSpec),
+    // Since version 2 a template may leave the runtime to the node.
+    'pool.created': event(2, 'tasks are to be kept ready', poolSpec, (data) => data),
     'pool.scaled': event(1, 'how many are kept ready was changed', sizing),
     'pool.draining': event(1, 'no more are made, and those that are ready end', z.strictObject({})),
     'pool.deleting': event(1, 'the pool is about to go, and its tasks before it', z.strictObject({})),
