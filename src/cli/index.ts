@@ -4,6 +4,7 @@ import type { Listed } from './line/verb.ts'
 const images = () => import('./images.ts')
 const load = () => import('./load.ts')
 const pull = () => import('./pull.ts')
+const push = () => import('./push.ts')
 const rmi = () => import('./rmi.ts')
 const save = () => import('./save.ts')
 const tag = () => import('./tag.ts')
@@ -49,6 +50,7 @@ export const verbs: readonly Listed[] = [
       { name: 'import', summary: 'the same as load', load },
       { name: 'ls', summary: 'the same as images', load: images },
       { name: 'pull', summary: 'the same as pull', load: pull },
+      { name: 'push', summary: 'the same as push', load: push },
       { name: 'rm', summary: 'the same as rmi', load: rmi },
       { name: 'tag', summary: 'the same as tag', load: tag },
     ],
@@ -158,6 +160,7 @@ export const verbs: readonly Listed[] = [
   },
   { name: 'ps', summary: 'list containers', load: () => import('./ps.ts') },
   { name: 'pull', summary: 'fetch an image and unpack it', load: pull },
+  { name: 'push', summary: 'bring an image to its registry', load: push },
   { name: 'rm', summary: 'remove containers', load: () => import('./rm.ts') },
   { name: 'rmi', summary: 'remove images and what only they hold', load: rmi },
   { name: 'run', summary: 'run a container, pulling its image if needed', load: () => import('./run.ts') },

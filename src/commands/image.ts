@@ -49,6 +49,12 @@ export const image = defineAggregate({
     'image.tag': z
       .strictObject({ source: imageName.describe('name of the image that gets a second name') })
       .describe('give an image a second name'),
+    'image.push': z
+      .strictObject({
+        to: imageName.optional().describe('where to, when it is not the name itself'),
+        platform: z.string().optional().describe('os/arch[/variant]; all that are here by default'),
+      })
+      .describe('bring an image to its registry'),
     'image.import': z
       .strictObject({
         ingest: z.string().min(1).max(64).describe('the archive: PUT /v1/ingests/{id} has brought it'),
@@ -89,6 +95,7 @@ export const image = defineAggregate({
       'image.attempted',
       'image.pulled',
     ],
+    'image.push': ['image.pushing', 'image.attempted', 'content.committed', 'image.pushed'],
     'image.import': ['image.importing', 'content.committed', 'image.imported', 'snapshot.unpack', 'image.deleted'],
     'image.export': ['image.exported'],
     'image.tag': ['image.tagged'],
@@ -127,6 +134,21 @@ export const image = defineAggregate({
       'the layers of the image are snapshots of a snapshotter',
       z.strictObject({ snapshotter: z.string() }),
     ),
+    'image.pushing': event(1, 'a push has begun', z.strictObject({ to: z.string() })),
+    'image.pushed': event(
+      1,
+      'the registry has all of the image',
+      z.strictObject({
+        to: z.string(),
+        digest: digestSchema.describe('of what the name stands for there'),
+        platforms: z.array(z.string()),
+        sentBytes: z.int().nonnegative(),
+        sent: z.int().nonnegative().describe('blobs that were sent'),
+        mounted: z.int().nonnegative().describe('blobs that another repository had'),
+        known: z.int().nonnegative().describe('blobs that were there already'),
+        durationMs: z.number().nonnegative(),
+      }),
+    ),
     'image.importing': event(1, 'an archive is about to be read', z.strictObject({ ingest: z.string() })),
     'image.imported': event(
       1,
@@ -149,6 +171,9 @@ export const image = defineAggregate({
     switch (type) {
       case 'image.pull':
         return [{ type: 'image.pulling', data: { platform: payload.platform ?? '' } }]
+      case 'image.push':
+        if (state.status === 'absent') return unknown(subject, namespace)
+        return [{ type: 'image.pushing', data: { to: payload.to ?? subject } }]
       case 'image.import':
         return [{ type: 'image.importing', data: { ingest: payload.ingest } }]
       case 'image.export': {
@@ -183,6 +208,8 @@ export const image = defineAggregate({
       case 'image.attempted':
       case 'image.importing':
       case 'image.exported':
+      case 'image.pushing':
+      case 'image.pushed':
         return state
       case 'image.pulled':
       case 'image.imported':

@@ -5,7 +5,7 @@ export interface LayerProgress {
   sizeBytes: number
   fetchedBytes: number
   /** What happens to it now. */
-  phase: 'waiting' | 'fetching' | 'extracting' | 'done' | 'present'
+  phase: 'waiting' | 'fetching' | 'extracting' | 'done' | 'present' | 'sending' | 'sent' | 'mounted' | 'known'
 }
 
 export interface CommandProgress {

@@ -80,10 +80,11 @@ export class Exchange {
   ): Promise<TransportResponse> {
     const { name, scheme } = this.host
     const { withoutTls } = this.#parts
+    const wasSealed = !withoutTls.has(name) // Of several at once, another one may find out first.
     try {
       return await this.#authorised(request, signal, scopes)
     } catch (error) {
-      const mayBePlain = scheme === 'https-or-http' && !withoutTls.has(name) && withoutTls.size < WITHOUT_TLS_MAX
+      const mayBePlain = scheme === 'https-or-http' && wasSealed && withoutTls.size < WITHOUT_TLS_MAX
       if (!mayBePlain || !speaksNoTls(finalError(error), name)) throw error
       withoutTls.add(name)
       return await this.#authorised(request, signal, scopes)

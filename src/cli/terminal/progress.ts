@@ -46,7 +46,16 @@ function barOf({ digest, sizeBytes, fetchedBytes, phase }: Layer): string {
   return `${digest.slice(7, 19)} ${phase.padEnd(10)} [${bar}] ${humanSize(Math.round(share * sizeBytes))}/${humanSize(sizeBytes)}`
 }
 
-const isDone = ({ phase }: Layer): boolean => phase === 'done' || phase === 'present'
+/** What has become of a layer, in words for a line. */
+const ENDS: Partial<Record<Layer['phase'], string>> = {
+  done: 'pulled',
+  present: 'already here',
+  sent: 'pushed',
+  mounted: 'mounted from another repository',
+  known: 'already there',
+}
+
+const isDone = ({ phase }: Layer): boolean => ENDS[phase] !== undefined
 
 /** For pipes: each layer once, when it is done. */
 class Lines {
@@ -61,8 +70,7 @@ class Lines {
     for (const layer of layers) {
       if (!isDone(layer) || this.#said.has(layer.digest)) continue
       this.#said.add(layer.digest)
-      const what = layer.phase === 'done' ? 'pulled' : 'already here'
-      this.#out.write(`${layer.digest.slice(7, 19)}: ${what} (${humanSize(layer.sizeBytes)})\n`)
+      this.#out.write(`${layer.digest.slice(7, 19)}: ${ENDS[layer.phase]} (${humanSize(layer.sizeBytes)})\n`)
     }
   }
 }
