@@ -84,6 +84,7 @@ export const warmPools: Resource = {
             payload,
             ...(deadline === undefined ? {} : { deadline }),
             ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
+            ...(call.traceparent === undefined ? {} : { traceparent: call.traceparent }),
           },
           { actor: call.actor, surface: 'http' },
           call.signal,
