@@ -9,6 +9,7 @@ import type { CommandEnvelope } from '../../../src/model/command.ts'
 import { spontaneous } from '../../../src/model/event.ts'
 import { uuidv7 } from '../../../src/model/ids.ts'
 import { audit } from '../../../src/projections/audit/audit.ts'
+import type { AuditRow } from '../../../src/projections/audit/query.ts'
 import { defineProjection } from '../../../src/projections/projection.ts'
 import { ProjectionRunner } from '../../../src/projections/runner.ts'
 import { SqliteStore } from '../../../src/projections/sqlite-store.ts'
@@ -120,6 +121,53 @@ test('the trail says who did what with which outcome, by each filter and by word
   )
   await runner.stop()
 })
+
+test('whichever filters are put together, in either order, the rows are those that meet all of them', async () => {
+  await using books = await startBooks()
+  const types = ['container.run', 'container.stop', 'image.pull', 'task.kill']
+  const outcomes = ['succeeded', 'failed', 'none'] as const
+  for (let index = 0; index < 60; index++) {
+    const outcome = outcomes[index % 3] ?? 'none'
+    await books.happen(types[index % 4] ?? '', `c${index % 7}`, outcome, index % 5)
+  }
+  const runner = await ProjectionRunner.start(audit, books.log, books.dir, logger)
+  await runner.reaches(books.log.head, soon())
+  const all = runner.store.page({ order: 'oldest', limit: 1000 }).items
+  assert.equal(all.length, 60)
+  const choices = {
+    action: [undefined, 'container.run', 'container.*', '*', '*.none', 't?sk.[k]ill'],
+    outcome: [undefined, 'failed', '*ed'],
+    code: [undefined, 'not_*'],
+    subject: [undefined, '*/c3', 'container/*'],
+    uid: [undefined, 3],
+    slowerThanMs: [undefined, 5],
+  }
+  const holds = (row: AuditRow, name: string, wanted: string | number): boolean => {
+    if (name === 'slowerThanMs') return (row.durationMs ?? 0) >= Number(wanted)
+    const value = String(row[name as keyof AuditRow] ?? '')
+    return typeof wanted === 'number' ? value === String(wanted) : globOf(wanted).test(value)
+  }
+  const combinations = Object.entries(choices).reduce<Record<string, string | number | undefined>[]>(
+    (before, [name, values]) => before.flatMap((each) => values.map((value) => ({ ...each, [name]: value }))),
+    [{}],
+  )
+  for (const filter of combinations) {
+    const given = Object.entries(filter).flatMap(([name, value]) =>
+      value === undefined ? [] : [[name, value] as const],
+    )
+    const expected = all.filter((row) => given.every(([name, wanted]) => holds(row, name, wanted)))
+    const { items: oldest } = runner.store.page({ order: 'oldest', limit: 1000, ...filter })
+    assert.deepEqual(oldest, expected, JSON.stringify(filter))
+    const newest = runner.store.page({ order: 'newest', limit: 3, ...filter })
+    assert.deepEqual(newest.items, expected.toReversed().slice(0, 3), JSON.stringify(filter))
+    assert.equal(newest.next !== undefined, expected.length > 3)
+  }
+  await runner.stop()
+})
+
+/** As the trail's globs are: `*` and `?` alone have a meaning. */
+const globOf = (glob: string): RegExp =>
+  new RegExp(`^${RegExp.escape(glob).replaceAll('\\*', '.*').replaceAll('\\?', '.')}$`)
 
 test('pages follow each other without a gap while rows are added', async () => {
   await using books = await startBooks()
