@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { startNode } from '../test/support/daemon.ts'
 import { startContainerd } from './support/containerd.ts'
+import { memoryOf } from './support/memory.ts'
 import { writeResult } from './support/result.ts'
 import { inPairs, median } from './support/statistics.ts'
 import { workDir } from './support/work-dir.ts'
@@ -9,18 +10,6 @@ import { workDir } from './support/work-dir.ts'
 const ROUNDS = 3
 /** The daemon gives memory back after some seconds without work. */
 const SETTLE_MS = 15_000
-const MIB = 1024 // smaps_rollup counts in KiB
-
-interface Memory {
-  rss: number
-  pss: number
-}
-
-async function memoryOf(pid: number): Promise<Memory> {
-  const text = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8')
-  const of = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(text)?.[1]) / MIB
-  return { rss: of('Rss'), pss: of('Pss') }
-}
 
 await using work = await workDir()
 const samples: Record<string, number[]> = { 'purser pss': [], 'daemon rss': [], 'redis rss': [], 'containerd pss': [] }

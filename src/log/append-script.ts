@@ -63,8 +63,6 @@ export type AppendReply =
   | ['duplicate', string]
   | ['foreign']
 
-export type AppendCall = (keyCount: number, ...keysAndArguments: (string | number)[]) => Promise<AppendReply>
-
 /**
  * Takes entries beyond the head out of the stream, and keeps them in another as evidence.
  *
@@ -85,11 +83,20 @@ return ids
 
 export type QuarantineCall = (events: string, meta: string, quarantine: string) => Promise<string[]>
 
-/** Registers the scripts on a connection; calls go out as EVALSHA, pipelined with others of the same tick. */
-export function defineScripts(redis: Redis): { append: AppendCall; quarantine: QuarantineCall } {
+type Pipeline = ReturnType<Redis['pipeline']>
+type AppendCall = (this: Pipeline, keyCount: number, ...keysAndArguments: (string | number)[]) => Pipeline
+
+/** Registers the scripts on a connection; calls go out as EVALSHA. */
+export function defineScripts(redis: Redis) {
   redis.defineCommand('purserAppend', { lua: APPEND })
   redis.defineCommand('purserQuarantine', { lua: QUARANTINE, numberOfKeys: 3 })
-  const append = Reflect.get(redis, 'purserAppend') as AppendCall
   const quarantine = Reflect.get(redis, 'purserQuarantine') as QuarantineCall
-  return { append: append.bind(redis), quarantine: quarantine.bind(redis) }
+  return {
+    quarantine: quarantine.bind(redis),
+    /** Adds an append to what a pipeline will send. */
+    append(pipeline: Pipeline, keys: readonly string[], args: readonly (string | number)[]): void {
+      const append = Reflect.get(pipeline, 'purserAppend') as AppendCall
+      append.call(pipeline, keys.length, ...keys, ...args)
+    },
+  }
 }

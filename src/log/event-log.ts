@@ -4,9 +4,10 @@ import { lineOf } from '../archive/lines.ts'
 import type { AnyAggregate, Fact } from '../model/aggregate.ts'
 import { PurserError } from '../model/errors.ts'
 import { type Cause, type EventEnvelope, type StoredEvent, spontaneous } from '../model/event.ts'
-import { type AppendReply, defineScripts } from './append-script.ts'
+import type { AppendReply } from './append-script.ts'
 import { Documents } from './documents.ts'
 import { envelopeOf } from './envelope.ts'
+import { GroupCommit } from './group-commit.ts'
 import type { HeadWitness } from './head-witness.ts'
 import type { LogKeys } from './keys.ts'
 import { CommandRetention } from './retention.ts'
@@ -79,7 +80,7 @@ export class EventLog {
   readonly #aggregates: ReadonlyMap<string, AnyAggregate>
   readonly #redis: Redis
   readonly #keys: LogKeys
-  readonly #scripts: ReturnType<typeof defineScripts>
+  readonly #commit: GroupCommit
   readonly sealed: Sealed | undefined
   readonly #retention: CommandRetention
   readonly #listeners = new Set<Listener>()
@@ -101,7 +102,7 @@ export class EventLog {
     this.#witness = witness
     this.#onAppend = onAppend
     this.documents = new Documents(aggregates)
-    this.#scripts = defineScripts(redis)
+    this.#commit = new GroupCommit(redis)
     this.#retention = new CommandRetention(this.documents, (fields) => {
       // Lost when Redis is away: the next start applies retention again.
       redis.hdel(keys.documents('command'), ...fields).catch(() => {})
@@ -361,7 +362,7 @@ export class EventLog {
   async #send(keys: string[], args: (string | number)[]): Promise<AppendReply> {
     const begunAt = performance.now()
     try {
-      const reply = await this.#scripts.append(keys.length, ...keys, ...args)
+      const reply = await this.#commit.append(keys, args)
       this.#onAppend?.((performance.now() - begunAt) / 1000)
       return reply
     } catch (error) {
@@ -453,7 +454,7 @@ export class EventLog {
   /** Entries that somebody else put into the stream beyond the head are taken out, and that is recorded. */
   async #quarantine(): Promise<void> {
     const { events, meta, quarantine } = this.#keys
-    const entries = await this.#scripts.quarantine(events, meta, quarantine).catch((error) => {
+    const entries = await this.#commit.quarantine(events, meta, quarantine).catch((error) => {
       throw this.#unavailable(error)
     })
     if (entries.length === 0) return
