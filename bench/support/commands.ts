@@ -26,7 +26,7 @@ export async function startCommands(places: number) {
   const handlers = [handlersFor<object>()(snapshot, TYPE, async () => ({ facts: [] }))]
   const harness = new Harness({ log, intake, outcomes, handlers, effects: {}, logger })
   const lanes = [{ kind: 'snapshot', concurrency: places, types: [TYPE] }]
-  const relay = new Relay({ log, harness, lanes, connect, prefix: `${server.keyPrefix}queue`, logger })
+  const relay = new Relay({ log, intake, harness, lanes, connect, prefix: `${server.keyPrefix}queue`, logger })
   await relay.start()
 
   let at = 0

@@ -220,6 +220,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   })
   const relay = new Relay({
     log,
+    intake,
     harness,
     lanes,
     connect: () => redisAt(url, 'blocking', logger),

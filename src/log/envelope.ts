@@ -15,13 +15,13 @@ export interface Occurrence {
   time: string
 }
 
-/** An event as it is stored, before it has a position. */
-export function envelopeOf(aggregate: AnyAggregate, occurrence: Occurrence): EventEnvelope {
+/** An event as it is stored, before it has a position; `json` is the same as text. */
+export function recordOf(aggregate: AnyAggregate, occurrence: Occurrence): { envelope: EventEnvelope; json: string } {
   const { node, namespace, id, type, data, cause, time } = occurrence
   const known = aggregate.events[type]
   if (!known) throw new PurserError('internal', `${type} is no event of ${aggregate.name}`)
-  return {
-    specversion: '1.0',
+  const attributes = {
+    specversion: '1.0' as const,
     id: uuidv7(),
     source: `/nodes/${node}`,
     type,
@@ -34,7 +34,14 @@ export function envelopeOf(aggregate: AnyAggregate, occurrence: Occurrence): Eve
     actor: cause.actor,
     ...(cause.traceparent === undefined ? {} : { traceparent: cause.traceparent }),
     schema: known.version,
+  }
+  const dataJson = JSON.stringify(known.data.parse(data))
+  return {
     // Through JSON, so that what is folded now is what a later reader folds.
-    data: JSON.parse(JSON.stringify(known.data.parse(data))),
+    envelope: { ...attributes, data: JSON.parse(dataJson) },
+    json: `${JSON.stringify(attributes).slice(0, -1)},"data":${dataJson}}`,
   }
 }
+
+export const envelopeOf = (aggregate: AnyAggregate, occurrence: Occurrence): EventEnvelope =>
+  recordOf(aggregate, occurrence).envelope

@@ -6,7 +6,7 @@ import { PurserError } from '../model/errors.ts'
 import { type Cause, type EventEnvelope, type StoredEvent, spontaneous } from '../model/event.ts'
 import type { AppendReply } from './append-script.ts'
 import { Documents } from './documents.ts'
-import { envelopeOf } from './envelope.ts'
+import { recordOf } from './envelope.ts'
 import { GroupCommit } from './group-commit.ts'
 import type { HeadWitness } from './head-witness.ts'
 import type { LogKeys } from './keys.ts'
@@ -102,11 +102,8 @@ export class EventLog {
     this.#witness = witness
     this.#onAppend = onAppend
     this.documents = new Documents(aggregates)
-    this.#commit = new GroupCommit(redis)
-    this.#retention = new CommandRetention(this.documents, (fields) => {
-      // Lost when Redis is away: the next start applies retention again.
-      redis.hdel(keys.documents('command'), ...fields).catch(() => {})
-    })
+    this.#commit = new GroupCommit(redis, keys)
+    this.#retention = new CommandRetention(this.documents, (fields) => this.#commit.forget('command', fields))
   }
 
   /**
@@ -188,10 +185,10 @@ export class EventLog {
     for (const { index, change, fact } of inOrder(changes)) {
       const aggregate = this.documents.aggregate(change.aggregate)
       const { namespace, id } = change
-      const envelope = envelopeOf(aggregate, { node: this.node, namespace, id, ...fact, cause, time: now })
+      const { envelope, json } = recordOf(aggregate, { node: this.node, namespace, id, ...fact, cause, time: now })
       states[index] = aggregate.evolve(states[index], envelope)
       envelopes.push(envelope)
-      events.push(index + 1, JSON.stringify(envelope))
+      events.push(index + 1, json)
     }
     for (const [index, { aggregate, namespace, id, expectedVersion }] of changes.entries()) {
       const state = states[index]

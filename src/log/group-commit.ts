@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis'
 import { type AppendReply, defineScripts } from './append-script.ts'
+import type { LogKeys } from './keys.ts'
 
 /** One append: the script's keys and arguments. */
 interface Waiting {
@@ -8,6 +9,8 @@ interface Waiting {
   resolve(reply: AppendReply): void
   reject(error: unknown): void
 }
+
+type Pipeline = ReturnType<Redis['pipeline']>
 
 /** What of one group is in Redis's hands while the next one gathers. */
 const GROUPS_AT_ONCE = 2
@@ -22,13 +25,17 @@ const GROUP_MAX = 256
  */
 export class GroupCommit {
   readonly #redis: Redis
+  readonly #keys: LogKeys
   readonly #scripts: ReturnType<typeof defineScripts>
   #waiting: Waiting[] = []
   #underWay = 0
   #scheduled = false
+  /** Documents to be taken out of Redis, by aggregate. */
+  #forgotten = new Map<string, string[]>()
 
-  constructor(redis: Redis) {
+  constructor(redis: Redis, keys: LogKeys) {
     this.#redis = redis
+    this.#keys = keys
     this.#scripts = defineScripts(redis)
   }
 
@@ -38,6 +45,17 @@ export class GroupCommit {
       this.#waiting.push({ keys, args, resolve, reject })
       this.#schedule()
     })
+  }
+
+  /** Takes documents out of state, with the next group or soon. Lost when Redis is away: the next start applies retention again. */
+  forget(aggregate: string, fields: readonly string[]): void {
+    if (this.#forgotten.size === 0)
+      setImmediate(() =>
+        this.#sendForgotten(this.#redis.pipeline())
+          .exec()
+          .catch(() => {}),
+      )
+    this.#forgotten.set(aggregate, [...(this.#forgotten.get(aggregate) ?? []), ...fields])
   }
 
   readonly quarantine: ReturnType<typeof defineScripts>['quarantine'] = (...keys) => this.#scripts.quarantine(...keys)
@@ -52,6 +70,12 @@ export class GroupCommit {
     })
   }
 
+  #sendForgotten(pipeline: Pipeline): Pipeline {
+    for (const [aggregate, fields] of this.#forgotten) pipeline.hdel(this.#keys.documents(aggregate), ...fields)
+    this.#forgotten.clear()
+    return pipeline
+  }
+
   #mayBegin(): boolean {
     if (this.#waiting.length === 0) return false
     return this.#underWay === 0 || (this.#underWay < GROUPS_AT_ONCE && this.#waiting.length >= SECOND_GROUP_MIN)
@@ -61,6 +85,7 @@ export class GroupCommit {
     this.#underWay += 1
     const pipeline = this.#redis.pipeline()
     for (const { keys, args } of group) this.#scripts.append(pipeline, keys, args)
+    this.#sendForgotten(pipeline)
     pipeline
       .exec()
       .then(

@@ -29,6 +29,10 @@ export class Semaphore {
     return this.#slot()
   }
 
+  get free(): number {
+    return this.#free
+  }
+
   /** Takes a slot if one is free. */
   tryAcquire(): Disposable | undefined {
     if (this.#free === 0) return undefined

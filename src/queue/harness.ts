@@ -19,6 +19,13 @@ class Interrupted extends Error {
   }
 }
 
+/** An attempt that the log knows of. */
+interface Begun {
+  attempt: number
+  /** Position of its `command.started`, or of the first event written with that. */
+  token: number
+}
+
 interface AttemptScope {
   signal: AbortSignal
   /** The part of it that leaves the command active. */
@@ -75,14 +82,14 @@ export class Harness<Effects> {
    * Makes one attempt at a command, if it is active and no attempt is under way.
    *
    * @param lost aborts when the queue gives the job to somebody else
-   * @param traceparent of how it came here, when that is traced
+   * @param given of how it came here, when that is traced; and what it has begun with, when the log has that already
    */
   async attempt(
     namespace: string,
     commandId: string,
     worker: string,
     lost: AbortSignal,
-    traceparent?: string,
+    { traceparent, token }: { traceparent?: string | undefined; token?: number } = {},
   ): Promise<void> {
     const { log } = this.#options
     const state = log.documents.get(command, namespace, commandId)
@@ -95,16 +102,29 @@ export class Harness<Effects> {
     this.#running.set(commandId, cancel)
     const { tracer = noTracing } = this.#options
     const { command: envelope, attempts } = state
-    const span = tracer.start(processSpan(worker, envelope, attempts + 1), traceparent ?? envelope.traceparent)
+    const attempt = token === undefined ? attempts + 1 : attempts
+    const span = tracer.start(processSpan(worker, envelope, attempt), traceparent ?? envelope.traceparent)
     let failed: SpanFailure | undefined = { type: 'interrupted' }
     try {
-      failed = await withTraceparent(span.traceparent, () =>
-        this.#attempt(withSpan(state, span), handler, worker, cancel.signal, lost),
-      )
+      failed = await withTraceparent(span.traceparent, async () => {
+        const traced = withSpan(state, span)
+        const begun = token === undefined ? await this.#begin(traced, worker) : { attempt, token }
+        return begun && (await this.#attempt(traced, handler, worker, begun, cancel.signal, lost))
+      })
     } finally {
       span.end(failed)
       this.#running.delete(commandId)
     }
+  }
+
+  /** Has the log name a new attempt; nothing when the command has ended meanwhile, or is offered again. */
+  async #begin({ command: envelope, attempts }: ActiveCommand, worker: string): Promise<Begun | undefined> {
+    const { log } = this.#options
+    const { id, namespace } = envelope
+    const attempt = attempts + 1
+    const started = log.changesOf([command.fact(id, 'command.started', { attempt, worker })], namespace)
+    const appended = await log.append(started, causeOf(envelope), { fence: { commandId: id, take: true } })
+    return appended.outcome === 'written' ? { attempt, token: appended.first } : undefined
   }
 
   /** @returns how it failed, if it did */
@@ -112,6 +132,7 @@ export class Harness<Effects> {
     state: ActiveCommand,
     handler: Handler<Effects>,
     worker: string,
+    { attempt, token }: Begun,
     cancel: AbortSignal,
     lost: AbortSignal,
   ): Promise<SpanFailure | undefined> {
@@ -120,11 +141,7 @@ export class Harness<Effects> {
     const { id, type, namespace } = envelope
     const logger = this.#options.logger.child({ commandId: id, type, namespace, subject: envelope.subject, worker })
     const begunAt = performance.now()
-    const attempt = state.attempts + 1
-    const started = log.changesOf([command.fact(id, 'command.started', { attempt, worker })], namespace)
-    const appended = await log.append(started, causeOf(envelope), { fence: { commandId: id, take: true } })
-    if (appended.outcome !== 'written') return undefined // It was cancelled or ended meanwhile; if not, it is offered again.
-    const fence = { commandId: id, token: appended.first }
+    const fence = { commandId: id, token }
     const unwritable = new AbortController()
     const interrupt = AbortSignal.any([lost, this.#stop.signal, unwritable.signal])
     const signal = AbortSignal.any([cancel, interrupt, ...deadlineOf(envelope)])

@@ -13,6 +13,7 @@ import { parse } from '../model/parse.ts'
 import type { Secret } from '../model/secret.ts'
 import { Enclosures } from './enclosures.ts'
 import type { Outcomes } from './outcomes.ts'
+import type { Reservation } from './places.ts'
 
 export interface Submitter {
   actor: string
@@ -43,12 +44,18 @@ export class Intake {
   readonly #log: EventLog
   readonly #outcomes: Outcomes
   readonly #isQueued: (type: string) => boolean
+  #reserve: (envelope: CommandEnvelope) => Reservation | undefined = () => undefined
 
   constructor(log: EventLog, outcomes: Outcomes, isQueued: (type: string) => boolean) {
     this.#log = log
     this.#outcomes = outcomes
     this.#isQueued = isQueued
     this.enclosures = new Enclosures(log)
+  }
+
+  /** @param reserve asked for each command that a worker carries out, before it is accepted */
+  beginAtOnce(reserve: (envelope: CommandEnvelope) => Reservation | undefined): void {
+    this.#reserve = reserve
   }
 
   /**
@@ -125,11 +132,19 @@ export class Intake {
     const { id, namespace, idempotencyKey: key } = envelope
     const options: AppendOptions =
       key === undefined ? {} : { idempotency: { namespace: keysOf, key, value: ledgerValue(envelope, print) } }
+    const isForWorker = this.#isQueued(envelope.type) && !isLate(envelope)
+    // Accepted and begun are one append where a worker is free.
+    using reservation = isForWorker ? this.#reserve(envelope) : undefined
+    if (reservation) options.fence = { commandId: id, take: true }
     for (let attempt = 0; attempt < CONFLICTS_MAX; attempt++) {
-      const accepted = command.fact(id, 'command.accepted', { command: envelope })
-      const facts = [accepted, ...this.#decideNow(envelope, aggregate)]
+      const facts: Fact[] = [command.fact(id, 'command.accepted', { command: envelope })]
+      if (reservation) facts.push(command.fact(id, 'command.started', { attempt: 1, worker: reservation.worker }))
+      else if (!isForWorker) facts.push(...this.#decideNow(envelope, aggregate))
       const appended = await this.#log.append(this.#log.changesOf(facts, namespace), causeOf(envelope), options)
-      if (appended.outcome === 'written') return undefined
+      if (appended.outcome === 'written') {
+        reservation?.begin(appended.first)
+        return undefined
+      }
       if (appended.outcome === 'duplicate') return duplicateOf(appended.value, print, envelope)
     }
     throw new PurserError('aborted', `${envelope.type} ${envelope.subject}: too many concurrent changes`, {
@@ -137,16 +152,15 @@ export class Intake {
     })
   }
 
-  /** Facts and outcome of a command on a pure record, and of one that comes too late; none where a worker has to do it. */
+  /** Facts and outcome of a command on a pure record, and of one that comes too late. */
   #decideNow(envelope: CommandEnvelope, aggregate: AnyAggregate): Fact[] {
-    const { id, namespace, subject, deadline, issuedAt } = envelope
-    if (deadline !== undefined && Date.parse(deadline) <= Date.parse(issuedAt)) {
+    const { id, namespace, subject, deadline } = envelope
+    if (isLate(envelope)) {
       const error = new PurserError('deadline_exceeded', `its deadline, ${deadline}, had passed when it came`, {
         remedy: 'send it again with a later one',
       })
       return [command.fact(id, 'command.failed', { error: error.toBody(), durationMs: 0 })]
     }
-    if (this.#isQueued(envelope.type)) return []
     const { state } = this.#log.documents.read(aggregate.name, namespace, subject)
     const decision = aggregate.decide(state, envelope, this.#log.documents)
     if (isRefusal(decision)) {
@@ -177,6 +191,9 @@ function enclosedIn({ registryAuth, parent }: Submitter): Pick<CommandEnvelope, 
   if (registryAuth) return { enclosed: 'registry-auth' }
   return parent?.enclosed === undefined ? {} : { enclosed: parent.enclosed }
 }
+
+const isLate = ({ deadline, issuedAt }: CommandEnvelope): boolean =>
+  deadline !== undefined && Date.parse(deadline) <= Date.parse(issuedAt)
 
 export const causeOf = (envelope: CommandEnvelope): Cause => ({
   commandId: envelope.id,

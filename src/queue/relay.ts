@@ -4,13 +4,13 @@ import type { Logger } from 'pino'
 import { command, isActive } from '../commands/command.ts'
 import type { EventLog } from '../log/event-log.ts'
 import type { CommandEnvelope } from '../model/command.ts'
-import { Semaphore } from '../model/concurrency.ts'
 import { PurserError } from '../model/errors.ts'
 import type { StoredEvent } from '../model/event.ts'
 import { sendSpan } from '../tracing/spans.ts'
 import { noTracing, type Tracer } from '../tracing/tracer.ts'
 import { failure, type Harness } from './harness.ts'
-import { causeOf } from './intake.ts'
+import { causeOf, type Intake } from './intake.ts'
+import { Places, type Reservation } from './places.ts'
 
 /** One worker kind: its queue, how many of its commands run at once, which types are its. */
 export interface Lane {
@@ -28,6 +28,8 @@ export interface RelayOptions {
   log: EventLog
   // biome-ignore lint/suspicious/noExplicitAny: the relay starts attempts, whatever effects they use
   harness: Harness<any>
+  /** Is told which commands can begin as they are accepted. */
+  intake: Intake
   lanes: readonly Lane[]
   /** Makes a Redis connection; BullMQ wants one a queue and one a worker. */
   connect: () => Redis
@@ -40,6 +42,7 @@ export interface RelayOptions {
 
 interface Carried {
   envelope: CommandEnvelope
+  /** When it was given to the queue, or began; 0 while it has to wait for another one. */
   offeredAt: number
 }
 
@@ -49,8 +52,9 @@ const LOCK_MS = 30_000
 const SWEEP_MAX = 500
 
 /**
- * Feeds the queues from the log: of each aggregate instance the oldest active command, the next when that one has ended.
- * What a queue loses is offered again, what it delivers twice the harness takes once.
+ * Feeds the workers from the log: of each aggregate instance the oldest active command, the next when that one has ended. One
+ * that comes while its worker has places free begins there at once; others wait in a queue. What a queue loses is offered again,
+ * what it delivers twice the harness takes once.
  */
 export class Relay {
   readonly #options: RelayOptions
@@ -61,13 +65,17 @@ export class Relay {
   readonly #lines = new Map<string, Carried[]>()
   readonly #byId = new Map<string, { envelope: CommandEnvelope; line: string }>()
   readonly #deadlines = new Map<string, NodeJS.Timeout>()
-  /** Places of each lane, whichever way a command came to it. */
-  readonly #slots = new Map<string, Semaphore>()
+  /** By lane. */
+  readonly #places = new Map<string, Places>()
+  /** Aggregate instances of commands that will begin as they are accepted, by the command's id. */
+  readonly #reserved = new Map<string, string>()
   readonly #stopping = new AbortController()
   readonly #connections: Redis[] = []
   readonly #sweepMs: number
   #sweeper: NodeJS.Timeout | undefined
   #listening: Disposable | undefined
+  /** Once what an earlier daemon left is in the queues, where the most urgent of it goes first. */
+  #hasStarted = false
 
   constructor(options: RelayOptions) {
     this.#options = options
@@ -92,7 +100,7 @@ export class Relay {
   }
 
   async start(): Promise<void> {
-    const { log, lanes, logger, prefix } = this.#options
+    const { log, intake, lanes, logger, prefix } = this.#options
     for (const lane of lanes) {
       const queue = new Queue(queueName(lane, log.node), {
         connection: this.#connect(),
@@ -113,6 +121,8 @@ export class Relay {
     }
     if (active.length > 0) logger.info({ commands: active.length }, 'taking up commands that had not ended')
     for (const lane of lanes) this.#workers.push(this.#startWorker(lane))
+    this.#hasStarted = true
+    intake.beginAtOnce((envelope) => this.#reserve(envelope))
     this.#sweeper = setInterval(() => this.#sweep(), this.#sweepMs)
   }
 
@@ -143,12 +153,19 @@ export class Relay {
     const worker = new Worker(
       name,
       async (job, _token, lost) => {
-        const { namespace, id, traceparent } = job.data as { namespace: string; id: string; traceparent?: string }
+        const places = this.#placesOf(lane)
+        const { traceparent, ...own } = job.data as { namespace: string; id: string; traceparent?: string }
+        let next = own
         try {
-          using _ = await this.#slotsOf(lane).acquire(lost)
-          await harness.attempt(namespace, id, lane.kind, lost ?? new AbortController().signal, traceparent)
+          using _ = await places.take(lost)
+          // A more urgent one may have come since this job was given out; that one's own job then does for this command.
+          const urgent = this.#byId.get(places.next ?? '')?.envelope
+          if (urgent && urgent.id !== own.id) next = urgent
+          places.waitsNoLonger(next.id)
+          const given = next === own ? { traceparent } : {}
+          await harness.attempt(next.namespace, next.id, lane.kind, lost ?? new AbortController().signal, given)
         } finally {
-          this.#offerAgain(id)
+          this.#offerAgain(next.id)
         }
       },
       {
@@ -184,46 +201,94 @@ export class Relay {
   }
 
   #carry(envelope: CommandEnvelope): void {
-    const key = this.#lineOf(envelope)
+    const reserved = this.#reserved.get(envelope.id)
+    const key = reserved ?? this.#lineOf(envelope)
     const line = this.#lines.get(key) ?? []
     this.#lines.set(key, line)
     const carried: Carried = { envelope, offeredAt: 0 }
-    line.push(carried)
     this.#byId.set(envelope.id, { envelope, line: key })
     if (envelope.deadline !== undefined) this.#watchDeadline(envelope, envelope.deadline)
-    if (line.length > 1) return
-    if (!this.#attemptHere(carried)) this.#offer(carried)
+    if (reserved !== undefined) {
+      carried.offeredAt = Date.now()
+      line.unshift(carried) // Before any that was accepted while this one was on its way.
+      return
+    }
+    line.push(carried)
+    if (line.length === 1 && !this.#isReserved(key)) this.#sendOn(carried)
+  }
+
+  /** Has it begun here, or queues it. */
+  #sendOn(carried: Carried): void {
+    const lane = this.#laneOf.get(carried.envelope.type)
+    const place = lane && this.#placeFor(lane, carried.envelope)
+    if (lane === undefined || place === undefined) this.#offer(carried)
+    else this.#attemptHere(carried, lane, place)
   }
 
   /**
-   * A step of a command that is being attempted by this process goes to no queue when its worker has a place free: its
-   * parent waits here, and an attempt is fenced by the log, not by the queue. Nor does a command that is `immediate`.
-   * Should it not end, it is offered like any other.
+   * A place for a command that need not wait for anybody; a step, and one that is `immediate`, passes those that do. No queue
+   * has a part in that: an attempt is fenced by the log, and should it not end, the command is offered like any other.
    */
-  #attemptHere(carried: Carried): boolean {
-    const { id, namespace, parentId, type } = carried.envelope
-    const { harness } = this.#options
-    const lane = this.#laneOf.get(type)
-    if (lane === undefined) return false
-    const isStep = parentId !== undefined && harness.isRunning(parentId)
-    if (!isStep && !lane.immediate?.has(type)) return false
-    const slot = this.#slotsOf(lane).tryAcquire()
-    if (slot === undefined) return false
+  #placeFor(lane: Lane, { parentId, type }: CommandEnvelope): Disposable | undefined {
+    if (!this.#hasStarted || this.#stopping.signal.aborted) return undefined
+    const places = this.#placesOf(lane)
+    const isStep = parentId !== undefined && this.#options.harness.isRunning(parentId)
+    return isStep || lane.immediate?.has(type) ? places.tryTake() : places.tryTakeUnasked()
+  }
+
+  #attemptHere(carried: Carried, lane: Lane, place: Disposable, token?: number): void {
+    const { id, namespace } = carried.envelope
     carried.offeredAt = Date.now()
     const attempt = async () => {
-      using _ = slot
-      await harness.attempt(namespace, id, lane.kind, this.#stopping.signal)
+      using _ = place
+      await this.#options.harness.attempt(
+        namespace,
+        id,
+        lane.kind,
+        this.#stopping.signal,
+        token === undefined ? {} : { token },
+      )
     }
     attempt()
       .catch((err) => this.#options.logger.warn({ err, lane: lane.kind }, 'attempt broke off'))
       .finally(() => this.#offerAgain(id))
-    return true
   }
 
-  #slotsOf(lane: Lane): Semaphore {
-    const slots = this.#slots.get(lane.kind) ?? new Semaphore(lane.concurrency)
-    this.#slots.set(lane.kind, slots)
-    return slots
+  /** A place for a command that is about to be accepted, if it may begin at once. */
+  #reserve(envelope: CommandEnvelope): Reservation | undefined {
+    const lane = this.#laneOf.get(envelope.type)
+    if (lane === undefined) return undefined
+    const line = this.#lineOf(envelope)
+    if (this.#lines.has(line) || this.#isReserved(line)) return undefined
+    const place = this.#placeFor(lane, envelope)
+    if (place === undefined) return undefined
+    const { id } = envelope
+    this.#reserved.set(id, line)
+    return {
+      worker: lane.kind,
+      begin: (token) => {
+        const carried = this.#lines.get(line)?.find((each) => each.envelope.id === id)
+        if (!this.#reserved.delete(id) || carried === undefined) place[Symbol.dispose]()
+        else this.#attemptHere(carried, lane, place, token)
+      },
+      [Symbol.dispose]: () => {
+        if (!this.#reserved.delete(id)) return
+        place[Symbol.dispose]()
+        const first = this.#lines.get(line)?.[0]
+        if (first?.offeredAt === 0 || first?.envelope.id === id) this.#sendOn(first)
+      },
+    }
+  }
+
+  #isReserved(line: string): boolean {
+    for (const reserved of this.#reserved.values()) if (reserved === line) return true
+    return false
+  }
+
+  #placesOf(lane: Lane): Places {
+    const places = this.#places.get(lane.kind) ?? new Places(lane.concurrency)
+    this.#places.set(lane.kind, places)
+    return places
   }
 
   #ended(id: string): void {
@@ -236,9 +301,11 @@ export class Relay {
     const line = this.#lines.get(key) ?? []
     const at = line.findIndex((carried) => carried.envelope.id === id)
     line.splice(at, at < 0 ? 0 : 1)
+    const lane = this.#laneOf.get(known.envelope.type)
+    if (lane) this.#placesOf(lane).waitsNoLonger(id)
     const next = line[0]
     if (!next) this.#lines.delete(key)
-    else if (at === 0) this.#offer(next)
+    else if (at === 0) this.#sendOn(next)
   }
 
   /** Commands on one aggregate instance wait for each other, but a step never for the command that it is a step of. */
@@ -257,6 +324,7 @@ export class Relay {
     const queue = lane && this.#queues.get(lane.kind)
     if (!queue) return
     carried.offeredAt = Date.now()
+    this.#placesOf(lane).waits(id, priority)
     const { tracer = noTracing, logger } = this.#options
     const span = tracer.start(sendSpan(lane.kind, envelope), envelope.traceparent)
     const { traceparent } = span

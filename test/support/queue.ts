@@ -89,6 +89,7 @@ async function startPart({ handlers, concurrency = 8, sweepMs }: QueueOptions, {
   const lanes = [{ kind: LANE, concurrency, types }]
   const relay = new Relay({
     log,
+    intake,
     harness,
     lanes,
     connect: () => connect('blocking'),

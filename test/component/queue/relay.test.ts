@@ -47,6 +47,8 @@ const ALPINE = 'docker.io/library/alpine:latest'
 const BUSYBOX = 'docker.io/library/busybox:latest'
 const DEBIAN = 'docker.io/library/debian:latest'
 
+const nameOf = (reference: string): string => reference.replace(/^.*\/(.*):.*$/, '$1')
+
 const begins = (part: Part, subject: string) =>
   eventually(part, (event) => event.type === 'image.pulling' && event.subject === `image/${subject}`)
 
@@ -111,10 +113,80 @@ test('of commands that wait for a worker the most urgent is first, and of equal 
   await waitingJobs(queue, 4)
   gate.release('*')
   for (const each of waiting) await part.ended(each)
-  assert.deepEqual(
-    gate.called.slice(1).map((name) => name.replace(/^.*\/(.*):.*$/, '$1')),
-    ['urgent', 'usual', 'usual2', 'late'],
-  )
+  assert.deepEqual(gate.called.slice(1).map(nameOf), ['urgent', 'usual', 'usual2', 'late'])
+})
+
+test('a command whose worker is free begins in the append that accepts it, and is in no queue', async () => {
+  const gate = gated()
+  await using queue = await startQueue({ handlers: gate.handlers })
+  const part = await queue.start()
+  await part.run()
+  const accepted = await part.submit(pull('alpine'))
+  assert.equal(part.status(accepted).status, 'running')
+  await begins(part, ALPINE)
+  assert.equal(await jobsIn(queue), 0)
+  gate.release('*')
+  const ended = await part.ended(accepted)
+  assert.deepEqual([ended.status, ended.attempts], ['succeeded', 1])
+  const types = await part.typesOf(`command/${accepted.id}`)
+  assert.deepEqual(types, ['command.accepted', 'command.started', 'command.succeeded'])
+})
+
+test('the most urgent command takes the next place, whatever the queue had given out before it came', async () => {
+  const gate = gated()
+  await using queue = await startQueue({ handlers: gate.handlers, concurrency: 4 })
+  const part = await queue.start()
+  await part.run()
+  const all = []
+  for (const name of ['a', 'b', 'c', 'd']) all.push(await part.submit(pull(name)))
+  await waitFor(async () => gate.called.length === 4) // All places are taken, three of them by no job.
+  for (const name of ['usual1', 'usual2', 'usual3', 'usual4']) all.push(await part.submit(pull(name)))
+  await waitFor(async () => (await queue.bull.getActiveCount()) === 4) // Given out, and without a place.
+  all.push(await part.submit(pull('urgent', { priority: 1 })))
+  await waitFor(async () => (await jobsIn(queue)) === 6)
+  for (const name of ['a', 'b', 'c']) {
+    const before = gate.called.length
+    gate.release(`docker.io/library/${name}:latest`)
+    await waitFor(async () => gate.called.length > before)
+  }
+  assert.deepEqual(gate.called.slice(4).map(nameOf), ['urgent', 'usual1', 'usual2'])
+  gate.release('*')
+  for (const each of all) assert.equal((await part.ended(each)).status, 'succeeded')
+  assert.equal(gate.called.length, 9)
+  await jobsLeft(queue, 0)
+})
+
+test('of commands on one thing that come at the same time one begins, and the others follow', async () => {
+  const gate = gated()
+  gate.release('*')
+  await using queue = await startQueue({ handlers: gate.handlers })
+  const part = await queue.start()
+  await part.run()
+  const all = await Promise.all(Array.from({ length: 20 }, () => part.submit(pull('alpine'))))
+  for (const each of all) assert.deepEqual((await part.ended(each)).attempts, 1)
+  let under = 0
+  for (const { type } of await part.events()) {
+    if (type === 'command.started') under += 1
+    if (type === 'command.succeeded') under -= 1
+    assert.ok(under <= 1, 'two attempts at one thing at once')
+  }
+  assert.equal(gate.called.length, 20)
+})
+
+test('a command that could not be accepted holds no place', async () => {
+  const gate = gated()
+  gate.release('*')
+  await using queue = await startQueue({ handlers: gate.handlers, concurrency: 2 })
+  const part = await queue.start()
+  await part.run()
+  const once = await part.submit(pull('alpine', { idempotencyKey: 'k' }))
+  await part.ended(once)
+  for (let again = 0; again < 5; again++) {
+    assert.equal((await part.submit(pull('alpine', { idempotencyKey: 'k' }))).duplicate, true)
+  }
+  const next = await part.submit(pull('busybox'))
+  assert.equal(part.status(next).status, 'running', 'a place was free for it')
+  await part.ended(next)
 })
 
 test('a job that Redis has lost is offered again', async () => {
@@ -155,8 +227,8 @@ test('a job that is there twice is carried out once', async () => {
   await begins(part, ALPINE)
   const again = { namespace: accepted.namespace, id: accepted.id }
   for (const jobId of ['copy1', 'copy2']) await queue.bull.add('image.pull', again, { jobId, removeOnComplete: true })
-  // A copy is done with when it has left the queue; the attempt is still under way.
-  await jobsLeft(queue, 1)
+  // A copy is done with when it has left the queue; the attempt is still under way, and was never in it.
+  await jobsLeft(queue, 0)
   gate.release('*')
   await part.ended(accepted)
   await queue.bull.add('image.pull', again, { jobId: 'copy3', removeOnComplete: true })
@@ -204,7 +276,7 @@ test('what has ended leaves nothing in the queue', async () => {
 
 test('commands on one thing are in the queue one at a time', async () => {
   const gate = gated()
-  await using queue = await startQueue({ handlers: gate.handlers })
+  await using queue = await startQueue({ handlers: gate.handlers, concurrency: 1 })
   const part = await queue.start()
   await part.run()
   const all = []
