@@ -19,7 +19,9 @@ test('purser run is one connected trace, from the request through saga, steps an
   await using proxy = await startProxy(registry.address)
   await pushTinyImage({ registry: registry.address, repository: 'traced', tag: 'latest' })
   const image = `${proxy.address}/traced:latest`
-  const config = `[tracing]\nendpoint = "${collector.endpoint}"\nheaders = { authorization = "Bearer ${SECRET}" }`
+  // A worker with one place takes commands from its queue only; others begin at once where a place is free.
+  const tracing = `[tracing]\nendpoint = "${collector.endpoint}"\nheaders = { authorization = "Bearer ${SECRET}" }`
+  const config = `[workers]\nsaga = 1\n${tracing}`
   await using node = await startNode({ config, env: { TRACEPARENT: `00-${TRACE}-${CALLER}-01` } })
   const run = await node.cli('run', '--rm', '--name', 'traced', image, 'true')
   assert.equal(run.exitCode, 0, run.stderr)
