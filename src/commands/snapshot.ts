@@ -19,6 +19,8 @@ interface Stored {
   createdAt: string
   /** The outermost command that made it, or last relied on it: while that one runs, the snapshot is in use. */
   by: string
+  /** That it is on the disk, and not in the kernel's memory only. */
+  synced?: true
 }
 
 export type SnapshotState =
@@ -59,7 +61,7 @@ export const snapshot = defineAggregate({
   leadsTo: {
     'snapshot.prepare': ['snapshot.preparing', 'snapshot.prepared', 'snapshot.removed'],
     'snapshot.view': ['snapshot.preparing', 'snapshot.prepared', 'snapshot.removed'],
-    'snapshot.commit': ['snapshot.removed', 'snapshot.committed'],
+    'snapshot.commit': ['snapshot.removed', 'snapshot.committed', 'snapshot.synced'],
     'snapshot.remove': ['snapshot.removing', 'snapshot.removed'],
     'snapshot.unpack': ['snapshot.committed', 'image.unpacked'],
   },
@@ -75,6 +77,7 @@ export const snapshot = defineAggregate({
       'the snapshot is read-only and can be a parent',
       z.strictObject({ dir, parent: key.optional(), labels }),
     ),
+    'snapshot.synced': event(1, 'the snapshot is on the disk: it outlives a power cut', z.strictObject({ dir })),
     'snapshot.removing': event(1, 'the snapshot is about to go', z.strictObject({})),
     'snapshot.removed': event(1, 'the snapshot is gone', z.strictObject({})),
   },
@@ -148,7 +151,15 @@ export const snapshot = defineAggregate({
         return { ...stored, status: kind }
       }
       case 'snapshot.committed':
-        return { status: 'committed', ...event.data, createdAt: event.time, by: event.correlationid }
+        return {
+          status: 'committed',
+          ...event.data,
+          createdAt: event.time,
+          by: event.correlationid,
+          ...(isSynced(state, event.data.dir) ? { synced: true } : {}),
+        }
+      case 'snapshot.synced':
+        return state.status === 'committed' && state.dir === event.data.dir ? { ...state, synced: true } : state
       case 'snapshot.removing':
         return state.status === 'absent' ? state : { ...storedOf(state), status: 'removing' }
       case 'snapshot.removed':
@@ -156,6 +167,9 @@ export const snapshot = defineAggregate({
     }
   },
 })
+
+const isSynced = (state: SnapshotState, dir: string): boolean =>
+  state.status === 'committed' && state.dir === dir && state.synced === true
 
 /** A directory name that no other command can make: the command's UUID, shortened to base 36. */
 export const dirOf = (commandId: string): string => BigInt(`0x${commandId.replaceAll('-', '')}`).toString(36)

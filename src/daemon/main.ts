@@ -7,13 +7,11 @@ import { serveMetrics } from '../api/http/metrics-listener.ts'
 import { startHttp } from '../api/http/server.ts'
 import type { Services } from '../api/services.ts'
 import { aggregates } from '../commands/index.ts'
-import { snapshot } from '../commands/snapshot.ts'
 import { ContentStore } from '../content/store.ts'
 import { cgroupVersion } from '../host/cgroups.ts'
 import { peerOf } from '../host/peer.ts'
 import { LayerPool } from '../layers/pool.ts'
 import { Uploads } from '../layout/uploads.ts'
-import type { EventLog } from '../log/event-log.ts'
 import { rebuildState } from '../log/rebuild.ts'
 import { PurserError, toPurserError } from '../model/errors.ts'
 import { startProjections } from '../projections/index.ts'
@@ -32,11 +30,11 @@ import { Shims } from '../shim/shims.ts'
 import { listenForTaskEvents } from '../shim/task-events.ts'
 import { openSnapshotters } from '../snapshotters/index.ts'
 import type { ProxyOptions } from '../snapshotters/proxy.ts'
-import type { Snapshotter } from '../snapshotters/snapshotter.ts'
 import { gcHandlers } from '../workers/gc/index.ts'
 import { collectAfterFailedPulls } from '../workers/gc/trigger.ts'
 import { ImageArchives } from '../workers/pull/archives.ts'
 import { pullHandlers } from '../workers/pull/index.ts'
+import { SnapshotDurability } from '../workers/snapshot/durability.ts'
 import { snapshotHandlers } from '../workers/snapshot/index.ts'
 import { taskHandlers } from '../workers/task/index.ts'
 import { TaskPaths } from '../workers/task/paths.ts'
@@ -56,6 +54,7 @@ import { appendMetric, daemonMetrics, metricsText, observe } from './metrics.ts'
 import { recordMissing } from './missing.ts'
 import { pulling } from './pulling.ts'
 import { openRuntimes, SEARCH_PATH } from './runtimes.ts'
+import { forgetUnsynced, removeUnknownSnapshots, unpackAgain } from './snapshots-at-start.ts'
 import { observeStorage, SnapshotUsage } from './storage-metrics.ts'
 import { openTracer } from './tracing.ts'
 
@@ -147,6 +146,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
 
   const content = await ContentStore.open(join(root, 'content'))
   const snapshotters = await openSnapshotters(join(root, 'snapshotters'), proxiesOf(config))
+  const toUnpack = await forgetUnsynced(log, root, logger)
   await removeUnknownSnapshots(log, snapshotters, logger)
   await recordMissing(log, content, snapshotters, logger)
   const layers = new LayerPool({ threads: config.workers.layerThreads ?? availableParallelism() })
@@ -229,10 +229,12 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     logger,
   })
   starting.use(collectAfterFailedPulls(log, intake, logger))
+  starting.use(new SnapshotDurability({ log, snapshotters, logger }))
 
   // Before any command goes on: handlers find the tasks that they left.
   const reconciled = await reconcileTasks({ log, tasks, shims, paths, logger, signal })
   await relay.start()
+  starting.use(unpackAgain(toUnpack, intake, logger))
   starting.defer(async () => {
     await harness.stop()
     await relay.stop()
@@ -295,26 +297,6 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   starting.use(releaseWhenIdle(logger))
   logger.info({ ...reconciled, position: log.head, startMs: Math.round(performance.now() - begunAt) }, 'ready')
   return starting.move()
-}
-
-/** What a pull that was cut off had unpacked: the log does not know it, so nobody will ask for it. */
-async function removeUnknownSnapshots(log: EventLog, snapshotters: ReadonlyMap<string, Snapshotter>, logger: Logger) {
-  const known = new Set(
-    [...log.documents.list(snapshot)].flatMap(({ state }) => (state.status === 'absent' ? [] : [state.dir])),
-  )
-  for (const snapshotter of snapshotters.values()) {
-    const listed = await snapshotter.list(AbortSignal.timeout(30_000)).catch((err: unknown) => {
-      logger.warn({ err, snapshotter: snapshotter.name }, 'a snapshotter does not answer')
-      return []
-    })
-    for (const id of listed) {
-      if (known.has(id)) continue
-      logger.info({ snapshotter: snapshotter.name, id }, 'removing a snapshot that was not finished')
-      await snapshotter
-        .remove(id, AbortSignal.timeout(600_000))
-        .catch((err) => logger.warn({ err, id }, 'it could not be removed'))
-    }
-  }
 }
 
 function proxiesOf({ snapshotter }: Config): Record<string, ProxyOptions> {

@@ -17,5 +17,6 @@ export const commitSnapshot = defineSnapshotHandler(snapshot, 'snapshot.commit',
     labels: job.payload.labels,
     ...(state.parent === undefined ? {} : { parent: state.parent }),
   })
-  return { facts: [...removed, committed], result: { key: job.payload.name } }
+  const synced = snapshot.fact(committed.id, 'snapshot.synced', { dir: state.dir })
+  return { facts: [...removed, committed, synced], result: { key: job.payload.name } }
 })
