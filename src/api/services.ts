@@ -74,6 +74,33 @@ export interface Archives {
   export(namespace: string, commandId: string, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>
 }
 
+/** What takes room on disk. */
+export interface Snapshots {
+  /** Every snapshotter there is, and whether it can be used. */
+  snapshotters(
+    signal: AbortSignal,
+  ): Promise<{ name: string; kind: string; status: 'ok' | 'unavailable'; reason?: string; snapshots: number }[]>
+  /** Of a snapshot, and with its parents. @throws PurserError not_found */
+  usage(
+    namespace: string,
+    id: string,
+    signal: AbortSignal,
+  ): Promise<{ sizeBytes: number; inodes: number; totalBytes: number; totalInodes: number }>
+  /** Of an image's unpacked layers; what other images have as well is told apart. @throws PurserError not_found */
+  imageUsage(
+    namespace: string,
+    name: string,
+    signal: AbortSignal,
+  ): Promise<{
+    snapshotter?: string
+    sizeBytes: number
+    sharedBytes: number
+    uniqueBytes: number
+    inodes: number
+    layers: { chainId: string; sizeBytes: number; inodes: number; images: number }[]
+  }>
+}
+
 /** The sealed part of the log. */
 export interface Books {
   archive: Archive
@@ -93,6 +120,7 @@ export interface Services {
   progress: Progress
   projections: Projections
   slis: Slis
+  snapshots: Snapshots
   streams: Streams
   sealing: SealingKey
   archives: Archives

@@ -24,6 +24,7 @@ export const verbs: readonly Listed[] = [
       { name: 'submit', summary: 'have any command carried out', load: () => import('./command-submit.ts') },
     ],
   },
+  { name: 'commit', summary: 'make an image of a container', load: () => import('./commit.ts') },
   { name: 'completion', summary: 'completion script of a shell', load: () => import('./completion.ts') },
   {
     name: 'content',
@@ -169,7 +170,39 @@ export const verbs: readonly Listed[] = [
   {
     name: 'snapshot',
     summary: 'snapshots',
-    verbs: [{ name: 'ls', summary: 'list snapshots', load: () => import('./snapshot-ls.ts') }],
+    verbs: [
+      {
+        name: 'apply',
+        summary: 'extract a stored layer into one that can be written to',
+        load: () => import('./snapshot-apply.ts'),
+      },
+      {
+        name: 'commit',
+        summary: 'make a written one a possible parent, under a name',
+        load: () => import('./snapshot-commit.ts'),
+      },
+      {
+        name: 'diff',
+        summary: 'store what it has beside its parent as a layer',
+        load: () => import('./snapshot-diff.ts'),
+      },
+      { name: 'ls', summary: 'list snapshots', load: () => import('./snapshot-ls.ts') },
+      { name: 'prepare', summary: 'make one that can be written to', load: () => import('./snapshot-prepare.ts') },
+      { name: 'rm', summary: 'remove snapshots that are no parents', load: () => import('./snapshot-rm.ts') },
+      { name: 'usage', summary: 'what they take on disk', load: () => import('./snapshot-usage.ts') },
+      { name: 'view', summary: 'make one that can only be read', load: () => import('./snapshot-view.ts') },
+    ],
+  },
+  {
+    name: 'snapshotter',
+    summary: 'what keeps snapshots',
+    verbs: [
+      {
+        name: 'ls',
+        summary: 'list snapshotters, and whether they can be used',
+        load: () => import('./snapshotter-ls.ts'),
+      },
+    ],
   },
   { name: 'start', summary: 'start containers', load: () => import('./start.ts') },
   {

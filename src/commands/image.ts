@@ -46,6 +46,30 @@ export const image = defineAggregate({
         labels: labels.default({}),
       })
       .describe('fetch an image and unpack it'),
+    'image.commit': z
+      .strictObject({
+        container: z.string().min(1).max(255).describe('whose changes become the top layer'),
+        author: z.string().max(1024).optional(),
+        message: z.string().max(4096).optional().describe('stands in the history'),
+        running: z.enum(['pause', 'leave']).default('pause').describe('what happens to a task that runs meanwhile'),
+        compression: z.enum(['none', 'gzip', 'zstd']).default('gzip'),
+        changes: z
+          .strictObject({
+            entrypoint: z.array(z.string()).optional(),
+            cmd: z.array(z.string()).optional(),
+            env: z.array(z.string().regex(/^[^=]+=/, 'a variable is NAME=VALUE')).optional(),
+            labels: labels.optional(),
+            exposedPorts: z.array(z.string()).optional(),
+            volumes: z.array(z.string()).optional(),
+            user: z.string().optional(),
+            workingDir: z.string().optional(),
+            stopSignal: z.string().optional(),
+          })
+          .default({})
+          .describe("of the image's configuration; the rest stays as it is in the container's image"),
+        labels: labels.default({}),
+      })
+      .describe('make an image of a container'),
     'image.tag': z
       .strictObject({ source: imageName.describe('name of the image that gets a second name') })
       .describe('give an image a second name'),
@@ -98,6 +122,7 @@ export const image = defineAggregate({
     'image.push': ['image.pushing', 'image.attempted', 'content.committed', 'image.pushed'],
     'image.import': ['image.importing', 'content.committed', 'image.imported', 'snapshot.unpack', 'image.deleted'],
     'image.export': ['image.exported'],
+    'image.commit': ['content.committed', 'task.pause', 'task.resume', 'image.committed'],
     'image.tag': ['image.tagged'],
     'image.delete': ['image.deleted'],
   },
@@ -123,6 +148,11 @@ export const image = defineAggregate({
         cached: z.boolean().describe('nothing was transferred'),
         durationMs: z.number().nonnegative(),
       }),
+    ),
+    'image.committed': event(
+      1,
+      "an image was made of a container: its image's layers, and one of what it changed",
+      z.strictObject({ container: z.string(), image: imageTarget, labels }),
     ),
     'image.tagged': event(
       1,
@@ -182,6 +212,15 @@ export const image = defineAggregate({
         }
         return [] // The handler knows what there is of them.
       }
+      case 'image.commit': {
+        const source = view.get(containers, namespace, payload.container)
+        if (source.status === 'present') return []
+        return refuse(
+          'not_found',
+          `container ${payload.container} is not in namespace ${namespace}`,
+          'purser ps -a lists what there is',
+        )
+      }
       case 'image.tag': {
         const source = view.get(images, namespace, payload.source)
         if (source.status === 'absent') return unknown(payload.source, namespace)
@@ -213,6 +252,7 @@ export const image = defineAggregate({
         return state
       case 'image.pulled':
       case 'image.imported':
+      case 'image.committed':
       case 'image.tagged': {
         const createdAt = state.status === 'present' ? state.createdAt : event.time
         return { status: 'present', ...event.data.image, labels: event.data.labels, createdAt, updatedAt: event.time }

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { defineAggregate, type Kind, refuse, type View } from '../model/aggregate.ts'
+import { digestSchema } from '../model/digest.ts'
 import { PurserError } from '../model/errors.ts'
 import { event } from '../model/event-schema.ts'
 import { type Labels, labels } from '../model/labels.ts'
@@ -41,6 +42,7 @@ const snapshots: Kind<SnapshotState> = { name: 'snapshot', initial: absent }
 
 export const snapshot = defineAggregate({
   name: 'snapshot',
+  alsoNamed: 'diff',
   id: z.string().regex(/^[a-z][a-z0-9-]*\/.{1,1024}$/, 'a snapshot is named SNAPSHOTTER/KEY'),
   initial: absent,
   commands: {
@@ -57,6 +59,18 @@ export const snapshot = defineAggregate({
     'snapshot.unpack': z
       .strictObject({ image: z.string().describe('image whose layers become snapshots') })
       .describe('make snapshots of the layers of an image'),
+    'diff.apply': z
+      .strictObject({
+        digest: digestSchema.describe('of the layer, which is in the content store'),
+        diffId: digestSchema.optional().describe('what its tar has to be'),
+      })
+      .describe('extract a layer into a snapshot that can be written to'),
+    'diff.create': z
+      .strictObject({
+        compression: z.enum(['none', 'gzip', 'zstd']).default('gzip'),
+        labels: labels.default({}).describe('of the content'),
+      })
+      .describe('make a layer of what a snapshot has beside its parent'),
   },
   leadsTo: {
     'snapshot.prepare': ['snapshot.preparing', 'snapshot.prepared', 'snapshot.removed'],
@@ -64,6 +78,8 @@ export const snapshot = defineAggregate({
     'snapshot.commit': ['snapshot.removed', 'snapshot.committed', 'snapshot.synced'],
     'snapshot.remove': ['snapshot.removing', 'snapshot.removed'],
     'snapshot.unpack': ['snapshot.committed', 'image.unpacked'],
+    'diff.apply': ['snapshot.applied'],
+    'diff.create': ['content.committed'],
   },
   events: {
     'snapshot.preparing': event(
@@ -78,6 +94,11 @@ export const snapshot = defineAggregate({
       z.strictObject({ dir, parent: key.optional(), labels }),
     ),
     'snapshot.synced': event(1, 'the snapshot is on the disk: it outlives a power cut', z.strictObject({ dir })),
+    'snapshot.applied': event(
+      1,
+      'a layer was extracted into the snapshot',
+      z.strictObject({ digest: digestSchema, diffId: digestSchema }),
+    ),
     'snapshot.removing': event(1, 'the snapshot is about to go', z.strictObject({})),
     'snapshot.removed': event(1, 'the snapshot is gone', z.strictObject({})),
   },
@@ -139,6 +160,12 @@ export const snapshot = defineAggregate({
       }
       case 'snapshot.unpack':
         return []
+      case 'diff.apply':
+        if (state.status === 'active') return []
+        return refuseIt(state, subject, 'only active ones can be written to')
+      case 'diff.create':
+        if (state.status === 'active' || state.status === 'view' || state.status === 'committed') return []
+        return refuseIt(state, subject, 'wait until it is there')
     }
   },
   evolve(state, event): SnapshotState {
@@ -160,6 +187,8 @@ export const snapshot = defineAggregate({
         }
       case 'snapshot.synced':
         return state.status === 'committed' && state.dir === event.data.dir ? { ...state, synced: true } : state
+      case 'snapshot.applied':
+        return state
       case 'snapshot.removing':
         return state.status === 'absent' ? state : { ...storedOf(state), status: 'removing' }
       case 'snapshot.removed':
@@ -170,6 +199,10 @@ export const snapshot = defineAggregate({
 
 const isSynced = (state: SnapshotState, dir: string): boolean =>
   state.status === 'committed' && state.dir === dir && state.synced === true
+const refuseIt = ({ status }: SnapshotState, subject: string, remedy: string) =>
+  status === 'absent'
+    ? refuse('not_found', `snapshot ${subject} is not known`, 'purser snapshot ls')
+    : refuse('failed_precondition', `snapshot ${subject} is ${status}`, remedy)
 
 /** A directory name that no other command can make: the command's UUID, shortened to base 36. */
 export const dirOf = (commandId: string): string => BigInt(`0x${commandId.replaceAll('-', '')}`).toString(36)

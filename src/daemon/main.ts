@@ -36,6 +36,7 @@ import { ImageArchives } from '../workers/pull/archives.ts'
 import { pullHandlers } from '../workers/pull/index.ts'
 import { SnapshotDurability } from '../workers/snapshot/durability.ts'
 import { snapshotHandlers } from '../workers/snapshot/index.ts'
+import { SnapshotInsight } from '../workers/snapshot/insight.ts'
 import { taskHandlers } from '../workers/task/index.ts'
 import { TaskPaths } from '../workers/task/paths.ts'
 import { PoolKeeper } from '../workers/task/pool/keeper.ts'
@@ -260,6 +261,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     archives: new ImageArchives(log.documents, content, uploads),
     streams: new TaskStreams(log, tasks, paths),
     slis,
+    snapshots: new SnapshotInsight(log.documents, snapshotters),
     metrics: (format) => metricsText(register, slis, format),
     notReady: async () => ((await redis.ping().catch(() => '')) === 'PONG' ? [] : ['Redis does not answer']),
     info: async () => ({

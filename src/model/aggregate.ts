@@ -56,6 +56,8 @@ export interface Entry<S> {
 export interface AggregateDefinition<S, C extends Schemas, E extends EventSchemas> {
   /** Also the first part of its types: `task` has `task.create` and `task.created`. */
   name: string
+  /** A second first part, of commands that are named after what they make: a snapshot has `diff.create`. */
+  alsoNamed?: string
   /** The grammar of its ids. */
   id: z.ZodType<string>
   /** The state of one that does not exist; an aggregate in this state is not stored. */
@@ -91,8 +93,11 @@ export type AnyAggregate = Aggregate<any, any, any>
 export function defineAggregate<S, const C extends Schemas, const E extends EventSchemas>(
   definition: AggregateDefinition<S, C, E>,
 ): Aggregate<S, C, E> {
+  const names = [definition.name, definition.alsoNamed ?? definition.name]
   for (const type of [...Object.keys(definition.commands), ...Object.keys(definition.events)]) {
-    if (!type.startsWith(`${definition.name}.`)) throw new Error(`${type} does not belong to ${definition.name}`)
+    if (!names.some((name) => type.startsWith(`${name}.`))) {
+      throw new Error(`${type} does not belong to ${definition.name}`)
+    }
   }
   return {
     ...definition,

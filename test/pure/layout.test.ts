@@ -337,7 +337,12 @@ test('every verb of the command line has a file in cli/, and every file there is
 })
 
 test('every file is imported by another one, but for those that something else starts', () => {
-  const started = ['src/cli/main.ts', 'src/host/mount-thread.ts', 'src/layers/worker.ts']
+  const started = [
+    'src/cli/main.ts',
+    'src/host/mount-thread.ts',
+    'src/layers/diff/diff-thread.ts',
+    'src/layers/worker.ts',
+  ]
   const imported = new Set([...sources.flatMap(({ imports }) => imports.map(({ target }) => target)), ...started])
   assert.deepEqual(
     sources.map(({ path }) => path).filter((path) => !imported.has(path)),

@@ -28,6 +28,7 @@ import { Outcomes } from '../../src/queue/outcomes.ts'
 import { SealingKey } from '../../src/secrets/sealing-key.ts'
 import { Shims } from '../../src/shim/shims.ts'
 import { ImageArchives } from '../../src/workers/pull/archives.ts'
+import { SnapshotInsight } from '../../src/workers/snapshot/insight.ts'
 import { TaskPaths } from '../../src/workers/task/paths.ts'
 import { TaskStreams } from '../../src/workers/task/streams.ts'
 import { Tasks } from '../../src/workers/task/tasks.ts'
@@ -90,6 +91,7 @@ export async function startApi({ stalledMs, group = 'purser', queued = ['image.p
       projections,
       sealing: await SealingKey.open(join(dir, 'seal.key')),
       archives: new ImageArchives(log.documents, content, uploads),
+      snapshots: new SnapshotInsight(log.documents, new Map()),
       streams: new TaskStreams(log, tasks, paths),
       slis,
       metrics: (format) => metricsText(register, slis, format),

@@ -13,6 +13,7 @@ import { records } from './records.ts'
 import type { Resource } from './route.ts'
 import { sealing } from './seal.ts'
 import { serviceLevels } from './sli.ts'
+import { snapshotUsage } from './snapshots.ts'
 import { states } from './state.ts'
 import { reasons } from './why.ts'
 
@@ -31,6 +32,7 @@ export const resources: readonly Resource[] = [
   records,
   sealing,
   serviceLevels,
+  snapshotUsage,
   states,
   warmPools,
   reasons,

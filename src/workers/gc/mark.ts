@@ -4,6 +4,7 @@ import { content } from '../../commands/content.ts'
 import { contentOf, image } from '../../commands/image.ts'
 import { type SnapshotState, snapshot, snapshotId, splitSnapshotId } from '../../commands/snapshot.ts'
 import type { View } from '../../model/aggregate.ts'
+import type { Labels } from '../../model/labels.ts'
 import { chainIds } from '../../oci/chain-id.ts'
 
 /** A record that nothing refers to. */
@@ -40,12 +41,14 @@ export function findGarbage(view: View): Garbage[] {
   const garbage: Garbage[] = []
   for (const { namespace, id, version, state } of view.list(content)) {
     if (state.status === 'absent' || active.has(state.by) || usedContent.has(`${namespace}/${id}`)) continue
+    if (isRoot(state.labels)) continue
     garbage.push({ kind: 'content', namespace, id, version })
   }
   const usedSnapshots = new Set<string>()
   for (const { namespace, id, state } of view.list(snapshot)) {
     if (state.status === 'absent') continue
-    if (!active.has(state.by) && !usedKeys.has(`${namespace}/${splitSnapshotId(id).key}`)) continue
+    const isUsed = active.has(state.by) || usedKeys.has(`${namespace}/${splitSnapshotId(id).key}`)
+    if (!isUsed && !isRoot(state.labels)) continue
     for (const each of lineage(view, namespace, id)) usedSnapshots.add(`${namespace}/${each}`)
   }
   const unused = [...view.list(snapshot)].filter(({ namespace, id }) => !usedSnapshots.has(`${namespace}/${id}`))
@@ -54,6 +57,9 @@ export function findGarbage(view: View): Garbage[] {
   for (const { namespace, id, version } of unused) garbage.push({ kind: 'snapshot', namespace, id, version })
   return garbage
 }
+
+/** Whoever made it keeps it. @see containerd, docs/garbage-collection.md */
+const isRoot = (labels: Labels): boolean => Object.hasOwn(labels, 'containerd.io/gc.root')
 
 /** A snapshot and its ancestors. */
 function* lineage(view: View, namespace: string, id: string): Iterable<string> {
