@@ -5,13 +5,20 @@ import { FoldError, type ProjectionStore } from './projection.ts'
 
 const ANALYSIS_EVENTS = 20_000
 
+/** How a projection's tables take events. */
+export interface TableFold {
+  apply(event: StoredEvent): void
+  /** Writes what `apply` held back, at the end of each batch. */
+  flush(): void
+}
+
 /**
  * A projection's tables with its checkpoint, in one database: a transaction has both or neither. It is made again from the
  * log when it is lost, so it is not fsynced.
  */
 export class SqliteStore implements ProjectionStore {
   readonly db: DatabaseSync
-  readonly #apply: (event: StoredEvent) => void
+  readonly #tables: TableFold
   readonly #saveCheckpoint: StatementSync
   #checkpoint: number
   #sinceAnalysis = 0
@@ -20,7 +27,7 @@ export class SqliteStore implements ProjectionStore {
    * @param schema statements that make the tables where they are missing
    * @param prepare is given the database and returns what folds one event into it
    */
-  constructor(dir: string, schema: string, prepare: (db: DatabaseSync) => (event: StoredEvent) => void) {
+  constructor(dir: string, schema: string, prepare: (db: DatabaseSync) => TableFold | TableFold['apply']) {
     this.db = new DatabaseSync(join(dir, 'projection.sqlite'))
     // WAL with synchronous=NORMAL: whole after a crash, perhaps a little behind.
     this.db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -4000')
@@ -29,7 +36,8 @@ export class SqliteStore implements ProjectionStore {
     if (stored === undefined) this.db.exec('INSERT INTO projection VALUES (0)')
     this.#checkpoint = Number(stored?.checkpoint ?? 0)
     this.#saveCheckpoint = this.db.prepare('UPDATE projection SET checkpoint = ?')
-    this.#apply = prepare(this.db)
+    const fold = prepare(this.db)
+    this.#tables = typeof fold === 'function' ? { apply: fold, flush: () => {} } : fold
   }
 
   get checkpoint(): number {
@@ -42,8 +50,9 @@ export class SqliteStore implements ProjectionStore {
     try {
       for (const event of events) {
         position = event.position
-        this.#apply(event)
+        this.#tables.apply(event)
       }
+      this.#tables.flush()
       this.#saveCheckpoint.run(checkpoint)
       this.db.exec('COMMIT')
     } catch (error) {

@@ -1,5 +1,6 @@
 import type { DatabaseSync, SQLInputValue } from 'node:sqlite'
 import { PurserError } from '../../model/errors.ts'
+import { ofClasses, ofColumn, ofList, ofWords, type Positions } from './positions.ts'
 
 /** All that are given must hold. */
 export interface AuditFilter {
@@ -53,172 +54,198 @@ export interface AuditRow {
 }
 
 export interface AuditPage {
+  /** Fewer than asked for, or none, where finding more would have taken too long: `next` goes on from there. */
   items: AuditRow[]
   next?: string
 }
 
-const COLUMNS = [
-  'subject',
-  'action',
-  'namespace',
-  'actor',
-  'executable',
-  'surface',
-  'outcome',
-  'code',
-  'command',
-  'correlation',
-] as const
+/** What a row's class has. */
+const OF_CLASS = ['namespace', 'uid', 'executable', 'surface', 'action', 'outcome', 'code'] as const
+/** What rows have an index for. */
+const OF_ROW = ['subject', 'actor', 'pid', 'command', 'correlation'] as const
+
+/** Reading holds the daemon's own thread: a page that takes longer ends with what it has. */
+const BUDGET_MS = 25
+/** With more rows than that, a condition without an index of its own is looked at row by row. */
+const LISTED_MAX = 2000
+/** With more classes than that, their rows are not merged but looked at one by one. */
+const MERGED_MAX = 2000
+/** Positions that are looked at between two looks at the clock. */
+const SCANNED_AT_ONCE = 10_000
 
 // */c1: whatever has that id.
 const ANY_AGGREGATE = /^\*\/[^*?]+$/
+const isGlob = (text: string): boolean => /[*?]/.test(text)
+const asGlob = (text: string): string => text.replaceAll('[', '[[]')
 
-/** Of these there are few values, so that a glob can be taken for the values that match it. */
-const FEW_VALUES = new Set<(typeof COLUMNS)[number]>([
-  'action',
-  'namespace',
-  'executable',
-  'surface',
-  'outcome',
-  'code',
-])
-/** More than these are too many to look up one by one. */
-const VALUES_MAX = 100
-/** So many rows are looked at and sorted sooner than a page of them is found in the order of the trail. */
-const SORTED_MAX = 10_000
+/** What is asked for: streams of positions that all must have, and conditions on a row that no stream stands for. */
+interface Plan {
+  streams: Positions[]
+  conditions: string[]
+  values: Record<string, SQLInputValue>
+  /** The streams are of classes alone: `conditions` say the same. */
+  scans: boolean
+}
 
-export function pageOf(db: DatabaseSync, filter: AuditFilter): AuditPage {
+/**
+ * A page of the rows that a filter lets through. Each condition that has an index gives positions in order; those that all of
+ * them give are found by leaping from one to the other, so that it takes as long as the rarest of them has rows.
+ */
+export function pageOf(db: DatabaseSync, filter: AuditFilter, budgetMs = BUDGET_MS): AuditPage {
+  const { order, limit } = filter
+  const range = rangeOf(db, filter)
+  const plan = planOf(db, filter)
+  const until = performance.now() + budgetMs
+  const found = plan.scans ? scan(db, plan, filter, range, until) : leap(db, plan, filter, range, until)
+  const items = found.rows.slice(0, limit).map(viewOf)
+  const last = found.rows.length > limit ? items.at(-1)?.position : found.reached
+  const isEnd = last === undefined || (order === 'newest' ? last <= range.first : last >= range.last)
+  return { items, ...(isEnd ? {} : { next: String(last) }) }
+}
+
+/** Rows, one more than a page has if there are so many, and how far was looked when that was not to the end. */
+interface Found {
+  rows: Record<string, unknown>[]
+  reached?: number
+}
+
+interface Range {
+  first: number
+  last: number
+}
+
+function rangeOf(db: DatabaseSync, { order, after, through, cursor }: AuditFilter): Range {
+  const newest = Number(db.prepare('SELECT max(position) AS position FROM audit').get()?.position ?? 0)
+  const from = cursorOf(cursor)
+  const range = { first: (after ?? 0) + 1, last: Math.min(newest, through ?? newest) }
+  if (from === undefined) return range
+  return order === 'newest'
+    ? { ...range, last: Math.min(range.last, from - 1) }
+    : { ...range, first: Math.max(range.first, from + 1) }
+}
+
+const SELECT = `SELECT position, time, namespace, actor, uid, pid, executable, surface, action, subject, command, parent, correlation,
+  outcome, code, message, ended, duration_ms FROM audit JOIN classes USING (class)`
+
+function leap(db: DatabaseSync, plan: Plan, { order, limit }: AuditFilter, range: Range, until: number): Found {
+  const { streams, conditions, values } = plan
+  const fetch = db.prepare(`${SELECT} WHERE ${['position = :position', ...conditions].join(' AND ')}`)
+  const step = order === 'newest' ? -1 : 1
+  const rows: Record<string, unknown>[] = []
+  let at = order === 'newest' ? range.last : range.first
+  for (let looked = 0; at >= range.first && at <= range.last && rows.length <= limit; looked++) {
+    // At least one, so that pages go on however slow the disk is.
+    if (looked > 0 && performance.now() > until) return { rows, reached: at - step }
+    const agreed = agree(streams, at)
+    if (agreed === undefined || agreed < range.first || agreed > range.last) break
+    const row = fetch.get({ ...values, position: agreed })
+    if (row !== undefined) rows.push(row)
+    at = agreed + step
+  }
+  return { rows }
+}
+
+/** The first position at one or after it that all streams have. */
+function agree(streams: readonly Positions[], position: number): number | undefined {
+  for (let at = position, agreeing = 0, index = 0; ; index = (index + 1) % streams.length) {
+    const next = streams[index]?.from(at)
+    if (next === undefined) return undefined
+    agreeing = next === at ? agreeing + 1 : 1
+    if (agreeing >= streams.length) return next
+    at = next
+  }
+}
+
+function scan(db: DatabaseSync, plan: Plan, { order, limit }: AuditFilter, range: Range, until: number): Found {
+  const where = ['position BETWEEN :low AND :high', ...plan.conditions].join(' AND ')
+  const direction = order === 'newest' ? 'DESC' : 'ASC'
+  const some = db.prepare(`${SELECT} WHERE ${where} ORDER BY position ${direction} LIMIT :limit`)
+  const rows: Record<string, unknown>[] = []
+  let { first, last } = range
+  while (first <= last && rows.length <= limit) {
+    const low = order === 'newest' ? Math.max(first, last - SCANNED_AT_ONCE + 1) : first
+    const high = order === 'newest' ? last : Math.min(last, first + SCANNED_AT_ONCE - 1)
+    rows.push(...some.all({ ...plan.values, low, high, limit: limit + 1 - rows.length }))
+    if (order === 'newest') last = low - 1
+    else first = high + 1
+    if (performance.now() > until && rows.length <= limit && first <= last)
+      return { rows, reached: order === 'newest' ? low : high }
+  }
+  return { rows }
+}
+
+function planOf(db: DatabaseSync, filter: AuditFilter): Plan {
+  const { order } = filter
+  const plan: Plan = { streams: [], conditions: [], values: {}, scans: false }
+  const condition = (sql: string, name: string, value: SQLInputValue) => {
+    plan.conditions.push(sql)
+    plan.values[name] = value
+  }
+  for (const column of OF_ROW) {
+    const wanted = filter[column]
+    if (wanted === undefined) continue
+    if (column === 'subject' && ANY_AGGREGATE.test(String(wanted))) {
+      plan.streams.push(ofColumn(db, order, 'target', String(wanted).slice(2)))
+    } else if (typeof wanted === 'number' || !isGlob(wanted)) {
+      plan.streams.push(ofColumn(db, order, column, wanted))
+    } else {
+      condition(`${column} GLOB :${column}`, column, asGlob(wanted))
+      const few = beginningWith(db, column, wanted)
+      if (few) plan.streams.push(ofList(order, few))
+    }
+  }
+  if (filter.slowerThanMs !== undefined) {
+    condition('duration_ms >= :slower', 'slower', filter.slowerThanMs)
+    const few = fewOf(db, 'duration_ms >= ?', filter.slowerThanMs)
+    if (few) plan.streams.push(ofList(order, few))
+  }
+  if (filter.text !== undefined) plan.streams.push(ofWords(db, order, searchOf(filter.text)))
+  plan.scans = plan.streams.length === 0 && plan.conditions.length > 0
+  const classes = classesOf(db, filter)
+  if (classes === undefined) {
+    if (plan.streams.length === 0) plan.streams.push(ofColumn(db, order))
+  } else if (classes.length > 0 && (classes.length > MERGED_MAX || plan.scans)) {
+    condition('class IN (SELECT value FROM json_each(:classes))', 'classes', JSON.stringify(classes))
+    plan.scans = plan.streams.length === 0
+  } else {
+    plan.streams.push(ofClasses(db, order, classes))
+    plan.scans = false
+  }
+  return plan
+}
+
+/** Those that a filter lets through; undefined when it says nothing about what a class has. */
+function classesOf(db: DatabaseSync, filter: AuditFilter): number[] | undefined {
   const conditions: string[] = []
-  /** Of a glob that several values match: a search for each, of which the best are taken. */
-  let arms: string[] = []
   const values: Record<string, SQLInputValue> = {}
-  /** Conditions that an index answers, by its name. */
-  const indexed = new Map<string, string>()
-  const exactly = (column: string, name: string) => {
-    const condition = `audit.${column} = :${name}`
-    conditions.push(condition)
-    if (column !== 'command') indexed.set(`audit_${column}`, condition)
-  }
-  for (const column of COLUMNS) {
+  for (const column of OF_CLASS) {
     const wanted = filter[column]
     if (wanted === undefined) continue
-    values[column] = wanted
-    if (column === 'subject' && ANY_AGGREGATE.test(wanted)) {
-      exactly('target', 'subject')
-      values.subject = wanted.slice(2)
-      continue
-    }
-    if (!/[*?]/.test(wanted)) {
-      exactly(column, column)
-      continue
-    }
-    values[column] = wanted.replaceAll('[', '[[]')
-    const found = FEW_VALUES.has(column) ? valuesLike(db, column, values[column]) : undefined
-    if (found?.length === 0) return { items: [] }
-    if (found === undefined || arms.length > 0 || filter.text !== undefined) {
-      // Without its index, which would have all that matches sorted.
-      conditions.push(`+audit.${column} GLOB :${column}`)
-      continue
-    }
-    delete values[column]
-    for (const [index, value] of found.entries()) values[`${column}${index}`] = value
-    arms = found.map((_, index) => `audit.${column} = :${column}${index}`)
+    const globs = typeof wanted === 'string' && isGlob(wanted)
+    conditions.push(globs ? `${column} GLOB :${column}` : `${column} = :${column}`)
+    values[column] = globs ? asGlob(wanted) : wanted
   }
-  const bound = (sql: string, name: string, value: number | undefined) => {
-    if (value === undefined) return
-    conditions.push(sql)
-    values[name] = value
-  }
-  for (const column of ['uid', 'pid'] as const) {
-    const wanted = filter[column]
-    if (wanted === undefined) continue
-    exactly(column, column)
-    values[column] = wanted
-  }
-  if (filter.slowerThanMs !== undefined) indexed.set('audit_duration', 'audit.duration_ms >= :slower')
-  bound('audit.position > :after', 'after', filter.after)
-  bound('audit.position <= :through', 'through', filter.through)
-  bound('audit.duration_ms >= :slower', 'slower', filter.slowerThanMs)
-  const newest = filter.order === 'newest'
-  bound(`audit.position ${newest ? '<' : '>'} :cursor`, 'cursor', cursorOf(filter.cursor))
-  // The words come in the order of their rows, so that a page needs no sorting, however many rows match.
-  const text = filter.text === undefined ? undefined : searchOf(filter.text)
-  if (text !== undefined) {
-    conditions.push('audit_text MATCH :text')
-    values.text = text
-  }
-  const index = text === undefined ? rarest(db, indexed, values) : undefined
-  const from =
-    text !== undefined
-      ? 'audit_text CROSS JOIN audit ON audit.position = audit_text.rowid'
-      : index === undefined
-        ? 'audit'
-        : `audit INDEXED BY ${index}`
-  const order = newest ? 'DESC' : 'ASC'
-  const key = text === undefined ? 'audit.position' : 'audit_text.rowid'
-  const search = (...more: string[]): string => {
-    const all = [...conditions, ...more]
-    const where = all.length === 0 ? '' : `WHERE ${all.join(' AND ')}`
-    return `SELECT audit.* FROM ${from} ${where} ORDER BY ${key} ${order} LIMIT :limit`
-  }
-  const sql =
-    arms.length === 0
-      ? search()
-      : `SELECT * FROM (${arms.map((arm) => `SELECT * FROM (${search(arm)})`).join(' UNION ALL ')})
-         ORDER BY position ${order} LIMIT :limit`
-  const rows = db.prepare(sql).all({ ...values, limit: filter.limit + 1 })
-  const items = rows.slice(0, filter.limit).map(viewOf)
-  const last = items.at(-1)
-  return { items, ...(rows.length > filter.limit && last ? { next: String(last.position) } : {}) }
+  if (conditions.length === 0) return undefined
+  const found = db.prepare(`SELECT class FROM classes WHERE ${conditions.join(' AND ')}`).all(values)
+  return found.map((row) => Number(row.class))
 }
 
-/** The values of a column that match a glob, each found by a step in its index; undefined when there are too many. */
-function valuesLike(db: DatabaseSync, column: string, glob: string): string[] | undefined {
-  const rows = db
-    .prepare(
-      `WITH RECURSIVE found (value) AS (
-         SELECT min(${column}) FROM audit
-         UNION ALL
-         SELECT (SELECT min(${column}) FROM audit WHERE ${column} > found.value) FROM found WHERE found.value IS NOT NULL
-         LIMIT ${VALUES_MAX + 1}
-       )
-       SELECT value, value GLOB ? AS matches FROM found WHERE value IS NOT NULL`,
-    )
-    .all(glob)
-  if (rows.length > VALUES_MAX) return undefined
-  return rows.flatMap(({ value, matches }) => (matches === 1 ? [String(value)] : []))
+/** Positions of the rows that begin as a glob does, if they are few; undefined when it begins with a wildcard. */
+function beginningWith(db: DatabaseSync, column: string, glob: string): number[] | undefined {
+  const [beginning = ''] = glob.split(/[*?]/, 1)
+  if (beginning === '') return undefined
+  return fewOf(db, `${column} >= ? AND ${column} < ?`, beginning, `${beginning}\u{10ffff}`)
 }
 
-/** The index of the condition that the fewest rows meet, if they are few: SQLite would have to guess. */
-function rarest(
-  db: DatabaseSync,
-  indexed: ReadonlyMap<string, string>,
-  values: Readonly<Record<string, SQLInputValue>>,
-): string | undefined {
-  let best: string | undefined
-  let fewest = SORTED_MAX
-  for (const [index, condition] of indexed) {
-    const [, name = ''] = /:(\w+)/.exec(condition) ?? []
-    const { count } =
-      db
-        .prepare(
-          `SELECT count(*) AS count FROM (SELECT 1 FROM audit INDEXED BY ${index} WHERE ${condition} LIMIT ${fewest})`,
-        )
-        .get({ [name]: values[name] ?? null }) ?? {}
-    if (Number(count) >= fewest) continue
-    fewest = Number(count)
-    best = index
-    if (fewest === 0) break
-  }
-  return best
+function fewOf(db: DatabaseSync, condition: string, ...values: SQLInputValue[]): number[] | undefined {
+  const found = db.prepare(`SELECT position FROM audit WHERE ${condition} LIMIT ${LISTED_MAX + 1}`).all(...values)
+  return found.length > LISTED_MAX ? undefined : found.map((row) => Number(row.position))
 }
 
 function viewOf(row: Record<string, unknown>): AuditRow {
-  const { duration_ms, target: _, ...rest } = row
-  const fields = Object.entries({ ...rest, durationMs: duration_ms }).filter(
-    ([, value]) => value !== null && value !== '',
-  )
-  return Object.fromEntries(fields) as unknown as AuditRow
+  const { duration_ms, uid, ...rest } = row
+  const fields = Object.entries({ ...rest, uid: uid === -1 ? null : uid, durationMs: duration_ms })
+  return Object.fromEntries(fields.filter(([, value]) => value !== null && value !== '')) as unknown as AuditRow
 }
 
 function cursorOf(cursor: string | undefined): number | undefined {
