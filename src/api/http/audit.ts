@@ -53,7 +53,11 @@ const auditTrail = defineRoute({
   scope: 'namespace',
   query: auditQuery,
   answers: {
-    200: { description: 'a page', schema: z.strictObject({ items: z.array(row), next: z.string().optional() }) },
+    200: {
+      description:
+        'a page; it may have fewer rows than `limit`, or none, and go on all the same: until there is no `next`',
+      schema: z.strictObject({ items: z.array(row), next: z.string().optional() }),
+    },
   },
   async handle({ services: { log, projections }, query, namespaceAsked, signal }) {
     const { since, until, ...filter } = query

@@ -3,7 +3,7 @@ import type { CommandEnvelope } from '../../model/command.ts'
 import type { StoredEvent } from '../../model/event.ts'
 import { defineProjection } from '../projection.ts'
 import { SqliteStore, type TableFold } from '../sqlite-store.ts'
-import { type AuditFilter, type AuditPage, pageOf } from './query.ts'
+import { type AuditFilter, type AuditPage, type PageBounds, pageOf } from './query.ts'
 
 /**
  * Who did what, to what, when and with which outcome: a row for each command, for each request that was refused, and for
@@ -80,11 +80,11 @@ export class AuditStore extends SqliteStore {
   }
 
   /**
-   * @param budgetMs after which a page ends with what it has; it may have fewer rows than asked for, or none, and say where to go on
+   * @param bounds of what one page may take; it may have fewer rows than asked for, or none, and say where to go on
    * @throws PurserError invalid_argument for a cursor or a search that is none
    */
-  page(filter: AuditFilter, budgetMs?: number): AuditPage {
-    return pageOf(this.db, filter, budgetMs)
+  page(filter: AuditFilter, bounds?: PageBounds): AuditPage {
+    return pageOf(this.db, filter, bounds)
   }
 }
 

@@ -64,8 +64,15 @@ const OF_CLASS = ['namespace', 'uid', 'executable', 'surface', 'action', 'outcom
 /** What rows have an index for. */
 const OF_ROW = ['subject', 'actor', 'pid', 'command', 'correlation'] as const
 
-/** Reading holds the daemon's own thread: a page that takes longer ends with what it has. */
-const BUDGET_MS = 25
+/** When a page ends with what it has: reading holds the daemon's own thread. */
+export interface PageBounds {
+  /** It took so long … */
+  ms: number
+  /** … and has looked at so many positions; without an index it looks at many at once. */
+  positions: number
+}
+
+const BOUNDS: PageBounds = { ms: 25, positions: 1000 }
 /** With more rows than that, a condition without an index of its own is looked at row by row. */
 const LISTED_MAX = 2000
 /** With more classes than that, their rows are not merged but looked at one by one. */
@@ -91,12 +98,13 @@ interface Plan {
  * A page of the rows that a filter lets through. Each condition that has an index gives positions in order; those that all of
  * them give are found by leaping from one to the other, so that it takes as long as the rarest of them has rows.
  */
-export function pageOf(db: DatabaseSync, filter: AuditFilter, budgetMs = BUDGET_MS): AuditPage {
+export function pageOf(db: DatabaseSync, filter: AuditFilter, bounds = BOUNDS): AuditPage {
   const { order, limit } = filter
   const range = rangeOf(db, filter)
   const plan = planOf(db, filter)
-  const until = performance.now() + budgetMs
-  const found = plan.scans ? scan(db, plan, filter, range, until) : leap(db, plan, filter, range, until)
+  const begunAt = performance.now()
+  const isEnough = (positions: number) => positions >= bounds.positions && performance.now() - begunAt > bounds.ms
+  const found = plan.scans ? scan(db, plan, filter, range, isEnough) : leap(db, plan, filter, range, isEnough)
   const items = found.rows.slice(0, limit).map(viewOf)
   const last = found.rows.length > limit ? items.at(-1)?.position : found.reached
   const isEnd = last === undefined || (order === 'newest' ? last <= range.first : last >= range.last)
@@ -108,6 +116,8 @@ interface Found {
   rows: Record<string, unknown>[]
   reached?: number
 }
+
+type IsEnough = (positions: number) => boolean
 
 interface Range {
   first: number
@@ -127,15 +137,14 @@ function rangeOf(db: DatabaseSync, { order, after, through, cursor }: AuditFilte
 const SELECT = `SELECT position, time, namespace, actor, uid, pid, executable, surface, action, subject, command, parent, correlation,
   outcome, code, message, ended, duration_ms FROM audit JOIN classes USING (class)`
 
-function leap(db: DatabaseSync, plan: Plan, { order, limit }: AuditFilter, range: Range, until: number): Found {
+function leap(db: DatabaseSync, plan: Plan, { order, limit }: AuditFilter, range: Range, isEnough: IsEnough): Found {
   const { streams, conditions, values } = plan
   const fetch = db.prepare(`${SELECT} WHERE ${['position = :position', ...conditions].join(' AND ')}`)
   const step = order === 'newest' ? -1 : 1
   const rows: Record<string, unknown>[] = []
   let at = order === 'newest' ? range.last : range.first
   for (let looked = 0; at >= range.first && at <= range.last && rows.length <= limit; looked++) {
-    // At least one, so that pages go on however slow the disk is.
-    if (looked > 0 && performance.now() > until) return { rows, reached: at - step }
+    if (isEnough(looked)) return { rows, reached: at - step }
     const agreed = agree(streams, at)
     if (agreed === undefined || agreed < range.first || agreed > range.last) break
     const row = fetch.get({ ...values, position: agreed })
@@ -156,7 +165,7 @@ function agree(streams: readonly Positions[], position: number): number | undefi
   }
 }
 
-function scan(db: DatabaseSync, plan: Plan, { order, limit }: AuditFilter, range: Range, until: number): Found {
+function scan(db: DatabaseSync, plan: Plan, { order, limit }: AuditFilter, range: Range, isEnough: IsEnough): Found {
   const where = ['position BETWEEN :low AND :high', ...plan.conditions].join(' AND ')
   const direction = order === 'newest' ? 'DESC' : 'ASC'
   const some = db.prepare(`${SELECT} WHERE ${where} ORDER BY position ${direction} LIMIT :limit`)
@@ -168,7 +177,7 @@ function scan(db: DatabaseSync, plan: Plan, { order, limit }: AuditFilter, range
     rows.push(...some.all({ ...plan.values, low, high, limit: limit + 1 - rows.length }))
     if (order === 'newest') last = low - 1
     else first = high + 1
-    if (performance.now() > until && rows.length <= limit && first <= last)
+    if (isEnough(SCANNED_AT_ONCE) && rows.length <= limit && first <= last)
       return { rows, reached: order === 'newest' ? low : high }
   }
   return { rows }
