@@ -22,6 +22,7 @@ import { containerId } from './container-id.ts'
 import { keyOfCursor, pageOf, paging } from './pages.ts'
 import { type Answer, type Call, defineRoute, many, noQuery, type Resource } from './route.ts'
 import * as schemas from './schemas.ts'
+import { pageText, ShownTexts } from './shown-texts.ts'
 import { firstFrom } from './sorted-ids.ts'
 
 type Present<S extends { status: string }> = Exclude<S, { status: 'absent' }>
@@ -30,6 +31,8 @@ type Present<S extends { status: string }> = Exclude<S, { status: 'absent' }>
 interface Shown<S extends { status: string }> {
   of: Kind<S>
   view(entry: Entry<Present<S>>, documents: Documents): object
+  /** Another state that the view depends on. */
+  also?(entry: Entry<Present<S>>, documents: Documents): unknown
   labels(entry: Entry<Present<S>>, documents: Documents): Labels
 }
 
@@ -39,9 +42,11 @@ const labelsOfContainer = ({ namespace, id }: Entry<unknown>, documents: Documen
   return state.status === 'absent' ? {} : state.labels
 }
 
+const taskOf = ({ namespace, id }: Entry<unknown>, documents: Documents) => documents.get(task, namespace, id)
 const shownContainer: Shown<typeof container.initial> = {
   of: container,
-  view: (entry, documents) => containerView(entry, documents.get(task, entry.namespace, entry.id)),
+  view: (entry, documents) => containerView(entry, taskOf(entry, documents)),
+  also: taskOf,
   labels: labelsOf,
 }
 const shownContent: Shown<typeof content.initial> = { of: content, view: contentView, labels: labelsOf }
@@ -69,23 +74,26 @@ function entryOf<S extends { status: string }>(
 /** A page of what is there, in the order of ids. */
 function page<S extends { status: string }>(
   { services, ids, query, namespace }: Call<unknown, z.output<typeof listQuery>>,
-  { of, view, labels }: Shown<S>,
+  { of, view, also, labels }: Shown<S>,
 ): Answer {
   const { documents } = services.log
   const isNamespaces = of.name === 'namespace' // Each of those is kept within itself.
   const all = ids.of(of.name, isNamespaces ? undefined : namespace)
   const from = query.cursor === undefined ? 0 : firstFrom(all, `${keyOfCursor(query.cursor)}\0`)
-  const body = pageOf(idsFrom(all, from), query.limit, (id) => {
+  const found = pageOf(idsFrom(all, from), query.limit, (id) => {
     const entry = entryOf(documents, of, isNamespaces ? id : namespace, id)
     if (!entry) return undefined
     if (query.label.length > 0) {
       const labelled = labels(entry, documents)
       if (!query.label.every((selector) => labelMatches(labelled, selector))) return undefined
     }
-    return view(entry, documents)
+    return texts.of(entry, also?.(entry, documents), () => view(entry, documents))
   })
-  return { status: 200, body }
+  const body = pageText(found)
+  return { status: 200, body, headers: { 'content-type': 'application/json; charset=utf-8' } }
 }
+
+const texts = new ShownTexts()
 
 function* idsFrom(ids: readonly string[], from: number): Iterable<string> {
   for (let at = from; at < ids.length; at++) yield ids[at] ?? ''

@@ -52,6 +52,32 @@ describe('lists and gets', () => {
     }
   })
 
+  test('a list shows each record as it is now, also after it was shown as it was before', async () => {
+    await add('c1', 'changing', { step: '1' })
+    await add('c2', 'changing')
+    const shown = async () => (await list('namespace=changing')).items
+    const before = await shown()
+    assert.deepEqual(await shown(), before)
+    const one = async (id: string) => (await api.http('GET', `/v1/containers/${id}?namespace=changing`)).json
+    assert.deepEqual(before, [await one('c1'), await one('c2')])
+    await api.facts(
+      [{ aggregate: 'task', id: 'c1', type: 'task.creating', data: { runtime: 'runc' } }],
+      undefined,
+      'changing',
+    )
+    await api.facts(
+      [{ aggregate: 'task', id: 'c1', type: 'task.created', data: { pid: 7, stopSignal: 15 } }],
+      undefined,
+      'changing',
+    )
+    const after = await shown()
+    assert.deepEqual(after, [await one('c1'), await one('c2')])
+    assert.notDeepEqual(after[0], before[0], 'its task is shown with it')
+    await remove('c1', 'changing')
+    await add('c1', 'changing', { step: '2' })
+    assert.deepEqual(await shown(), [await one('c1'), await one('c2')])
+  })
+
   test('labels filter by presence, by value and by another value; all must hold', async () => {
     await add('plain', 'labels')
     await add('web1', 'labels', { role: 'web', tier: '1' })
