@@ -131,6 +131,7 @@ const configSchema = z.strictObject({
         .describe(
           "directories with a directory per registry, joined by colons: containerd's hosts.toml, docker's certificates",
         ),
+      timeout: duration.prefault('30s').describe('in which a host must answer, and go on with what it sends'),
       credentialProviders: z
         .strictObject({
           config: directory.describe("a CredentialProviderConfig, or a directory of them, as kubelet's"),

@@ -157,6 +157,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     credentials: credentialsFrom(config.registry),
     configPaths: config.registry.configPath.split(':').filter((path) => path !== ''),
     fallback: config.registry.fallback,
+    timeouts: { headersMs: config.registry.timeout, bodyStallMs: config.registry.timeout },
     plainHttp: (name) => plain.has(name) || isLoopback(name),
     userAgent: `purser/${version}`,
     tracer,

@@ -1,3 +1,4 @@
+import type { Digest } from '../model/digest.ts'
 import { PurserError } from '../model/errors.ts'
 import type { Descriptor } from '../oci/manifest.ts'
 import { isIndexType, isManifestType, MANIFEST_ACCEPT } from '../oci/media-types.ts'
@@ -58,6 +59,8 @@ export interface BlobRange {
   endBytes?: number
 }
 
+/** What makes up for a failed try: a large image over a bad line fails often, and gets on. */
+const REDEEMING_BYTES = 4 * 1024 * 1024
 /** Bodies that broke off before a host is taken for one that cannot send them. */
 const BROKEN_BODIES_MAX = 3
 
@@ -79,6 +82,8 @@ export class Repository {
   /** Hosts that were away, or broke off again and again. */
   readonly #failed = new Set<string>()
   readonly #brokenBodies = new Map<string, number>()
+  /** Why blobs could not be had, or broke off. */
+  readonly #blobFailures = new Map<Digest, PurserError>()
   #hosts: Promise<RegistryHost[]> | undefined
 
   /** @param auth its own, where this image has credentials of its own */
@@ -138,11 +143,17 @@ export class Repository {
     })
   }
 
-  /** A blob's bytes of a range, as they come: whoever reads them checks their number and digest. */
+  /**
+   * A blob's bytes of a range, as they come: whoever reads them checks their number and digest, and asks again when they break
+   * off or it is unavailable; that counts for the budget.
+   */
   async openBlob(descriptor: Descriptor, range: BlobRange, signal: AbortSignal): Promise<BlobStream> {
     const { digest, sizeBytes } = descriptor
     const get = (headers: ApiRequest['headers'] = {}) => ({ path: `blobs/${digest}`, method: 'GET' as const, headers })
-    return await this.#onHosts('pull', signal, async (exchange) => {
+    const earlier = this.#blobFailures.get(digest)
+    if (earlier && !this.budget.take()) throw earlier
+    this.#blobFailures.delete(digest) // It is paid for.
+    const open = async (exchange: Exchange): Promise<BlobStream> => {
       let response = await exchange.expect(get(rangeHeader(range, sizeBytes)), digest, signal)
       if (response.status === 416) {
         response.drop()
@@ -151,7 +162,7 @@ export class Repository {
       try {
         const etag = strongEtag(response.header('etag'))
         return {
-          body: this.#watched(exchange.host, response, signal),
+          body: this.#watched(exchange.host, digest, response, signal),
           offset: beginOf(response, digest, sizeBytes),
           partial: response.status === 206,
           ...(etag === undefined ? {} : { etag }),
@@ -161,7 +172,13 @@ export class Repository {
         response.drop()
         throw error
       }
-    })
+    }
+    try {
+      return await this.#onHosts('pull', signal, open, { ...this.#parts.retry, attemptsMax: 1 })
+    } catch (error) {
+      if (error instanceof PurserError) this.#blobFailures.set(digest, error)
+      throw error
+    }
   }
 
   /**
@@ -189,13 +206,19 @@ export class Repository {
    *
    * @throws PurserError that of the last one, which is the registry itself, with what the others said
    */
-  async #onHosts<T>(capability: Capability, signal: AbortSignal, call: (exchange: Exchange) => Promise<T>): Promise<T> {
+  async #onHosts<T>(
+    capability: Capability,
+    signal: AbortSignal,
+    call: (exchange: Exchange) => Promise<T>,
+    retry = this.#parts.retry,
+  ): Promise<T> {
     const hosts = await this.#hostsFor(capability)
     const failures: { host: RegistryHost; error: PurserError }[] = []
     for (const [index, host] of hosts.entries()) {
       const isLast = index === hosts.length - 1 || this.#parts.fallback === 'never'
       try {
-        return await this.#attempt(host, isLast, signal, call)
+        // Where another one can be asked, patience is a waste of time.
+        return await this.#attempt(host, isLast ? retry : { ...retry, attemptsMax: 1 }, signal, call)
       } catch (error) {
         signal.throwIfAborted()
         if (!(error instanceof PurserError)) throw error
@@ -223,13 +246,11 @@ export class Repository {
 
   async #attempt<T>(
     host: RegistryHost,
-    isLast: boolean,
+    policy: RetryPolicy,
     signal: AbortSignal,
     call: (exchange: Exchange) => Promise<T>,
   ): Promise<T> {
-    const { retry, logger, pauses, retryAfterMaxMs } = this.#parts
-    // Where another one can be asked, patience is a waste of time.
-    const policy = isLast ? retry : { ...retry, attemptsMax: 1 }
+    const { logger, pauses, retryAfterMaxMs } = this.#parts
     const once = async (): Promise<T> => {
       await pauses.wait(host.name, retryAfterMaxMs, signal)
       const exchange = new Exchange(host, this.ref, this.#parts, this.#auth)
@@ -252,13 +273,27 @@ export class Repository {
   }
 
   /** A body whose end is not forgotten: that a host answers does not mean that it can send. */
-  async *#watched(host: RegistryHost, response: TransportResponse, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  async *#watched(
+    host: RegistryHost,
+    digest: Digest,
+    response: TransportResponse,
+    signal: AbortSignal,
+  ): AsyncGenerator<Uint8Array> {
     try {
-      yield* bodyChunks(response, signal)
+      let bytes = 0
+      for await (const chunk of bodyChunks(response, signal)) {
+        bytes += chunk.length
+        if (bytes >= REDEEMING_BYTES) {
+          bytes = 0
+          this.budget.giveBack()
+        }
+        yield chunk
+      }
     } catch (error) {
       const failure = finalError(error)
       if (!signal.aborted && failure instanceof PurserError) {
         this.#attempts.add(host.name, response.status, failure.message)
+        this.#blobFailures.set(digest, failure)
         const broken = (this.#brokenBodies.get(host.name) ?? 0) + 1
         this.#brokenBodies.set(host.name, broken)
         if (broken >= BROKEN_BODIES_MAX) this.#failed.add(host.name)

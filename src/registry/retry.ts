@@ -23,10 +23,17 @@ export const DEFAULT_RETRY: RetryPolicy = {
 
 /** How many more tries there are for one image: each of its hundred blobs failing a little is too much together. */
 export class RetryBudget {
+  readonly #tries: number
   #left: number
 
   constructor(tries: number) {
+    this.#tries = tries
     this.#left = tries
+  }
+
+  /** For one that was worth it. */
+  giveBack(): void {
+    this.#left = Math.min(this.#tries, this.#left + 1)
   }
 
   /** @returns false when none is left */

@@ -5,6 +5,7 @@ import { Secret } from '../model/secret.ts'
 import { clientSpan, failureOfStatus } from '../tracing/spans.ts'
 import { currentTraceparent, noTracing, type Span, type Tracer } from '../tracing/tracer.ts'
 import { type Connection, Dispatchers, PLAIN_CONNECTION } from './dispatchers.ts'
+import { isLoopback } from './endpoint.ts'
 import { Retryable } from './retry.ts'
 
 export interface TransportOptions {
@@ -90,8 +91,7 @@ export class Transport {
     const span = this.#tracer.start(clientSpan(method, url), currentTraceparent())
     try {
       const response = await request(url, {
-        // Its authorities are likely those of the storage behind it, but nobody else is shown who we are.
-        dispatcher: this.#dispatchers.for(redirected ? { ...connection, clients: [] } : connection),
+        dispatcher: this.#dispatchers.for(redirected ? elsewhere(connection, given.url, url) : connection),
         method,
         headers: {
           'user-agent': this.#userAgent,
@@ -135,6 +135,15 @@ function endWithBody(span: Span, { statusCode, body }: Dispatcher.ResponseData):
   finished(body, { writable: false }, (error) => {
     span.end(failureOfStatus(statusCode, 400) ?? (error ? { type: 'body' } : undefined))
   })
+}
+
+/**
+ * The authorities of a registry are likely those of the storage behind it, but nobody else is shown who we are; and that this
+ * machine's own registry need not prove itself says nothing of others.
+ */
+function elsewhere(connection: Connection, from: URL, to: URL): Connection {
+  const mustProve = isLoopback(from.host) && !isLoopback(to.host)
+  return { ...connection, clients: [], verify: connection.verify || mustProve }
 }
 
 function revealed(headers: Readonly<Record<string, Secret>>): Record<string, string> {

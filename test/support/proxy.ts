@@ -70,6 +70,16 @@ export async function startProxy(registry: string, tls?: TlsOptions) {
     /** Requests since the last rule was set. */
     seen,
     bodyOf: async (asked: Seen): Promise<string> => String((await bodies.get(asked)) ?? ''),
+    /** What the registry itself has at a path. */
+    ask: async (path: string, accept = '*/*'): Promise<Buffer> => {
+      const response = await fetch(`http://${registry}${path}`, { headers: { accept } })
+      return Buffer.from(await response.arrayBuffer())
+    },
+    /** That are open. */
+    connections: (): Promise<number> =>
+      new Promise((resolve, reject) =>
+        server.getConnections((error, count) => (error ? reject(error) : resolve(count))),
+      ),
     /** From now on; forgets what was seen. */
     lie(next: Rule = () => false): void {
       rule = next

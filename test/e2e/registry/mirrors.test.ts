@@ -163,6 +163,23 @@ test('a client certificate is shown to the host it is for; an authority that nob
   assert.equal((await pull(other.name)).exitCode, 0)
 })
 
+test('a certificate that has expired, and one of a server that is redirected to, count as much', async () => {
+  await using expired = await startProxy(registry.address, await authority.issue('late', 'expired'))
+  const image = await push()
+  await configure(`server = "https://${expired.address}"\nca = "${authority.certFile}"\n`)
+  const late = await pull(image.name)
+  assert.equal(late.exitCode, 65)
+  assert.match(late.stderr, /the certificate of 127\.0\.0\.1:\d+ is not trusted \(CERT_HAS_EXPIRED\)/)
+  await configure(`server = "https://${mirror.address}"\nca = "${authority.certFile}"\n`)
+  mirror.lie((asked, _upstream, response) => {
+    if (!asked.path.includes('/blobs/')) return false
+    response.writeHead(307, { location: `https://${expired.address}${asked.path}` }).end()
+    return true
+  })
+  assert.match((await pull(image.name)).stderr, /CERT_HAS_EXPIRED/)
+  assert.deepEqual(expired.seen, [])
+})
+
 test('a broken hosts.toml is named, and a repaired one counts without a restart', async () => {
   const image = await push()
   await configure('capabilities = ["pull", "fly"]')
