@@ -159,8 +159,11 @@ const configSchema = z.strictObject({
         .describe('share of the traces that are recorded, where the client does not record them itself'),
       headers: z
         .record(
-          z.string(),
-          z.string().transform((value) => new Secret(value)),
+          z.string().regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/, 'a header has a name without spaces'),
+          z
+            .string()
+            .regex(/^[\t\x20-\x7e\x80-\xff]*$/, 'a header is one line')
+            .transform((value) => new Secret(value)),
         )
         .default({})
         .describe('sent to the collector'),

@@ -52,6 +52,7 @@ test('purser run is one connected trace, from the request through saga, steps an
     `${saga} > process snapshot (snapshot.prepare)`,
     `${saga} > process task (task.create)`,
     `${saga} > process task (task.start)`,
+    'POST /v1/commands > send saga > process saga (container.remove)', // What --rm asks for.
   ])
     assert.ok(ways.has(expected), `no ${expected} in\n${[...ways].sort().join('\n')}`)
 
@@ -92,7 +93,14 @@ test('purser run is one connected trace, from the request through saga, steps an
     assert.equal(traceId, TRACE)
     assert.equal(byId.get(spanId)?.kind, KIND.client)
   }
-  for (const type of ['command.accepted', 'image.pulled', 'task.created', 'task.started', 'command.succeeded']) {
+  for (const type of [
+    'command.accepted',
+    'image.pulled',
+    'task.created',
+    'task.started',
+    'task.exited',
+    'command.succeeded',
+  ]) {
     const event = written.find((each) => each.type === type)
     assert.equal(parseTraceparent(event?.traceparent)?.traceId, TRACE, type)
   }

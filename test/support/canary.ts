@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { execa } from 'execa'
+import { Redis } from 'ioredis'
 import type { TestNode } from './daemon.ts'
 
 /** What the API says of everything that it knows. */
@@ -25,6 +26,11 @@ export async function textsOf(node: TestNode, stop: () => Promise<unknown>): Pro
   const texts = new Map<string, Buffer>()
   for (const path of PATHS) texts.set(path, Buffer.from((await node.http('GET', path)).text))
   await node.http('POST', '/v1/log/seal')
+  const redis = process.env.REDIS_URL === undefined ? new Redis(join(node.state, 'redis/redis.sock')) : undefined
+  redis?.on('error', () => {})
+  await redis?.config('SET', 'rdbcompression', 'no')
+  await redis?.save()
+  redis?.disconnect()
   await stop()
   texts.set('messages of the daemon', Buffer.from(await node.logs()))
   for (const dir of [node.root, node.state]) {

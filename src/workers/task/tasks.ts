@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
+import { command } from '../../commands/command.ts'
 import { containers } from '../../commands/container.ts'
 import { namespace } from '../../commands/namespace.ts'
 import { execOf, type TaskState, task, tasks as taskKind } from '../../commands/task.ts'
@@ -228,6 +229,7 @@ export class Tasks {
           namespace,
           payload: { signal: 'SIGKILL', target: 'all' },
           idempotencyKey: `timeout/${id}/${state.startedAt}`,
+          ...this.#traceOf(namespace, id),
         }
         const submit = () => this.#options.intake.submit(request, { actor: 'purser:timeout' })
         this.#insist('timeout', submit).catch((err) => {
@@ -257,6 +259,7 @@ export class Tasks {
       subject: id,
       namespace,
       idempotencyKey: `auto-remove/${id}/${exitedAt}`,
+      ...this.#traceOf(namespace, id),
     }
     const submit = () => this.#options.intake.submit(request, { actor: 'purser:auto-remove' })
     this.#insist('auto-remove', submit).catch((err) => {
@@ -271,6 +274,15 @@ export class Tasks {
 
   #stateOf(namespace: string, id: string): TaskState {
     return this.#options.log.documents.get(taskKind, namespace, id)
+  }
+
+  /** Of the command that a task came from, while that is remembered: what becomes of it is of the same trace. */
+  #traceOf(namespace: string, id: string): { traceparent?: string } {
+    const state = this.#stateOf(namespace, id)
+    if (state.status === 'absent') return {}
+    const origin = this.#options.log.documents.get(command, namespace, state.origin)
+    const traceparent = origin.status === 'absent' ? undefined : origin.command.traceparent
+    return traceparent === undefined ? {} : { traceparent }
   }
 
   #recordExit(namespace: string, id: string, exit: () => Fact): Promise<void> {
@@ -289,7 +301,10 @@ export class Tasks {
     await this.#insist(fact.type, async () => {
       await log.catchUp()
       while (isDue()) {
-        const appended = await log.append(log.changesOf([fact], namespace), spontaneous('tasks'))
+        const appended = await log.append(log.changesOf([fact], namespace), {
+          ...spontaneous('tasks'),
+          ...this.#traceOf(namespace, fact.id),
+        })
         if (appended.outcome === 'written') return
       }
     })

@@ -70,6 +70,27 @@ describe('the configuration', () => {
     })
   }
 
+  for (const toml of [
+    'endpoint = "ftp://canary@collector"',
+    'headers = "canary"',
+    'headers = { authorization = ["canary"] }',
+    'headers = { authorization = "canary\\nanother: header" }',
+    'headers = { "no name" = "canary" }',
+  ]) {
+    test(`of [tracing] ${toml} what may be secret is not shown`, async () => {
+      const { message, field } = await refused(`[tracing]\n${toml}`)
+      assert.doesNotMatch(message, /canary/)
+      assert.match(String(field), /^tracing\.(?:endpoint|headers)/)
+    })
+  }
+
+  test('headers of the collector are secrets', async () => {
+    const { tracing } = await load('[tracing]\nheaders = { authorization = "Bearer canary" }')
+    assert.equal(tracing.headers.authorization?.reveal(), 'Bearer canary')
+    assert.doesNotMatch(JSON.stringify(tracing), /canary/)
+    assert.equal(tracing.endpoint, undefined)
+  })
+
   test('a password in a URL is not shown', async () => {
     const { message } = await refused('[redis]\nurl = "htp://user:canary@host"')
     assert.doesNotMatch(message, /canary/)
