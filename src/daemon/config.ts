@@ -8,21 +8,11 @@ import { Secret } from '../model/secret.ts'
 import { sloSchema } from '../projections/sli/objectives.ts'
 import { isLoopback } from '../registry/endpoint.ts'
 import { pullSchema } from './pull-config.ts'
+import { snapshotterSchema, unpackSchema } from './snapshot-config.ts'
 
 const runtime = z.strictObject({
   shim: z.string().optional().describe('name on the search path, or absolute path of the shim'),
   binary: z.string().optional().describe('runtime that the runc shim calls: runc, crun, or a path'),
-})
-
-const snapshotterName = z
-  .string()
-  .regex(/^[a-z][a-z0-9-]{0,62}$/, 'a snapshotter name is small letters, digits and hyphens, and begins with a letter')
-
-const proxySnapshotter = z.strictObject({
-  type: z.literal('proxy', 'the only type is "proxy"'),
-  address: z.string().startsWith('/', 'the path of a Unix socket: begin it with /'),
-  snapshotter: z.string().min(1).optional().describe('what the other process calls it; the same by default'),
-  namespace: z.string().min(1).default('purser').describe("containerd's namespace of what is kept there"),
 })
 
 const concurrency = (limit: number) => z.int().min(1).max(4096).default(limit)
@@ -118,6 +108,7 @@ const configSchema = z.strictObject({
     })
     .prefault({}),
   pull: pullSchema,
+  unpack: unpackSchema,
   registry: z
     .strictObject({
       plainHttp: z
@@ -198,10 +189,7 @@ const configSchema = z.strictObject({
       message: 'not a loopback address: whoever reaches it can read the metrics; say remote = true to mean it',
     })
     .prefault({}),
-  snapshotter: z
-    .record(snapshotterName, proxySnapshotter)
-    .default({})
-    .describe('snapshotters of other processes, by name'),
+  snapshotter: snapshotterSchema,
   runtime: z.record(z.string(), runtime).default({}).describe('runtimes by name, besides runc and crun'),
 })
 

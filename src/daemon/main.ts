@@ -29,7 +29,6 @@ import { SealingKey } from '../secrets/sealing-key.ts'
 import { Shims } from '../shim/shims.ts'
 import { listenForTaskEvents } from '../shim/task-events.ts'
 import { openSnapshotters } from '../snapshotters/index.ts'
-import type { ProxyOptions } from '../snapshotters/proxy.ts'
 import { gcHandlers } from '../workers/gc/index.ts'
 import { collectAfterFailedPulls } from '../workers/gc/trigger.ts'
 import { ImageArchives } from '../workers/pull/archives.ts'
@@ -55,6 +54,7 @@ import { appendMetric, daemonMetrics, metricsText, observe } from './metrics.ts'
 import { recordMissing } from './missing.ts'
 import { pulling } from './pulling.ts'
 import { openRuntimes, SEARCH_PATH } from './runtimes.ts'
+import { proxiesOf } from './snapshot-config.ts'
 import { forgetUnsynced, removeUnknownSnapshots, unpackAgain } from './snapshots-at-start.ts'
 import { observeStorage, SnapshotUsage } from './storage-metrics.ts'
 import { openTracer } from './tracing.ts'
@@ -146,11 +146,14 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   const intake = new Intake(log, outcomes, (type) => queued.has(type))
 
   const content = await ContentStore.open(join(root, 'content'))
-  const snapshotters = await openSnapshotters(join(root, 'snapshotters'), proxiesOf(config))
+  const snapshotters = await openSnapshotters(join(root, 'snapshotters'), proxiesOf(config.snapshotter))
   const toUnpack = await forgetUnsynced(log, root, logger)
   await removeUnknownSnapshots(log, snapshotters, logger)
   await recordMissing(log, content, snapshotters, logger)
-  const layers = new LayerPool({ threads: config.workers.layerThreads ?? availableParallelism() })
+  const layers = new LayerPool({
+    threads: config.workers.layerThreads ?? availableParallelism(),
+    limits: config.unpack,
+  })
   starting.defer(() => layers.close())
   const plain = new Set(config.registry.plainHttp)
   const registry = new RegistryClient({
@@ -300,12 +303,6 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   starting.use(releaseWhenIdle(logger))
   logger.info({ ...reconciled, position: log.head, startMs: Math.round(performance.now() - begunAt) }, 'ready')
   return starting.move()
-}
-
-function proxiesOf({ snapshotter }: Config): Record<string, ProxyOptions> {
-  return Object.fromEntries(
-    Object.entries(snapshotter).map(([name, given]) => [name, { ...given, snapshotter: given.snapshotter ?? name }]),
-  )
 }
 
 function readVersion(): string {

@@ -1,4 +1,4 @@
-import { constants as fsConstants } from 'node:fs'
+import { closeSync, constants as fsConstants } from 'node:fs'
 import { constants as osConstants } from 'node:os'
 import koffi from 'koffi'
 
@@ -149,6 +149,11 @@ const cFchmodat = bind<(fd: number, path: CPath, mode: number, flags: number) =>
   'uint',
   'int',
 ])
+const cFchmodat2 = bind<(n: number, fd: number, path: CPath, mode: number, flags: number) => number>(
+  'syscall',
+  ['long', 'int', 'str', 'uint', 'uint'],
+  'long',
+)
 const cUtimensat = bind<(fd: number, path: CPath, times: Buffer, flags: number) => number>('utimensat', [
   'int',
   'str',
@@ -231,6 +236,13 @@ export function unlinkat(fd: number, path: CPath): void {
   check(cUnlinkat(fd, path, 0), 'unlinkat', path)
 }
 
+const AT_REMOVEDIR = 0x200
+
+/** Removes an empty directory. */
+export function rmdirat(fd: number, path: CPath): void {
+  check(cUnlinkat(fd, path, AT_REMOVEDIR), 'unlinkat', path)
+}
+
 /** Changes the owner of the entry itself, also of a symlink. */
 export function lchownat(fd: number, path: CPath, uid: number, gid: number): void {
   check(cFchownat(fd, path, uid, gid, AT_SYMLINK_NOFOLLOW), 'fchownat', path)
@@ -244,9 +256,25 @@ export function fchmod(fd: number, mode: number): void {
   check(cFchmod(fd, mode), 'fchmod', '')
 }
 
-/** Changes the mode; follows a symlink, so only for entries known to be none. */
-export function chmodat(fd: number, path: CPath, mode: number): void {
-  check(cFchmodat(fd, path, mode, 0), 'fchmodat', path)
+const SYS_FCHMODAT2 = 452
+let hasFchmodat2 = true
+
+/** Changes the mode of the entry itself: where a symlink has taken its place, it fails and follows nothing. */
+export function lchmodat(fd: number, path: CPath, mode: number): void {
+  if (hasFchmodat2) {
+    if (cFchmodat2(SYS_FCHMODAT2, fd, path, mode, AT_SYMLINK_NOFOLLOW) === 0) return
+    const { ENOSYS, EPERM } = osConstants.errno
+    const errno = koffi.errno()
+    // A kernel before 6.6, or a filter that does not know the call.
+    if (errno !== ENOSYS && errno !== EPERM) throw new SyscallError(errno, 'fchmodat2', path)
+    hasFchmodat2 = errno !== ENOSYS
+  }
+  const itself = openat(fd, path, O.PATH | O.NOFOLLOW)
+  try {
+    check(cFchmodat(AT_FDCWD, `/proc/self/fd/${itself}`, mode, 0), 'fchmodat', path)
+  } finally {
+    closeSync(itself)
+  }
 }
 
 /** A moment as the kernel keeps it; seconds may be negative. */

@@ -22,7 +22,7 @@ const input = Buffer.allocUnsafeSlow(INPUT_BYTES)
  */
 export function extractLayer(job: LayerJob): LayerResult {
   const control = new JobControl(job.control)
-  using writer = job.target === undefined ? undefined : new TreeWriter(job.target, job.whiteouts)
+  using writer = job.target === undefined ? undefined : new TreeWriter(job.target, job.whiteouts, job.limits.devices)
   const tar = new TarPipe(job, control, writer)
   const digest = readCompressed(job, control, (piece) => tar.write(piece))
   const diffId = tar.end()
@@ -64,9 +64,9 @@ class TarPipe {
   write(piece: Buffer): void {
     this.bytes += piece.length
     const { tarBytesMax, ratioMax, ratioFromBytes } = this.#job.limits
-    if (this.bytes > tarBytesMax) throw overLimit(`more than ${tarBytesMax} bytes`, tarBytesMax)
+    if (this.bytes > tarBytesMax) throw overLimit(`more than ${tarBytesMax} bytes`, 'tarBytesMax', tarBytesMax)
     if (this.bytes > ratioFromBytes && this.bytes > this.#job.sizeBytes * ratioMax) {
-      throw overLimit(`more than ${ratioMax} bytes for each compressed one`, ratioMax)
+      throw overLimit(`more than ${ratioMax} bytes for each compressed one`, 'ratioMax', ratioMax)
     }
     this.#control.waitForRoom(this.bytes)
     this.#hash.update(piece)

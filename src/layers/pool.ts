@@ -11,6 +11,7 @@ export interface ExtractRequest {
   /** An existing directory; undefined when only the digests are wanted. */
   target: string | undefined
   whiteouts: Whiteouts
+  /** Instead of those of the pool. */
   limits?: Partial<LayerLimits>
   /** Smaller is more urgent, and gets the next thread whatever its size; 100 when left out. */
   priority?: number
@@ -27,6 +28,13 @@ export interface LayerRoom {
   used(bytes: number): void
   /** Makes room for more in all, so much at least. @returns how much there is now @throws what the extraction then ends with */
   extend(atLeastBytes: number, atMostBytes: number): Promise<number>
+}
+
+export interface LayerPoolOptions {
+  threads: number
+  idleMs?: number
+  /** Of every layer; defaults for those left out. */
+  limits?: Partial<LayerLimits>
 }
 
 /** Bytes that have to be there before a thread is given to a growing file. */
@@ -54,6 +62,7 @@ interface Waiting {
  */
 export class LayerPool {
   readonly #threads: number
+  readonly #limits: LayerLimits
   readonly #idleMs: number
   readonly #idle: { thread: Worker; timer: NodeJS.Timeout }[] = []
   readonly #busy = new Set<Worker>()
@@ -61,7 +70,8 @@ export class LayerPool {
   readonly #waiting: Waiting[] = []
   #onQuiet: (() => void) | undefined
 
-  constructor({ threads, idleMs = 10_000 }: { threads: number; idleMs?: number }) {
+  constructor({ threads, idleMs = 10_000, limits = {} }: LayerPoolOptions) {
+    this.#limits = { ...DEFAULT_LIMITS, ...limits }
     this.#threads = threads
     this.#idleMs = idleMs
   }
@@ -198,7 +208,7 @@ export class LayerPool {
         control: control.shared,
         target,
         whiteouts,
-        limits: { ...DEFAULT_LIMITS, ...limits },
+        limits: { ...this.#limits, ...limits },
       },
     }
     let isAlive = true

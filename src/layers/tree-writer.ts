@@ -1,10 +1,12 @@
-import { closeSync, fstatSync, ftruncateSync, rmSync, type Stats, writeSync } from 'node:fs'
-import { type ByteString, cPath, fsPath, printable } from '../host/byte-paths.ts'
+import { closeSync, fstatSync, ftruncateSync, type Stats, writeSync } from 'node:fs'
+import { type ByteString, cPath, printable } from '../host/byte-paths.ts'
+import { removeTreeAt } from '../host/remove-tree.ts'
 import * as sys from '../host/syscalls.ts'
 import { setXattr, setXattrOfFd } from '../host/xattrs.ts'
 import { PurserError, toPurserError } from '../model/errors.ts'
 import { XattrWriter } from './attributes.ts'
 import { Directories, type Directory, isWhiteoutDevice, lstatIn, procPath } from './directories.ts'
+import type { DevicePolicy } from './limits.ts'
 import { OwnEntries } from './own-entries.ts'
 import { cleanPath, parseWhiteout, splitPath } from './paths.ts'
 import type { NeedsParentsReason, Whiteouts } from './protocol.ts'
@@ -35,6 +37,7 @@ export class TreeWriter implements TarSink, Disposable {
   readonly whiteoutsMade = new Set<ByteString>()
   readonly xattrs = new XattrWriter()
   readonly #mode: Whiteouts
+  readonly #devices: DevicePolicy
   readonly #directories: Directories
   /** Times of directories, set when all is written; by key in apply mode, else by path. */
   readonly #times = new Map<string, { path: ByteString; time: sys.Timespec }>()
@@ -46,8 +49,9 @@ export class TreeWriter implements TarSink, Disposable {
   #entry: TarEntry | undefined
   #fd = -1
 
-  constructor(target: string, mode: Whiteouts) {
+  constructor(target: string, mode: Whiteouts, devices: DevicePolicy) {
     this.#mode = mode
+    this.#devices = devices
     this.#directories = new Directories(target, mode === 'apply' ? 'track-existing' : 'all-new', {
       made: (parent, name, path, how) => this.#parentMade(parent, name, path, how),
       clear: (obstacle) => this.#clearForParent(obstacle.directory, obstacle.name),
@@ -160,6 +164,12 @@ export class TreeWriter implements TarSink, Disposable {
     }
     // A character device 0/0 is how overlayfs writes a whiteout; as a file it has no meaning anywhere.
     if (entry.type === 'char' && entry.major === 0 && entry.minor === 0) return
+    if ((entry.type === 'char' || entry.type === 'block') && this.#devices !== 'allow') {
+      if (this.#devices === 'skip') return
+      throw new PurserError('permission_denied', `the layer has the device ${printable(path)}`, {
+        remedy: 'set unpack.devices to skip or allow in the configuration if the image can be trusted',
+      })
+    }
     const directory = this.#directories.findOrMake(parent)
     switch (entry.type) {
       case 'directory':
@@ -243,7 +253,7 @@ export class TreeWriter implements TarSink, Disposable {
   #setAttributes(directory: Directory, name: ByteString, entry: TarEntry): void {
     sys.lchownat(directory.fd, cPath(name), entry.uid, entry.gid)
     if (entry.xattrs.size > 0) this.xattrs.writeTo(procPath(directory, name), entry)
-    if (entry.type !== 'symlink') sys.chmodat(directory.fd, cPath(name), entry.mode)
+    if (entry.type !== 'symlink') sys.lchmodat(directory.fd, cPath(name), entry.mode)
   }
 
   /** A hard link keeps the attributes of its file, as GNU tar and umoci have it. */
@@ -277,7 +287,7 @@ export class TreeWriter implements TarSink, Disposable {
     const stat = lstatIn(directory, name)
     if (!stat) return
     if (stat.isDirectory() || stat.isSymbolicLink()) this.#directories.invalidate()
-    if (stat.isDirectory()) rmSync(fsPath(procPath(directory, name)), { recursive: true, force: true })
+    if (stat.isDirectory()) removeTreeAt(directory.fd, name)
     else sys.unlinkat(directory.fd, cPath(name))
     this.#own.delete(directory, name)
   }
@@ -310,7 +320,7 @@ export class TreeWriter implements TarSink, Disposable {
   /** A parent without an entry is root's, also in a directory that hands its group on, and as old as its first entry. */
   #givePlainAttributes(directory: Directory, name: ByteString): void {
     sys.lchownat(directory.fd, cPath(name), 0, 0)
-    sys.chmodat(directory.fd, cPath(name), 0o755)
+    sys.lchmodat(directory.fd, cPath(name), 0o755)
     this.#setTime(directory, name, this.#entry?.mtime ?? { seconds: 0, nanoseconds: 0 })
     this.#noteWritten(directory, name)
   }

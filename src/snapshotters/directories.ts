@@ -1,11 +1,27 @@
 import { closeSync, openSync } from 'node:fs'
 import { lstat, mkdir, opendir, readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { syncfs } from '../host/syscalls.ts'
+import { removeTreeAt } from '../host/remove-tree.ts'
+import { errnoOf, syncfs } from '../host/syscalls.ts'
 import { PurserError } from '../model/errors.ts'
 
 const TRASH = 'trash-'
 const ID = /^[0-9a-z]+$/
+
+async function removeTree(root: string, name: string): Promise<void> {
+  try {
+    await rm(join(root, name), { recursive: true, force: true })
+  } catch (error) {
+    if (errnoOf(error) !== 'ENAMETOOLONG') throw error
+    // What lies so deep that no path leads there is removed from the directory that it is in.
+    const fd = openSync(root, 'r')
+    try {
+      removeTreeAt(fd, name)
+    } finally {
+      closeSync(fd)
+    }
+  }
+}
 
 /** The directories of a snapshotter, one an id. What is being removed has a name that is no id. */
 export class SnapshotDirectories {
@@ -19,7 +35,7 @@ export class SnapshotDirectories {
   static async open(root: string): Promise<SnapshotDirectories> {
     await mkdir(root, { recursive: true, mode: 0o700 })
     for (const name of await readdir(root)) {
-      if (name.startsWith(TRASH)) await rm(join(root, name), { recursive: true, force: true })
+      if (name.startsWith(TRASH)) await removeTree(root, name)
     }
     return new SnapshotDirectories(root)
   }
@@ -41,7 +57,7 @@ export class SnapshotDirectories {
     } catch (error) {
       if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error
     }
-    await rm(trash, { recursive: true, force: true })
+    await removeTree(this.#root, `${TRASH}${id}`)
   }
 
   /** Bytes allocated and inodes below a directory; hard links count once. */

@@ -1,7 +1,8 @@
-import { unlinkSync } from 'node:fs'
-import { type ByteString, fsPath } from '../host/byte-paths.ts'
+import { closeSync } from 'node:fs'
+import { type ByteString, cPath } from '../host/byte-paths.ts'
 import { copyDirectoryAttributes, modifiedAt, setModifiedAt } from '../host/copy-attributes.ts'
 import { mountTemporarily } from '../host/mounts.ts'
+import { AT_FDCWD, errnoOf, O, openat, openat2, RESOLVE, unlinkat } from '../host/syscalls.ts'
 import type { AvailableBytes } from '../layers/available-bytes.ts'
 import type { LayerPool, LayerRoom } from '../layers/pool.ts'
 import type { LayerResult } from '../layers/protocol.ts'
@@ -82,9 +83,10 @@ export async function joinLayer(
   const target = directoryOf(snapshotter, dir)
   removeVainWhiteouts(target, alone.whiteouts, below)
   for (const { path, lower } of found) {
+    if (lower.what !== 'directory') continue
     // A later entry of the layer may have put something else there, also a symlink that leads anywhere.
-    const own = findBelow([target], path)
-    if (lower.what === 'directory' && own.what === 'directory') copyDirectoryAttributes(lower.path, own.path)
+    using own = openDirectory(target, path)
+    if (own) copyDirectoryAttributes(lower.path, own.path)
   }
   await snapshotter.commit(dir, signal)
 }
@@ -95,21 +97,39 @@ function directoryOf(snapshotter: Snapshotter, dir: string): string {
   throw new PurserError('internal', `the snapshotter ${snapshotter.name} takes layers only on their parents`)
 }
 
+/**
+ * A directory below another one, with no symlink on the way; undefined when there is none.
+ *
+ * @returns its descriptor, and a path of it that leads nowhere else, whatever is renamed
+ */
+function openDirectory(root: string, path: ByteString): (Disposable & { fd: number; path: ByteString }) | undefined {
+  const top = openat(AT_FDCWD, root, O.PATH | O.DIRECTORY)
+  try {
+    const fd = openat2(top, cPath(path || '.'), O.DIRECTORY, RESOLVE.IN_ROOT | RESOLVE.NO_SYMLINKS)
+    return { fd, path: `/proc/self/fd/${fd}/.`, [Symbol.dispose]: () => closeSync(fd) }
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes(errnoOf(error) ?? '')) return undefined
+    throw error
+  } finally {
+    closeSync(top)
+  }
+}
+
 /** Where no lower layer has the directory, overlayfs does not merge, and shows a whiteout as an entry that is not there. */
 function removeVainWhiteouts(target: string, whiteouts: readonly ByteString[], below: readonly string[]): void {
   const byParent = Map.groupBy(whiteouts, (path) => path.slice(0, Math.max(0, path.lastIndexOf('/'))))
   for (const [parent, paths] of byParent) {
-    const own = findBelow([target], parent)
-    if (own.what !== 'directory' || findBelow(below, parent).what === 'directory') continue
+    using own = openDirectory(target, parent)
+    if (!own || findBelow(below, parent).what === 'directory') continue
     const vain = paths
-      .map((path) => `${own.path}/${path.slice(path.lastIndexOf('/') + 1)}`)
-      .filter((path) => {
-        const status = statusOf(path)
+      .map((path) => path.slice(path.lastIndexOf('/') + 1))
+      .filter((name) => {
+        const status = statusOf(`${own.path}/${name}`)
         return status !== undefined && isWhiteout(status)
       })
     if (vain.length === 0) continue
     const modified = modifiedAt(own.path)
-    for (const path of vain) unlinkSync(fsPath(path))
+    for (const name of vain) unlinkat(own.fd, cPath(name))
     setModifiedAt(own.path, modified)
   }
 }

@@ -55,7 +55,8 @@ export function paxRecord(key: string, value: string | Buffer): Buffer {
   return Buffer.concat([Buffer.from(String(length)), rest])
 }
 
-const padded = (data: Buffer): Buffer => Buffer.concat([data, Buffer.alloc((512 - (data.length % 512)) % 512)])
+/** Data as a tar has it: in whole blocks. */
+export const padded = (data: Buffer): Buffer => Buffer.concat([data, Buffer.alloc((512 - (data.length % 512)) % 512)])
 
 export function tarOf(entries: readonly TestEntry[], end: 'ended' | 'cut' = 'ended'): Buffer {
   const parts = entries.flatMap((entry) => {

@@ -158,7 +158,8 @@ export class TarReader {
 
   #checkRegions(regions: readonly SparseRegion[]): void {
     if (regions.length * 16 > this.#limits.extendedHeaderBytesMax) {
-      throw overLimit(`a sparse map of ${regions.length} regions`, this.#limits.extendedHeaderBytesMax / 16)
+      const { extendedHeaderBytesMax } = this.#limits
+      throw overLimit(`a sparse map of ${regions.length} regions`, 'extendedHeaderBytesMax', extendedHeaderBytesMax)
     }
   }
 
@@ -178,7 +179,9 @@ export class TarReader {
       case FLAG.longName:
       case FLAG.longLink:
         if (header.dataBytes > this.#limits.extendedHeaderBytesMax) {
-          throw overLimit(`an extended header of ${header.dataBytes} bytes`, this.#limits.extendedHeaderBytesMax)
+          const { extendedHeaderBytesMax } = this.#limits
+          const what = `an extended header of ${header.dataBytes} bytes`
+          throw overLimit(what, 'extendedHeaderBytesMax', extendedHeaderBytesMax)
         }
         if (header.dataBytes === 0) return
         this.#state = { at: 'extension', header, parts: [], left: header.dataBytes }
@@ -224,8 +227,13 @@ export class TarReader {
     }
     this.#next ??= copyExtensions(this.#global)
     parsePax(body, this.#next)
-    if (this.#next.xattrs.size > this.#limits.xattrsMax) {
-      throw overLimit(`an entry with ${this.#next.xattrs.size} extended attributes`, this.#limits.xattrsMax)
+    const { xattrsMax, xattrBytesMax } = this.#limits
+    const { xattrs } = this.#next
+    if (xattrs.size > xattrsMax)
+      throw overLimit(`an entry with ${xattrs.size} extended attributes`, 'xattrsMax', xattrsMax)
+    for (const { length } of xattrs.values()) {
+      if (length > xattrBytesMax)
+        throw overLimit(`an extended attribute of ${length} bytes`, 'xattrBytesMax', xattrBytesMax)
     }
   }
 
@@ -238,10 +246,16 @@ export class TarReader {
     this.#longLink = undefined
 
     this.entries += 1
-    const { entriesMax, pathBytesMax } = this.#limits
-    if (this.entries > entriesMax) throw overLimit(`more than ${entriesMax} entries`, entriesMax)
+    const { entriesMax, pathBytesMax, pathDepthMax } = this.#limits
+    if (this.entries > entriesMax) throw overLimit(`more than ${entriesMax} entries`, 'entriesMax', entriesMax)
     if (path.length > pathBytesMax || linkPath.length > pathBytesMax) {
-      throw overLimit(`a path of ${Math.max(path.length, linkPath.length)} bytes`, pathBytesMax)
+      const length = Math.max(path.length, linkPath.length)
+      throw overLimit(`a path of ${length} bytes`, 'pathBytesMax', pathBytesMax)
+    }
+    // Of a short path the depth need not be counted.
+    if (path.length > 2 * pathDepthMax) {
+      const depth = path.split('/').length - 1
+      if (depth > pathDepthMax) throw overLimit(`a path of ${depth} directories`, 'pathDepthMax', pathDepthMax)
     }
     if (path === '') throw malformed('an entry has no name')
     const ids = [more.uid ?? header.uid, more.gid ?? header.gid, header.major, header.minor]
@@ -253,6 +267,8 @@ export class TarReader {
     const dataBytes = known ? 0 : header.dataBytes
     const sizeBytes = regions ? (more.sparse.realBytes ?? dataBytes) : dataBytes
     if (regions) checkSparse(regions, sizeBytes, dataBytes, path)
+    const { tarBytesMax } = this.#limits
+    if (sizeBytes > tarBytesMax) throw overLimit(`a file of ${sizeBytes} bytes`, 'tarBytesMax', tarBytesMax)
     const entry: TarEntry = {
       path,
       type,
