@@ -1,6 +1,7 @@
 import { PurserError } from '../model/errors.ts'
 import type { ProjectionStatus } from '../projections/runner.ts'
 import { defineVerb } from './line/verb.ts'
+import { wholeNumber } from './options/numbers.ts'
 import { print } from './terminal/output.ts'
 
 const BEHIND = 1
@@ -11,12 +12,7 @@ export const verb = defineVerb({
     max: {
       value: 'events',
       help: `end with status ${BEHIND} when one of them is further behind, or stopped`,
-      parse(text) {
-        if (/^\d{1,15}$/.test(text)) return Number(text)
-        throw new PurserError('invalid_argument', `${JSON.stringify(text)} is no number of events`, {
-          remedy: 'write one such as 1000',
-        })
-      },
+      parse: wholeNumber(0, 1e15),
     },
   },
   async run({ client, args, flags, format }) {
