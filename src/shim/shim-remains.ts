@@ -45,6 +45,9 @@ function shimIdOf({ bundle, id }: ShimIdentity): string {
   }
 }
 
+/** As the shim was started, by which it is found. */
+const ofShim = (identity: ShimIdentity): ShimIdentity => ({ ...identity, id: shimIdOf(identity) })
+
 /** The arguments before the action: a shim's process shows them, which is how it is found again. */
 export function shimArguments({ namespace, id }: ShimIdentity, program: ShimProgram): string[] {
   const { grpcAddress, publishBinary } = program
@@ -61,14 +64,25 @@ export async function removeShimRemains(
   program: ShimProgram,
   signal: AbortSignal,
 ): Promise<void> {
+  const address = await readShimAddress(identity.bundle)
+  await killShims(ofShim(identity), program.grpcAddress, signal)
+  await runDelete(identity, program, signal)
+  await removeShimTraces(identity, program, signal)
+  if (address) await rm(address.socketPath, { force: true })
+}
+
+/** The same for a task that its shim has deleted before it ended: no process is looked for, and no program run in vain. */
+export async function removeShimTraces(
+  identity: ShimIdentity,
+  program: ShimProgram,
+  signal: AbortSignal,
+): Promise<void> {
   const { bundle } = identity
   const address = await readShimAddress(bundle)
-  const shim = { ...identity, id: shimIdOf(identity) }
-  await killShims(shim, program.grpcAddress, signal)
-  await removeContainer(identity, program, signal)
+  await removeFromRuntime(identity, program, signal)
   await removeCgroup(bundle, signal)
   unmount(join(bundle, 'rootfs'))
-  const sockets = [socketPathOf(shim, program.grpcAddress)]
+  const sockets = [socketPathOf(ofShim(identity), program.grpcAddress)]
   if (address) sockets.push(address.socketPath)
   for (const file of [...sockets, join(bundle, 'address'), join(bundle, 'bootstrap.json')])
     await rm(file, { force: true })
@@ -107,7 +121,8 @@ function socketPathOf({ namespace, id }: ShimIdentity, grpcAddress: string): str
   return join(SOCKET_DIRECTORY, name)
 }
 
-async function removeContainer(identity: ShimIdentity, program: ShimProgram, signal: AbortSignal): Promise<void> {
+/** Has the shim's program delete the task. What its runtime keeps is looked at after it, whatever it says. */
+async function runDelete(identity: ShimIdentity, program: ShimProgram, signal: AbortSignal): Promise<void> {
   const { bundle } = identity
   const { shimFile, runcFile } = program.runtime
   const wasCreated = existsSync(join(bundle, 'runtime'))
@@ -115,11 +130,12 @@ async function removeContainer(identity: ShimIdentity, program: ShimProgram, sig
     const args = [...shimArguments(identity, program), '-bundle', bundle, 'delete']
     await runInside(program.runtime, { file: shimFile, args, cwd: bundle, env: program.env }, signal)
   }
-  // The shim has no `runtime` file when create failed early, and its `delete` ignores a runtime that fails.
-  await removeFromRuntime(identity, program, signal)
 }
 
-/** Removes a container from runc or crun itself, with its processes and its cgroup; it need not exist. */
+/**
+ * Removes a container from runc or crun itself, with its processes and its cgroup; it need not exist. A shim does not tell
+ * of one that was not created whole, nor of a runtime that fails.
+ */
 export async function removeFromRuntime(
   { namespace, id }: ShimIdentity,
   { runtime, env }: ShimProgram,

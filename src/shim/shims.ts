@@ -22,6 +22,7 @@ import {
   readShimAddress,
   removeFromRuntime,
   removeShimRemains,
+  removeShimTraces,
   removeSpares,
   runInside,
   type ShimProgram,
@@ -205,6 +206,11 @@ export class Shims {
   /** Whether its shims live in a mount namespace of their own: what they mount is not seen from here. */
   isApart(name: string): boolean {
     return this.#program(name).runtime.enter.length > 0
+  }
+
+  /** What is left of a task that its shim has deleted, once that has ended too; nothing needs to be killed. */
+  async removeTraces(request: TaskRequest & { signal: AbortSignal }): Promise<void> {
+    await removeShimTraces(request, this.#program(request.runtime), request.signal)
   }
 
   /** @see removeShimRemains */

@@ -136,13 +136,9 @@ export class Tasks {
     const live = this.get(namespace, id)
     const bundle = paths.bundle(namespace, id)
     const signal = AbortSignal.timeout(RELEASE_MS)
-    if (live) {
-      await live.shim.delete({}, signal).catch(ignoreGone)
-      await live.shim.shutdown(signal).catch(ignoreGone)
-      live.shim.disconnect()
-      for (const process of [live, ...live.execs.values()]) process.stdio.close()
-    }
-    await shims.removeRemains({ namespace, id, bundle, runtime, signal })
+    const identity = { namespace, id, bundle, runtime, signal }
+    if (live && (await endThroughShim(live, signal))) await shims.removeTraces(identity)
+    else await shims.removeRemains(identity)
     await removeBundle(bundle)
     this.#live.delete(`${namespace}/${id}`)
     await this.#record(namespace, task.fact(id, 'task.released', {}), () => this.#isHeld(namespace, id))
@@ -312,6 +308,22 @@ export class Tasks {
 
   #insist(what: string, attempt: () => Promise<unknown>): Promise<void> {
     return insist(what, attempt, { logger: this.#options.logger, signal: this.#stop.signal })
+  }
+}
+
+/** Deletes an ended task, and ends its shim. @returns whether the shim did all of it */
+async function endThroughShim(live: LiveTask, signal: AbortSignal): Promise<boolean> {
+  const { shim } = live
+  try {
+    await shim.delete({}, signal)
+    await shim.shutdown(signal)
+    return shim.isClosed
+  } catch (error) {
+    ignoreGone(error)
+    return false
+  } finally {
+    shim.disconnect()
+    for (const process of [live, ...live.execs.values()]) process.stdio.close()
   }
 }
 
