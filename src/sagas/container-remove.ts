@@ -2,7 +2,7 @@ import { container } from '../commands/container.ts'
 import { snapshot, snapshotId } from '../commands/snapshot.ts'
 import { task } from '../commands/task.ts'
 import { PurserError } from '../model/errors.ts'
-import { defineSaga } from './define.ts'
+import { bothSteps, defineSaga } from './define.ts'
 import { endTask } from './end-task.ts'
 
 /** Task, record and snapshot, in this order; begun anew after a restart, it goes on with what is left. */
@@ -16,16 +16,25 @@ export const removeContainer = defineSaga(container, 'container.remove', async (
     })
   }
   if (state.status === 'running' || state.status === 'paused') await endTask(saga)
-  if (saga.view.get(task, namespace, id).status !== 'absent') {
-    await saga.step('delete-task', { type: 'task.delete', subject: id })
+  const ended = saga.view.get(task, namespace, id)
+  const deleteTask = async () => {
+    if (ended.status !== 'absent') await saga.step('delete-task', { type: 'task.delete', subject: id })
   }
   const record = saga.state
-  if (record.status === 'absent') return { facts: [], result: { id } }
-  // Before the record goes, for the record says which snapshot it is.
-  const subject = snapshotId(record.snapshotter, record.snapshotKey)
-  if (saga.view.get(snapshot, namespace, subject).status !== 'absent') {
+  const removeSnapshot = async () => {
+    if (record.status === 'absent') return
+    const subject = snapshotId(record.snapshotter, record.snapshotKey)
+    if (saga.view.get(snapshot, namespace, subject).status === 'absent') return
     await saga.step('remove-snapshot', { type: 'snapshot.remove', subject })
   }
+  const isReleased = ended.status === 'stopped' && ended.host === 'released'
+  if (isReleased) await bothSteps(deleteTask(), removeSnapshot())
+  else {
+    await deleteTask() // Which gives back what it holds, and with it the mount of the snapshot.
+    await removeSnapshot()
+  }
+  if (record.status === 'absent') return { facts: [], result: { id } }
+  // At last, for the record says which snapshot it is.
   await saga.step('delete', { type: 'container.delete', subject: id })
   return { facts: [], result: { id } }
 })

@@ -15,6 +15,11 @@ export const defineSaga = handlersFor<SagaEffects>()
 /** Undone even when the command was cancelled, but not for ever. */
 export const UNDO_MS = 60_000
 
+/** Waits for two steps of which neither needs the other, so that neither is under way when one has failed. */
+export async function bothSteps(...steps: readonly [Promise<unknown>, Promise<unknown>]): Promise<void> {
+  for (const settled of await Promise.allSettled(steps)) if (settled.status === 'rejected') throw settled.reason
+}
+
 /** Registers a step that takes back an earlier one, should the saga fail. */
 export function undoStep(
   saga: Saga<unknown, unknown>,

@@ -4,7 +4,7 @@ import { type ImageState, image } from '../commands/image.ts'
 import { snapshot, snapshotId } from '../commands/snapshot.ts'
 import { PurserError } from '../model/errors.ts'
 import { chainIdOf } from '../oci/chain-id.ts'
-import { type Saga, undoStep } from './define.ts'
+import { bothSteps, type Saga, undoStep } from './define.ts'
 
 type Request = z.output<(typeof container.commands)['container.provision']>
 type PresentImage = Extract<ImageState, { status: 'present' }>
@@ -18,12 +18,12 @@ export async function provision(saga: Saga<ContainerState, Request>, undo: Async
   const parent = chainIdOf(present.layers.map((layer) => layer.diffId))
   const subject = snapshotId(snapshotter, id)
   undoStep(saga, undo, 'undo-snapshot', { type: 'snapshot.remove', subject })
-  await saga.step('prepare', { type: 'snapshot.prepare', subject, payload: { parent } })
+  const prepare = saga.step('prepare', { type: 'snapshot.prepare', subject, payload: { parent } })
   undoStep(saga, undo, 'undo-container', { type: 'container.delete', subject: id })
   const { options, labels, onExit, timeoutMs } = payload
   const before = saga.state // Redelivered, it keeps to what it chose then.
   const chosen = before.status === 'absent' ? saga.effects.defaultRuntime(options) : before.runtime
-  await saga.step('create', {
+  const create = saga.step('create', {
     type: 'container.create',
     subject: id,
     payload: {
@@ -39,6 +39,7 @@ export async function provision(saga: Saga<ContainerState, Request>, undo: Async
       ...(timeoutMs === undefined ? {} : { timeoutMs }),
     },
   })
+  await bothSteps(prepare, create)
 }
 
 async function unpackedImage(saga: Saga<ContainerState, Request>): Promise<PresentImage> {
