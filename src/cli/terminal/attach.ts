@@ -1,5 +1,5 @@
-import type { WebSocket } from 'ws'
 import type { Exit, PurserClient } from '../../client/index.ts'
+import { WebSocketClient } from '../../client/web-socket.ts'
 import { type ErrorBody, PurserError } from '../../model/errors.ts'
 import { DetachKeys } from './detach-keys.ts'
 
@@ -38,13 +38,14 @@ export async function attach(
   client: PurserClient,
   { path, interactive, tty, detachKeys, signal, onOutput, written = { stdout: 0, stderr: 0 } }: AttachOptions,
 ): Promise<number | 'detached'> {
-  // Loaded now, which takes longer than all other modules of a run: the daemon is at work on the container meanwhile.
-  const { WebSocket } = await import('ws')
-  const socket = new WebSocket(`ws+unix://${client.socketPath}:${path}`, 'v5.channel.k8s.io', {
+  const socket = new WebSocketClient({
+    socketPath: client.socketPath,
+    path,
+    protocol: 'v5.channel.k8s.io',
     headers: { 'purser-namespace': client.namespace },
   })
   await using session = new AsyncDisposableStack()
-  session.defer(() => closed(socket))
+  session.defer(() => socket.close())
   const isRaw = interactive && tty && process.stdin.isTTY
   const known = { ...written }
   const show = (stream: 'stdout' | 'stderr', data: Buffer) => {
@@ -73,7 +74,7 @@ export async function attach(
         else fail(errorOf(status.error))
       }
     })
-    socket.on('unexpected-response', (_request, response) => {
+    socket.on('refused', (response) => {
       response.toArray().then((chunks: Buffer[]) => fail(errorOf(JSON.parse(Buffer.concat(chunks).toString()))), fail)
     })
     socket.on('error', (cause) => fail(lost(cause)))
@@ -92,7 +93,7 @@ function makeRaw(terminal: NodeJS.ReadStream): () => void {
 }
 
 /** Tells the size of this terminal now and whenever it changes. @returns what ends that */
-function sendSizes(socket: WebSocket): () => void {
+function sendSizes(socket: WebSocketClient): () => void {
   const tell = () => send(socket, CHANNEL.resize, { width: process.stdout.columns, height: process.stdout.rows })
   tell()
   process.stdout.on('resize', tell)
@@ -100,16 +101,16 @@ function sendSizes(socket: WebSocket): () => void {
 }
 
 /** Sends what is typed or piped in, up to its end. @returns what ends that */
-function sendInput(socket: WebSocket, detachKeys: readonly number[], onDetached: () => void): () => void {
+function sendInput(socket: WebSocketClient, detachKeys: readonly number[], onDetached: () => void): () => void {
   const keys = new DetachKeys(detachKeys)
   const { stdin } = process
   const onData = (chunk: Buffer) => {
     const { input, isDetached } = keys.feed(chunk)
     if (input.length > 0) {
       socket.send(Buffer.concat([Buffer.of(CHANNEL.stdin), input]), () => {
-        if (socket.bufferedAmount <= BEHIND_BYTES_MAX) stdin.resume()
+        if (socket.bufferedBytes <= BEHIND_BYTES_MAX) stdin.resume()
       })
-      if (socket.bufferedAmount > BEHIND_BYTES_MAX) stdin.pause()
+      if (socket.bufferedBytes > BEHIND_BYTES_MAX) stdin.pause()
     }
     if (isDetached) onDetached()
   }
@@ -126,20 +127,14 @@ function sendInput(socket: WebSocket, detachKeys: readonly number[], onDetached:
 }
 
 /** A reader that is slow here slows the connection down, not our memory up. */
-function write(stream: NodeJS.WriteStream, data: Buffer, socket: WebSocket): void {
+function write(stream: NodeJS.WriteStream, data: Buffer, socket: WebSocketClient): void {
   if (stream.write(data)) return
   socket.pause()
   stream.once('drain', () => socket.resume())
 }
 
-function send(socket: WebSocket, channel: number, message: object): void {
-  if (socket.readyState !== socket.OPEN) return
+function send(socket: WebSocketClient, channel: number, message: object): void {
   socket.send(Buffer.concat([Buffer.of(channel), Buffer.from(JSON.stringify(message))]))
-}
-
-async function closed(socket: WebSocket): Promise<void> {
-  if (socket.readyState === socket.OPEN) socket.close()
-  else socket.terminate()
 }
 
 const errorOf = (problem: (Partial<ErrorBody> & { detail?: string }) | undefined): PurserError =>
