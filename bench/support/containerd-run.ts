@@ -6,9 +6,14 @@ export interface ContainerdRunner extends Disposable {
   /** Snapshot, container, task, start: what a client asks for to run an image. Returns when the process has been started. */
   start(id: string): Promise<void>
   remove(id: string): Promise<void>
+  /** Waits for the end of a process that ends by itself, and deletes task, container and snapshot. */
+  endOf(id: string): Promise<void>
+  /** Starts one more process in a running task. */
+  exec(id: string, execId: string, args: readonly string[]): Promise<void>
 }
 
 const SPEC_TYPE = 'types.containerd.io/opencontainers/runtime-spec/1/Spec'
+const PROCESS_TYPE = 'types.containerd.io/opencontainers/runtime-spec/1/Process'
 const SNAPSHOTTER = 'overlayfs'
 
 const spec = z.looseObject({ process: z.looseObject({}), linux: z.looseObject({}) })
@@ -18,6 +23,11 @@ const ROOT_LABEL = { 1: 'containerd.io/gc.root', 2: new Date(0).toISOString() }
 /** An OCI runtime specification, as far as it is changed here. */
 export type RuntimeSpec = z.infer<typeof spec>
 export const parseSpec = (text: string): RuntimeSpec => spec.parse(JSON.parse(text))
+
+export const withArgs = (given: RuntimeSpec, args: readonly string[]): RuntimeSpec => ({
+  ...given,
+  process: { ...given.process, args },
+})
 
 const info = z.object({ Spec: spec, SnapshotKey: z.string() })
 
@@ -62,6 +72,21 @@ export async function containerdRunner(
     async remove(id) {
       await containerd.ctr('task', 'rm', '-f', id)
       await containerd.ctr('container', 'rm', id) // Its snapshot goes too.
+    },
+    async endOf(id) {
+      await grpc.call('containerd.services.tasks.v1.Tasks/Wait', { 1: id })
+      await grpc.call('containerd.services.tasks.v1.Tasks/Delete', { 1: id })
+      await grpc.call('containerd.services.containers.v1.Containers/Delete', { 1: id })
+      await grpc.call('containerd.services.snapshots.v1.Snapshots/Remove', { 1: SNAPSHOTTER, 2: id })
+    },
+    async exec(id, execId, processArgs) {
+      const process = JSON.stringify({ ...base.process, args: processArgs })
+      await grpc.call('containerd.services.tasks.v1.Tasks/Exec', {
+        1: id,
+        6: { 1: PROCESS_TYPE, 2: process },
+        7: execId,
+      })
+      await grpc.call('containerd.services.tasks.v1.Tasks/Start', { 1: id, 2: execId })
     },
     [Symbol.dispose]: () => grpc[Symbol.dispose](),
   }
