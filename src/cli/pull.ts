@@ -1,4 +1,5 @@
 import { defineVerb } from './line/verb.ts'
+import { wholeNumber } from './options/numbers.ts'
 import { readRegistryAuth, registryAuthOptions } from './options/registry-auth.ts'
 import { followCommand } from './terminal/follow-command.ts'
 import { humanSize, printJson } from './terminal/output.ts'
@@ -9,13 +10,17 @@ export const verb = defineVerb({
     quiet: { short: 'q', help: 'print only the name' },
     platform: { value: 'os/arch', help: "instead of this host's" },
     ...registryAuthOptions,
+    'keep-layers': { help: 'keep compressed layers, where the daemon discards them once they are unpacked' },
+    priority: { value: 'n', parse: wholeNumber(1, 2_097_151), help: '1 is the most urgent, 100 the default' },
     snapshotter: { value: 'name', help: 'where it is unpacked: overlayfs (the default) or native' },
   },
   async run({ client, flags, args: [image = ''], format }) {
-    const { platform, snapshotter, quiet } = flags
+    const { platform, snapshotter, quiet, priority } = flags
     const registryAuth = await readRegistryAuth(flags)
-    const payload = { platform, snapshotter }
-    const accepted = await client.submit('image.pull', { subject: image, payload, registryAuth })
+    const layers = flags['keep-layers'] ? ('keep' as const) : undefined
+    const payload = { platform, snapshotter, layers }
+    const urgency = priority === undefined ? {} : { priority }
+    const accepted = await client.submit('image.pull', { subject: image, payload, registryAuth, ...urgency })
     const isShown = !quiet && format === 'table'
     const ended = await followCommand(client, accepted, isShown ? 'shown' : 'hidden')
     if (typeof ended === 'number') return ended

@@ -43,6 +43,12 @@ export const image = defineAggregate({
       .strictObject({
         platform: z.string().optional().describe('os/arch[/variant]; the host by default'),
         snapshotter: z.string().default('overlayfs').describe('where its layers are unpacked'),
+        layers: z
+          .enum(['keep', 'discard'])
+          .optional()
+          .describe(
+            'what becomes of its compressed layers once they are unpacked; [pull] in the configuration says it by default',
+          ),
         labels: labels.default({}),
       })
       .describe('fetch an image and unpack it'),
@@ -118,6 +124,7 @@ export const image = defineAggregate({
       'snapshot.committed',
       'image.attempted',
       'image.pulled',
+      'content.deleted',
     ],
     'image.push': ['image.pushing', 'image.attempted', 'content.committed', 'image.pushed'],
     'image.import': ['image.importing', 'content.committed', 'image.imported', 'snapshot.unpack', 'image.deleted'],

@@ -32,6 +32,7 @@ import { openSnapshotters } from '../snapshotters/index.ts'
 import { gcHandlers } from '../workers/gc/index.ts'
 import { collectAfterFailedPulls } from '../workers/gc/trigger.ts'
 import { ImageArchives } from '../workers/pull/archives.ts'
+import { removeDiscarded } from '../workers/pull/discard.ts'
 import { pullHandlers } from '../workers/pull/index.ts'
 import { SnapshotDurability } from '../workers/snapshot/durability.ts'
 import { snapshotHandlers } from '../workers/snapshot/index.ts'
@@ -234,7 +235,8 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     logger,
   })
   starting.use(collectAfterFailedPulls(log, intake, logger))
-  starting.use(new SnapshotDurability({ log, snapshotters, logger }))
+  const durability = starting.use(new SnapshotDurability({ log, snapshotters, logger }))
+  starting.use(removeDiscarded({ log, store: content, sync: (within) => durability.sync(within), logger }))
 
   // Before any command goes on: handlers find the tasks that they left.
   const reconciled = await reconcileTasks({ log, tasks, shims, paths, logger, signal })

@@ -6,10 +6,14 @@ import { snapshot, splitSnapshotId } from '../commands/snapshot.ts'
 import type { ContentStore } from '../content/store.ts'
 import type { EventLog } from '../log/event-log.ts'
 import type { Fact } from '../model/aggregate.ts'
+import type { Digest } from '../model/digest.ts'
 import { spontaneous } from '../model/event.ts'
 import type { Snapshotter } from '../snapshotters/snapshotter.ts'
 
 const LIST_MS = 30_000
+
+const isRecorded = (log: EventLog, namespace: string, digest: Digest): boolean =>
+  log.documents.get(content, namespace, digest).status === 'present'
 
 /**
  * After a restoration the log may know blobs and snapshots whose removal was among the lost events, or, imported, that were on
@@ -28,8 +32,12 @@ export async function recordMissing(
   for (const { namespace, id } of log.documents.list(content))
     if (!blobs.has(id)) facts.push(content.fact(id, 'content.deleted', {}, namespace))
   for (const { namespace, id, state } of log.documents.list(image)) {
-    if (state.status === 'present' && contentOf(state).some((digest) => !blobs.has(digest)))
-      facts.push(image.fact(id, 'image.deleted', {}, namespace))
+    if (state.status === 'absent') continue
+    // A layer that the namespace has no record of was discarded once it was unpacked.
+    const needed = contentOf(state).filter((digest) => {
+      return state.layers.every((layer) => layer.digest !== digest) || isRecorded(log, namespace, digest)
+    })
+    if (needed.some((digest) => !blobs.has(digest))) facts.push(image.fact(id, 'image.deleted', {}, namespace))
   }
   const dirs = new Map<string, Set<string>>()
   for (const [name, snapshotter] of snapshotters) {

@@ -13,6 +13,7 @@ export const pullSchema = z
       .describe('a blob of two chunks and more is fetched in parallel chunks of this size'),
     chunksAtOnce: z.int().min(1).max(64).default(4).describe('of one blob; 1 fetches it in one piece'),
     minFreeBytes: z.int().min(0).optional().describe('of the disk, which pulls leave; 1 GiB or a twentieth by default'),
+    discardUnpackedLayers: z.boolean().default(false).describe('compressed layers go once they are unpacked'),
     stallTimeout: duration.prefault('30s').describe('in which an image must get on by stallBytes'),
     stallBytes: z
       .int()

@@ -22,6 +22,7 @@ export function pulling({ pull: config, root }: Config, content: ContentStore) {
       chunks: { sizeBytes: config.chunkBytes, atOnce: config.chunksAtOnce },
     }),
     unpacks: new Unpacks(),
+    unpackedLayers: config.discardUnpackedLayers ? ('discard' as const) : ('keep' as const),
     stall: { bytesMin: config.stallBytes, timeoutMs: config.stallTimeout },
   }
 }

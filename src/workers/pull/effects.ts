@@ -19,6 +19,8 @@ export interface PullEffects {
   disk: DiskSpace
   unpacks: Unpacks
   stall: StallLimit
+  /** What becomes of layers that are unpacked, where a pull does not say it. */
+  unpackedLayers: 'keep' | 'discard'
   progress: Progress
   uploads: Uploads
   /** For mounts that are needed for a moment. */

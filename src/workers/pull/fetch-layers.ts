@@ -7,6 +7,7 @@ import type { Repository } from '../../registry/client.ts'
 import type { Snapshotter } from '../../snapshotters/snapshotter.ts'
 import { extractAlone } from '../../unpack/unpack-layers.ts'
 import { claimUnpacking, type PullJob, type WithinPull } from './commit-snapshots.ts'
+import { isDiscarded } from './discard.ts'
 import { contentFact, type Layer } from './layer.ts'
 import { StallWatch } from './stall-watch.ts'
 import type { WantedBlob } from './transfers.ts'
@@ -15,6 +16,10 @@ const LAYERS_AT_ONCE = 6
 
 interface WithinFetch extends WithinPull {
   repository: Repository
+  /** Names repository and credentials. */
+  source: string
+  /** Whether layers are not needed where they are unpacked. */
+  isDiscarding: boolean
   /** Removes what was extracted and is not recorded. */
   undo: AsyncDisposableStack
 }
@@ -28,6 +33,10 @@ export async function fetchLayers(
 ): Promise<void> {
   using watch = new StallWatch(job.effects.stall)
   await mapLimited(layers, LAYERS_AT_ONCE, given.signal, async (layer, signal, index) => {
+    if (given.isDiscarding && (await isDiscarded(job, snapshotter, layer))) {
+      layer.progress.phase = 'present'
+      return layer.ready.resolve()
+    }
     const position = index === 0 ? 'bottom' : 'above'
     await bringLayer(job, snapshotter, layer, position, watch, { ...given, signal })
     await job.append(contentFact(layer.descriptor, given.repository.ref))
@@ -68,17 +77,20 @@ async function bring(
   }
 }
 
-function want({ effects, command }: PullJob, layer: Layer, { repository, space, signal }: WithinFetch): WantedBlob {
+function want(
+  { effects, command }: PullJob,
+  layer: Layer,
+  { repository, source, space, signal }: WithinFetch,
+): WantedBlob {
   const { transfers, progress } = effects
   const { digest, sizeBytes, descriptor } = layer
-  const { registry, repository: name } = repository.ref
   return transfers.want(
     {
       digest,
       sizeBytes,
       priority: command.priority,
       source: {
-        name: `${registry}/${name}`,
+        name: source,
         open: (range, within) => repository.openBlob(descriptor, range, within),
       },
       onProgress: (receivedBytes) => {

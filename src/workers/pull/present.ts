@@ -35,7 +35,9 @@ export async function presentOf(content: ContentStore, target: Descriptor, platf
   if (wanted) return wanted
   const what = platform ? `${target.digest} for ${formatPlatform(platform)}` : `all of ${target.digest}`
   throw new PurserError('not_found', `${what} is not in the content store`, {
-    remedy: platform ? `purser pull --platform ${formatPlatform(platform)} brings it` : 'pull the image again',
+    remedy: platform
+      ? `purser pull --platform ${formatPlatform(platform)} brings it`
+      : 'pull the image again, with --keep-layers where layers are discarded',
   })
 }
 

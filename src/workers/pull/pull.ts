@@ -6,6 +6,7 @@ import type { Descriptor } from '../../oci/manifest.ts'
 import { formatPlatform, hostPlatform, parsePlatform } from '../../oci/platform.ts'
 import { parseReference } from '../../oci/reference.ts'
 import { commitSnapshots } from './commit-snapshots.ts'
+import { discarded } from './discard.ts'
 import { definePullHandler } from './effects.ts'
 import { fetchLayers } from './fetch-layers.ts'
 import { bare, contentFact, layersOf } from './layer.ts'
@@ -26,7 +27,10 @@ export const pullImage = definePullHandler(image, 'image.pull', async (job) => {
   }
   const reference = parseReference(job.id)
   const platform = payload.platform === undefined ? hostPlatform() : parsePlatform(payload.platform)
-  const repository = effects.registry.open(reference, requestCredentials(job, reference))
+  const credentials = requestCredentials(job, reference)
+  const repository = effects.registry.open(reference, credentials)
+  // Who comes with credentials of its own may get what others do not.
+  const source = `${reference.registry}/${reference.repository}${credentials ? ` as ${job.command.id}` : ''}`
   const progress = effects.progress.begin(job.command.id, 'resolving')
   if (job.command.parentId !== undefined) effects.progress.share(job.command.id, job.command.parentId)
   // Until all that this image needs is recorded as its own.
@@ -49,12 +53,21 @@ export const pullImage = definePullHandler(image, 'image.pull', async (job) => {
     )
     const layers = layersOf(resolved.manifest.document.layers, resolved.config.document.diffIds, progress)
     for (const { digest } of layers) hold(digest)
+    const isDiscarding = (payload.layers ?? effects.unpackedLayers) === 'discard'
     progress.step = 'fetching'
     using space = await PullSpace.reserve(job, snapshotter, layers)
     using claims = new DisposableStack()
     await using undo = job.undoStack()
     const fetch = async (within: AbortSignal) => {
-      await fetchLayers(job, snapshotter, layers, { repository, signal: within, undo, claims, space })
+      await fetchLayers(job, snapshotter, layers, {
+        repository,
+        source,
+        signal: within,
+        undo,
+        claims,
+        space,
+        isDiscarding,
+      })
       progress.step = 'unpacking'
     }
     const commit = (within: AbortSignal) => commitSnapshots(job, snapshotter, layers, { signal: within, claims, space })
@@ -81,6 +94,7 @@ export const pullImage = definePullHandler(image, 'image.pull', async (job) => {
           cached: isCached,
           durationMs,
         }),
+        ...(isDiscarding ? discarded(job, layers) : []),
       ],
       result: { name: job.id, digest: pulled.target.digest, fetchedBytes, cached: isCached },
     }

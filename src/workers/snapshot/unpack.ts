@@ -26,6 +26,11 @@ export const unpackSnapshot = defineSnapshotHandler(snapshot, 'snapshot.unpack',
     const parent = chain[index - 1]
     const parents = parentDirs(view, namespace, snapshotter.name, parent)
     const path = effects.content.path(layer.digest)
+    if (!(await effects.content.stat(layer.digest))) {
+      throw new PurserError('not_found', `layer ${layer.digest} of ${name} is not in the content store`, {
+        remedy: `purser pull ${name} brings it again`,
+      })
+    }
     const dir = dirOf(uuidv7())
     await using undo = job.undoStack()
     undo.defer(() => snapshotter.remove(dir, AbortSignal.timeout(60_000)))
