@@ -17,7 +17,11 @@ const OUTCOMES = new Set(['command.succeeded', 'command.failed', 'command.cancel
 export class CommandRetention {
   readonly #documents: Documents
   readonly #onForget: (fields: string[]) => void
+  /** Ended commands, oldest first, from `#from` on. */
   readonly #ended: string[] = []
+  #from = 0
+  /** Older ones that were steps of a command that goes on. */
+  #kept: string[] = []
 
   constructor(documents: Documents, onForget: (fields: string[]) => void) {
     this.#documents = documents
@@ -39,12 +43,20 @@ export class CommandRetention {
   }
 
   #trim(): void {
-    const surplus = this.#ended.length - ENDED_COMMANDS_MAX
+    const surplus = this.#kept.length + this.#ended.length - this.#from - ENDED_COMMANDS_MAX
+    if (surplus <= 0) return
     const fields: string[] = []
-    for (let at = 0; fields.length < surplus && at < this.#ended.length; ) {
-      const field = this.#ended[at] ?? ''
-      if (this.#isStepOfActive(field)) at += 1
-      else fields.push(...this.#ended.splice(at, 1))
+    const kept: string[] = []
+    const look = (field: string) => {
+      if (fields.length < surplus && !this.#isStepOfActive(field)) fields.push(field)
+      else kept.push(field)
+    }
+    for (const field of this.#kept) look(field)
+    while (fields.length < surplus && this.#from < this.#ended.length) look(this.#ended[this.#from++] ?? '')
+    this.#kept = kept
+    if (this.#from > ENDED_COMMANDS_MAX) {
+      this.#ended.splice(0, this.#from)
+      this.#from = 0
     }
     if (fields.length === 0) return
     for (const field of fields) this.#documents.forget('command', field)
