@@ -34,7 +34,11 @@ const MEAN_GAP_MS = 40
  * stop and a removal, 5 fail, 4 pull first and 3 are refused; `AT_ONCE` are under way at a time. The shape of each was copied
  * from what a daemon wrote for the same commands. The same seed gives the same events.
  */
-export function* runMix(seed: number, startMs: number): Generator<MixAppend> {
+export function* runMix(
+  seed: number,
+  startMs: number,
+  namespaces: readonly string[] = NAMESPACES,
+): Generator<MixAppend> {
   const chance = new Chance(seed)
   const underWay: Generator<MixAppend>[] = []
   const clock = { nowMs: startMs }
@@ -43,7 +47,8 @@ export function* runMix(seed: number, startMs: number): Generator<MixAppend> {
     return clock.nowMs
   }
   for (let number = 1; ; ) {
-    while (underWay.length < AT_ONCE) underWay.push(new Job(chance, tick, seed, number++).appends())
+    while (underWay.length < AT_ONCE)
+      underWay.push(new Job(chance, tick, `${seed}-${number++}`, chance.of(namespaces)).appends())
     const at = chance.below(AT_ONCE)
     const next = underWay[at]?.next()
     if (next === undefined || next.done) underWay.splice(at, 1)
@@ -65,16 +70,16 @@ class Job {
   readonly #script: string
   readonly #dice: number
 
-  constructor(chance: Chance, tick: () => number, seed: number, number: number) {
+  constructor(chance: Chance, tick: () => number, number: string, namespace: string) {
     this.#chance = chance
     this.#tick = tick
-    this.#namespace = chance.of(NAMESPACES)
+    this.#namespace = namespace
     this.#actor = chance.of(ACTORS)
     this.#script = chance.of(SCRIPTS)
     const repository = chance.of(REPOSITORIES)
     this.#image = `registry.example.com/${repository}:${chance.below(8)}`
     this.#digest = digestLike(repository.length)
-    this.#id = chance.below(2) === 0 ? chance.hex(12) : `job-${seed}-${number}`
+    this.#id = chance.below(2) === 0 ? chance.hex(12) : `job-${number}`
     this.#dice = chance.below(100)
   }
 

@@ -1,58 +1,76 @@
 import type { Redis } from 'ioredis'
 
 /**
- * The one way into the log: checks first, then writes, so that either all of it happens or nothing does.
+ * The one way into the log. Each append is checked first, then written, so that either all of it happens or nothing does;
+ * several go in one call, as Redis runs a call whole and then fsyncs once, however many reads it took.
  *
- * KEYS  1 events, 2 meta, 3 fences, 4 idempotency (or any key when unused), 5… one documents hash per change
- * ARGV  1 epoch, 2 fenced command id or '', 3 its token ('' = take the fence), 4 '1' = release the fence,
- *       5 idempotency value or '', 6 its lifetime in seconds, 7 number of changes,
+ * KEYS  1 events, 2 meta, 3 fences, then of each append: idempotency (or any key when unused), a documents hash per change
+ * ARGV  1 epoch, 2 number of appends, then of each append:
+ *       1 fenced command id or '', 2 its token ('' = take the fence), 3 '1' = release the fence,
+ *       4 idempotency value or '', 5 its lifetime in seconds, 6 number of changes, 7 number of events,
  *       then per change: field, expected version, new JSON ('' = delete),
  *       then per event, in the order of the log: which change it belongs to (1…), JSON
- * Reply {'ok', first position} | {'conflict', field, version} | {'fenced'} | {'superseded', epoch} | {'duplicate', value} |
+ * Reply of each append {'ok', first position} | {'conflict', field, version} | {'fenced'} | {'superseded', epoch} |
+ *       {'duplicate', value} | {'error', message} |
  *       {'foreign'}: the stream has entries beyond the head, which somebody else wrote; nothing was appended
  *
  * A document's version is the position of its last event: it is never used again, even when the document goes.
  */
 const APPEND = `
-local epoch = redis.call('HGET', KEYS[2], 'epoch')
-if epoch ~= ARGV[1] then return {'superseded', epoch or ''} end
-local fenced = ARGV[2]
-if fenced ~= '' and ARGV[3] ~= '' and redis.call('HGET', KEYS[3], fenced) ~= ARGV[3] then return {'fenced'} end
-if ARGV[5] ~= '' then
-  local used = redis.call('GET', KEYS[4])
-  if used then return {'duplicate', used} end
-end
-local changes = tonumber(ARGV[7])
-local at = 8
-for change = 1, changes do
-  local stored = redis.call('HGET', KEYS[4 + change], ARGV[at])
-  local version = stored and string.match(stored, '^(%d+) ') or '0'
-  if version ~= ARGV[at + 1] then return {'conflict', ARGV[at], version} end
-  at = at + 3
-end
-local first = tonumber(redis.call('HGET', KEYS[2], 'head') or '0') + 1
-local position = first - 1
-local last = {}
-for event = at, #ARGV, 2 do
-  position = position + 1
-  local added = redis.pcall('XADD', KEYS[1], string.format('%d-0', position), 'e', ARGV[event + 1])
-  if type(added) == 'table' and added.err then
-    if position == first and string.find(added.err, 'equal or smaller', 1, true) then return {'foreign'} end
-    return added
+local function append(key, arg, changes, events)
+  local fenced, token = ARGV[arg], ARGV[arg + 1]
+  if fenced ~= '' and token ~= '' and redis.call('HGET', KEYS[3], fenced) ~= token then return {'fenced'} end
+  if ARGV[arg + 3] ~= '' then
+    local used = redis.call('GET', KEYS[key])
+    if used then return {'duplicate', used} end
   end
-  last[tonumber(ARGV[event])] = position
+  local at = arg + 7
+  for change = 1, changes do
+    local stored = redis.call('HGET', KEYS[key + change], ARGV[at])
+    local version = stored and string.match(stored, '^(%d+) ') or '0'
+    if version ~= ARGV[at + 1] then return {'conflict', ARGV[at], version} end
+    at = at + 3
+  end
+  local first = tonumber(redis.call('HGET', KEYS[2], 'head') or '0') + 1
+  local position = first - 1
+  local last = {}
+  for event = at, at + 2 * events - 2, 2 do
+    position = position + 1
+    local added = redis.pcall('XADD', KEYS[1], string.format('%d-0', position), 'e', ARGV[event + 1])
+    if type(added) == 'table' and added.err then
+      if position == first and string.find(added.err, 'equal or smaller', 1, true) then return {'foreign'} end
+      return {'error', added.err}
+    end
+    last[tonumber(ARGV[event])] = position
+  end
+  at = arg + 7
+  for change = 1, changes do
+    if ARGV[at + 2] == '' then redis.call('HDEL', KEYS[key + change], ARGV[at])
+    else redis.call('HSET', KEYS[key + change], ARGV[at], string.format('%d ', last[change]) .. ARGV[at + 2]) end
+    at = at + 3
+  end
+  redis.call('HSET', KEYS[2], 'head', string.format('%d', position))
+  if fenced ~= '' and token == '' then redis.call('HSET', KEYS[3], fenced, string.format('%d', first)) end
+  if fenced ~= '' and ARGV[arg + 2] == '1' then redis.call('HDEL', KEYS[3], fenced) end
+  if ARGV[arg + 3] ~= '' then redis.call('SET', KEYS[key], ARGV[arg + 3], 'EX', ARGV[arg + 4]) end
+  return {'ok', first}
 end
-at = 8
-for change = 1, changes do
-  if ARGV[at + 2] == '' then redis.call('HDEL', KEYS[4 + change], ARGV[at])
-  else redis.call('HSET', KEYS[4 + change], ARGV[at], string.format('%d ', last[change]) .. ARGV[at + 2]) end
-  at = at + 3
+
+local epoch = redis.call('HGET', KEYS[2], 'epoch')
+local replies = {}
+local key, arg = 4, 3
+for number = 1, tonumber(ARGV[2]) do
+  local changes, events = tonumber(ARGV[arg + 5]), tonumber(ARGV[arg + 6])
+  if epoch ~= ARGV[1] then replies[number] = {'superseded', epoch or ''}
+  else
+    local whole, reply = pcall(append, key, arg, changes, events)
+    if whole then replies[number] = reply
+    else replies[number] = {'error', type(reply) == 'table' and reply.err or tostring(reply)} end
+  end
+  key = key + 1 + changes
+  arg = arg + 7 + 3 * changes + 2 * events
 end
-redis.call('HSET', KEYS[2], 'head', string.format('%d', position))
-if fenced ~= '' and ARGV[3] == '' then redis.call('HSET', KEYS[3], fenced, string.format('%d', first)) end
-if fenced ~= '' and ARGV[4] == '1' then redis.call('HDEL', KEYS[3], fenced) end
-if ARGV[5] ~= '' then redis.call('SET', KEYS[4], ARGV[5], 'EX', ARGV[6]) end
-return {'ok', first}
+return replies
 `
 
 export type AppendReply =
@@ -62,6 +80,7 @@ export type AppendReply =
   | ['superseded', string]
   | ['duplicate', string]
   | ['foreign']
+  | ['error', string]
 
 /**
  * Takes entries beyond the head out of the stream, and keeps them in another as evidence.
@@ -93,7 +112,7 @@ export function defineScripts(redis: Redis) {
   const quarantine = Reflect.get(redis, 'purserQuarantine') as QuarantineCall
   return {
     quarantine: quarantine.bind(redis),
-    /** Adds an append to what a pipeline will send. */
+    /** Adds the call to what a pipeline will send. */
     append(pipeline: Pipeline, keys: readonly string[], args: readonly (string | number)[]): void {
       const append = Reflect.get(pipeline, 'purserAppend') as AppendCall
       append.call(pipeline, keys.length, ...keys, ...args)

@@ -7,7 +7,7 @@ import { type Cause, type EventEnvelope, type StoredEvent, spontaneous } from '.
 import type { AppendReply } from './append-script.ts'
 import { Documents } from './documents.ts'
 import { recordOf } from './envelope.ts'
-import { GroupCommit } from './group-commit.ts'
+import { type AppendRequest, GroupCommit } from './group-commit.ts'
 import type { HeadWitness } from './head-witness.ts'
 import type { LogKeys } from './keys.ts'
 import { CommandRetention } from './retention.ts'
@@ -89,7 +89,6 @@ export class EventLog {
   readonly #dataDir: string | undefined
   readonly #witness: HeadWitness | undefined
   readonly #onAppend: EventLogOptions['onAppend']
-  #epoch = 0
   #catchingUp: Promise<void> | undefined
 
   private constructor({ redis, keys, node, aggregates, sealed, witness, dataDir, onAppend }: EventLogOptions) {
@@ -126,7 +125,7 @@ export class EventLog {
         `Redis holds the log up to event ${head}, but events up to ${acknowledged} were acknowledged`,
         { remedy: 'put its data back if you can; purser log restore goes on without them, and records which are lost' },
       )
-    log.#epoch = await options.redis.hincrby(options.keys.meta, 'epoch', 1)
+    log.#commit.epoch = await options.redis.hincrby(options.keys.meta, 'epoch', 1)
     log.documents.head = await log.#storedHead() // From here on nobody else can write.
     for (const name of options.aggregates.keys()) {
       for await (const [field, value] of scanHash(options.redis, options.keys.documents(name))) {
@@ -164,20 +163,15 @@ export class EventLog {
   async append(changes: readonly Change[], cause: Cause, options: AppendOptions = {}): Promise<Appended> {
     const { fence, idempotency } = options
     const now = new Date().toISOString()
-    const keys = [
-      this.#keys.events,
-      this.#keys.meta,
-      this.#keys.fences,
-      idempotency ? this.#keys.idempotency(idempotency.namespace, idempotency.key) : this.#keys.meta,
-    ]
+    const keys = [idempotency ? this.#keys.idempotency(idempotency.namespace, idempotency.key) : this.#keys.meta]
     const args: (string | number)[] = [
-      this.#epoch,
       fence?.commandId ?? '',
       fence && 'token' in fence ? fence.token : '',
       fence && 'release' in fence ? '1' : '',
       idempotency?.value ?? '',
       IDEMPOTENCY_SECONDS,
       changes.length,
+      changes.reduce((sum, { facts }) => sum + facts.length, 0),
     ]
     const states = changes.map(({ aggregate, namespace, id }) => this.documents.read(aggregate, namespace, id).state)
     const envelopes: EventEnvelope[] = []
@@ -197,10 +191,10 @@ export class EventLog {
       args.push(`${namespace}/${id}`, expectedVersion, stored)
     }
     args.push(...events)
-    let reply = await this.#send(keys, args)
+    let reply = await this.#send({ keys, args })
     if (reply[0] === 'foreign') {
       await this.#quarantine()
-      reply = await this.#send(keys, args)
+      reply = await this.#send({ keys, args })
     }
     switch (reply[0]) {
       case 'ok': {
@@ -222,6 +216,7 @@ export class EventLog {
         throw new PurserError('aborted', `a newer daemon (epoch ${reply[1]}) serves node ${this.node}`, {
           remedy: 'stop this one',
         })
+      case 'error': // Rejected above.
       case 'foreign':
         throw new PurserError('aborted', 'somebody else keeps writing to the stream of events in Redis', {
           remedy: 'give Purser a Redis, or a redis.prefix, of its own',
@@ -356,10 +351,10 @@ export class EventLog {
     await this.#catchingUp
   }
 
-  async #send(keys: string[], args: (string | number)[]): Promise<AppendReply> {
+  async #send(request: AppendRequest): Promise<AppendReply> {
     const begunAt = performance.now()
     try {
-      const reply = await this.#commit.append(keys, args)
+      const reply = await this.#commit.append(request)
       this.#onAppend?.((performance.now() - begunAt) / 1000)
       return reply
     } catch (error) {

@@ -2,25 +2,28 @@ import type { Redis } from 'ioredis'
 import { type AppendReply, defineScripts } from './append-script.ts'
 import type { LogKeys } from './keys.ts'
 
-/** One append: the script's keys and arguments. */
-interface Waiting {
+/** The script's keys and arguments of one append. */
+export interface AppendRequest {
   keys: readonly string[]
   args: readonly (string | number)[]
+}
+
+interface Waiting extends AppendRequest {
   resolve(reply: AppendReply): void
   reject(error: unknown): void
 }
 
 type Pipeline = ReturnType<Redis['pipeline']>
 
-/** What of one group is in Redis's hands while the next one gathers. */
-const GROUPS_AT_ONCE = 2
-/** A second group waits for so many appends: an fsync for each is what groups are there to save. */
-const SECOND_GROUP_MIN = 16
-/** Redis serves nobody else while it runs the appends that came in one write. */
-const GROUP_MAX = 256
+/** While Redis has one group, the next is on its way to it, and the answers to a third are taken in. */
+const GROUPS_AT_ONCE = 3
+/** A further group waits for so many appends: an fsync for each is what groups are there to save. */
+const FURTHER_GROUP_MIN = 8
+/** Redis serves nobody else while it runs a group: one or two milliseconds. */
+const GROUP_MAX = 32
 
 /**
- * Sends appends to Redis in groups: all of one tick, and all that come while others are under way, go in one write, so that
+ * Sends appends to Redis in groups: all of one tick, and all that come while others are under way, are one call, so that
  * Redis fsyncs once for them. Each succeeds or fails by itself; they take effect in the order in which they were given.
  */
 export class GroupCommit {
@@ -30,6 +33,8 @@ export class GroupCommit {
   #waiting: Waiting[] = []
   #underWay = 0
   #scheduled = false
+  /** Of the daemon that writes. */
+  epoch = 0
   /** Documents to be taken out of Redis, by aggregate. */
   #forgotten = new Map<string, string[]>()
 
@@ -40,9 +45,9 @@ export class GroupCommit {
   }
 
   /** @throws what ioredis rejects with */
-  append(keys: readonly string[], args: readonly (string | number)[]): Promise<AppendReply> {
+  append(request: AppendRequest): Promise<AppendReply> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ keys, args, resolve, reject })
+      this.#waiting.push({ ...request, resolve, reject })
       this.#schedule()
     })
   }
@@ -78,31 +83,39 @@ export class GroupCommit {
 
   #mayBegin(): boolean {
     if (this.#waiting.length === 0) return false
-    return this.#underWay === 0 || (this.#underWay < GROUPS_AT_ONCE && this.#waiting.length >= SECOND_GROUP_MIN)
+    return this.#underWay === 0 || (this.#underWay < GROUPS_AT_ONCE && this.#waiting.length >= FURTHER_GROUP_MIN)
   }
 
   #begin(group: readonly Waiting[]): void {
     this.#underWay += 1
+    const { events, meta, fences } = this.#keys
     const pipeline = this.#redis.pipeline()
-    for (const { keys, args } of group) this.#scripts.append(pipeline, keys, args)
+    this.#scripts.append(
+      pipeline,
+      [events, meta, fences, ...group.flatMap(({ keys }) => keys)],
+      [this.epoch, group.length, ...group.flatMap(({ args }) => args)],
+    )
     this.#sendForgotten(pipeline)
+    const failAll = (error: unknown) => {
+      for (const { reject } of group) reject(error)
+    }
     pipeline
       .exec()
-      .then(
-        (replies) => {
-          group.forEach(({ resolve, reject }, index) => {
-            const [error, reply] = replies?.[index] ?? [new Error('Redis gave no reply')]
-            if (error) reject(error)
-            else resolve(reply as AppendReply) // The script's own.
-          })
-        },
-        (error) => {
-          for (const { reject } of group) reject(error)
-        },
-      )
+      .then((answers) => {
+        const [error, replies] = answers?.[0] ?? [new Error('Redis gave no reply')]
+        if (error) failAll(error)
+        else for (const [index, waiting] of group.entries()) settle(waiting, (replies as AppendReply[])[index])
+      }, failAll)
       .finally(() => {
         this.#underWay -= 1
         this.#schedule()
       })
   }
+}
+
+/** @param reply the script's own, of this append */
+function settle({ resolve, reject }: Waiting, reply: AppendReply | undefined): void {
+  if (reply === undefined) reject(new Error('Redis gave no reply'))
+  else if (reply[0] === 'error') reject(Object.assign(new Error(reply[1]), { name: 'ReplyError' }))
+  else resolve(reply)
 }
