@@ -18,10 +18,14 @@ export class CommandRetention {
   readonly #documents: Documents
   readonly #onForget: (fields: string[]) => void
   /** Ended commands, oldest first, from `#from` on. */
-  readonly #ended: string[] = []
+  readonly #ended: Ended[] = []
   #from = 0
-  /** Older ones that were steps of a command that goes on. */
-  #kept: string[] = []
+  #order = 0
+  /** Older ones that are steps of a command that goes on, by that command. */
+  readonly #held = new Map<string, Ended[]>()
+  #heldCount = 0
+  /** Those of them whose command has ended since, oldest first. */
+  readonly #freed: Ended[] = []
 
   constructor(documents: Documents, onForget: (fields: string[]) => void) {
     this.#documents = documents
@@ -32,28 +36,33 @@ export class CommandRetention {
   loaded(): void {
     const ended = [...this.#documents.list(COMMANDS)].filter((entry) => entry.state.endedAt !== undefined)
     ended.sort((a, b) => a.version - b.version)
-    this.#ended.push(...ended.map((entry) => `${entry.namespace}/${entry.id}`))
+    for (const { namespace, id } of ended) this.#ended.push({ field: `${namespace}/${id}`, order: this.#order++ })
     this.#trim()
   }
 
   applied(event: StoredEvent): void {
     if (!OUTCOMES.has(event.type)) return
-    this.#ended.push(`${event.namespace}/${event.subject.slice('command/'.length)}`)
+    const field = `${event.namespace}/${event.subject.slice('command/'.length)}`
+    this.#ended.push({ field, order: this.#order++ })
+    this.#free(field)
     this.#trim()
   }
 
   #trim(): void {
-    const surplus = this.#kept.length + this.#ended.length - this.#from - ENDED_COMMANDS_MAX
-    if (surplus <= 0) return
+    let surplus = this.#heldCount + this.#freed.length + this.#ended.length - this.#from - ENDED_COMMANDS_MAX
     const fields: string[] = []
-    const kept: string[] = []
-    const look = (field: string) => {
-      if (fields.length < surplus && !this.#isStepOfActive(field)) fields.push(field)
-      else kept.push(field)
+    while (surplus > 0) {
+      const oldest = this.#freed.shift() ?? this.#ended[this.#from++]
+      if (oldest === undefined) break
+      const parent = this.#activeParentOf(oldest.field)
+      if (parent !== undefined) {
+        this.#held.set(parent, [...(this.#held.get(parent) ?? []), oldest])
+        this.#heldCount += 1
+        continue
+      }
+      fields.push(oldest.field)
+      surplus -= 1
     }
-    for (const field of this.#kept) look(field)
-    while (fields.length < surplus && this.#from < this.#ended.length) look(this.#ended[this.#from++] ?? '')
-    this.#kept = kept
     if (this.#from > ENDED_COMMANDS_MAX) {
       this.#ended.splice(0, this.#from)
       this.#from = 0
@@ -63,11 +72,31 @@ export class CommandRetention {
     this.#onForget(fields)
   }
 
-  #isStepOfActive(field: string): boolean {
+  /** Steps need not be kept for a command that has ended. */
+  #free(parent: string): void {
+    const steps = this.#held.get(parent)
+    if (steps === undefined) return
+    this.#held.delete(parent)
+    this.#heldCount -= steps.length
+    for (const step of steps) {
+      const at = this.#freed.findIndex(({ order }) => order > step.order)
+      this.#freed.splice(at < 0 ? this.#freed.length : at, 0, step)
+    }
+  }
+
+  /** The command that this one is a step of, if that goes on. */
+  #activeParentOf(field: string): string | undefined {
     const slash = field.indexOf('/')
     const namespace = field.slice(0, slash)
-    const step = this.#documents.get(COMMANDS, namespace, field.slice(slash + 1)).command
-    const parent = step?.parentId && this.#documents.get(COMMANDS, namespace, step.parentId)
-    return parent !== undefined && parent !== '' && parent.command !== undefined && parent.endedAt === undefined
+    const parentId = this.#documents.get(COMMANDS, namespace, field.slice(slash + 1)).command?.parentId
+    if (parentId === undefined) return undefined
+    const parent = this.#documents.get(COMMANDS, namespace, parentId)
+    return parent.command !== undefined && parent.endedAt === undefined ? `${namespace}/${parentId}` : undefined
   }
+}
+
+interface Ended {
+  /** NAMESPACE/ID */
+  field: string
+  order: number
 }

@@ -72,3 +72,38 @@ test('the oldest ended commands are forgotten, but no step of a command that goe
   assert.equal(log.documents.count('command'), ENDED_COMMANDS_MAX)
   assert.ok(forgotten.includes(`default/${step}`))
 })
+
+test('which are forgotten depends on the order of events alone, however steps and their commands end', () => {
+  const forgotten: string[] = []
+  const log = fold((fields) => forgotten.push(...fields))
+  // The same by looking at all of them each time.
+  const ended: string[] = []
+  const goesOn = new Set<string>()
+  const parents = new Map<string, string>()
+  const expected: string[] = []
+  const end = (id: string) => {
+    goesOn.delete(id)
+    ended.push(id)
+    for (let at = 0; ended.length > ENDED_COMMANDS_MAX && at < ended.length; ) {
+      if (goesOn.has(parents.get(ended[at] ?? '') ?? '')) at += 1
+      else expected.push(`default/${ended.splice(at, 1)}`)
+    }
+    log.end(id)
+  }
+  const composites: string[] = []
+  for (let number = 0; number < ENDED_COMMANDS_MAX + 3000; number += 1) {
+    if (number % 5 === 0) {
+      const composite = log.accept()
+      composites.push(composite)
+      goesOn.add(composite)
+    }
+    const parent = composites[(number * 7919) % Math.max(1, composites.length)]
+    const step = log.accept(number % 3 === 0 ? undefined : parent)
+    if (number % 3 !== 0 && parent) parents.set(step, parent)
+    end(step)
+    // In another order than that in which they began, and never all of them.
+    if (number % 11 === 0 && composites.length > 40) end(composites.splice((number * 31) % 40, 1)[0] ?? '')
+  }
+  assert.ok(expected.length > 2000)
+  assert.deepEqual(forgotten, expected)
+})
