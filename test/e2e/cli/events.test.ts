@@ -77,7 +77,7 @@ describe('events, history, command and the lists', () => {
     ])
     assert.match(
       (await at.cli('events', ...filters)).stdout,
-      /^\d+ \S+Z task\.creating default task\/g1 runtime=runc\n/,
+      /^\d+ \S+Z task\.creating default task\/g1 runtime=(?:runc|crun)\n/,
     )
     assert.equal((await at.cli('-n', 'elsewhere', 'events')).stdout, '')
     const earlier = parsed((await at.cli('events', '--until', String(middle.position), '--format', 'ndjson')).stdout)
@@ -140,7 +140,7 @@ describe('events, history, command and the lists', () => {
     assert.equal((await json('content', 'ls')).length, 3)
     assert.match((await at.cli('content', 'ls', '-q')).stdout, /^(sha256:[0-9a-f]{64}\n){3}$/)
     assert.ok((await at.cli('snapshot', 'ls')).stdout.includes('overlayfs'))
-    assert.match((await at.cli('task', 'ls')).stdout, /^listed +running +\d+ +runc$/m)
+    assert.match((await at.cli('task', 'ls')).stdout, /^listed +running +\d+ +(?:runc|crun)$/m)
     const ps = async (...args: string[]) => (await at.cli('ps', '-q', ...args)).stdout
     assert.equal(await ps('--filter', 'label=role=web', '--filter', 'label=tier=1'), 'listed\n')
     assert.equal(await ps('--filter', 'label=role=web', '--filter', 'label=tier=2'), '')
