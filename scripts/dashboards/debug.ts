@@ -32,7 +32,9 @@ export const debug: Dashboard = {
       unit: 'ops',
     }),
     row('Commands'),
-    graph('Commands by type', [{ expr: rate('purser_commands_total', 'type'), legend: '{{type}}' }], { unit: 'ops' }),
+    graph('Commands by type', [{ expr: `${rate('purser_commands_total', 'type')} > 0`, legend: '{{type}}' }], {
+      unit: 'ops',
+    }),
     graph('Commands that wait or run', gauge('purser_commands_active', '{{worker}}')),
     graph(
       'Wait, p95',

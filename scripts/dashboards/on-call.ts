@@ -96,7 +96,7 @@ export const onCall: Dashboard = {
       'Commands that fail',
       [
         {
-          expr: 'sum by (type) (rate(purser_commands_total{outcome="failed",instance=~"$instance"}[$__rate_interval]))',
+          expr: 'sum by (type) (rate(purser_commands_total{outcome="failed",instance=~"$instance"}[$__rate_interval])) > 0',
           legend: '{{type}}',
         },
       ],

@@ -135,6 +135,19 @@ describe('a Prometheus that scrapes a daemon', { timeout: 170_000 }, () => {
     assert.deepEqual(readdirSync(GRAFANA).sort(), [...dashboardFiles().keys()].sort())
   })
 
+  test('has bounded labels: none names a container, an image or a registry', async () => {
+    const series = await prometheus.get('series', { 'match[]': '{job="purser",alertname=""}' })
+    const values = z
+      .array(z.record(z.string(), z.string()))
+      .parse(series)
+      .flatMap(({ instance: _, ...labels }) => Object.values(labels))
+    assert.ok(values.includes('container.run'))
+    assert.deepEqual(
+      values.filter((value) => /traced|metrics:latest|127\.0\.0\.1|sha256/.test(value)),
+      [],
+    )
+  })
+
   test('has the traces of what it counted, as exemplars', async () => {
     const now = Date.now() / 1000
     const found = await prometheus.get('query_exemplars', {

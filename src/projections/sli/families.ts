@@ -1,3 +1,5 @@
+import { commandTypes } from '../../commands/index.ts'
+
 /** What is counted, and how it is called on /metrics. Labels are bounded: they never name a thing. */
 export interface Family {
   metric: string
@@ -79,7 +81,7 @@ export const families = {
     metric: 'purser_snapshot_operations_total',
     help: 'Operations on snapshots that ended; refused: the request was at fault.',
     labels: ['operation', 'outcome'],
-    from: ['prepare', 'unpack', 'remove'].flatMap((operation) => [
+    from: ['prepare', 'view', 'commit', 'unpack', 'remove'].flatMap((operation) => [
       [operation, 'succeeded'],
       [operation, 'failed'],
     ]),
@@ -88,6 +90,10 @@ export const families = {
     metric: 'purser_commands_total',
     help: 'Commands that ended.',
     labels: ['type', 'outcome'],
+    from: [...commandTypes.keys()].flatMap((type) => [
+      [type, 'succeeded'],
+      [type, 'failed'],
+    ]),
   },
   waits: {
     metric: 'purser_command_wait_duration_seconds',
