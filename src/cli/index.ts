@@ -54,6 +54,11 @@ export const verbs: readonly Listed[] = [
       { name: 'push', summary: 'the same as push', load: push },
       { name: 'rm', summary: 'the same as rmi', load: rmi },
       { name: 'tag', summary: 'the same as tag', load: tag },
+      {
+        name: 'verify',
+        summary: 'check signatures against the policies of the node',
+        load: () => import('./image-verify.ts'),
+      },
     ],
   },
   { name: 'info', summary: 'the daemon and what it keeps', load: () => import('./info.ts') },

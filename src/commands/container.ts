@@ -78,6 +78,7 @@ export const container = defineAggregate({
     'container.label': ['container.labelled'],
     'container.provision': [
       'image.pull',
+      'image.verify',
       'snapshot.unpack',
       'snapshot.prepare',
       'container.create',
@@ -86,6 +87,7 @@ export const container = defineAggregate({
     ],
     'container.run': [
       'image.pull',
+      'image.verify',
       'snapshot.unpack',
       'snapshot.prepare',
       'container.create',

@@ -27,9 +27,26 @@ const attempt = z.strictObject({
   requests: z.int().positive().describe('for how many requests that is so'),
 })
 
+const verified = z.strictObject({
+  policy: z.string().describe('the fingerprint of the policy and of the keys that it names'),
+  signers: z.array(z.string()).describe('keys and identities'),
+})
+type Verified = z.output<typeof verified>
+
+const SUPERSEDED_MAX = 64
+
 export type ImageState =
   | { status: 'absent' }
-  | ({ status: 'present'; labels: Labels; createdAt: string; updatedAt: string } & ImageTarget)
+  | ({
+      status: 'present'
+      labels: Labels
+      createdAt: string
+      updatedAt: string
+      /** By which policy it was found to be signed, and by whom. */
+      verified?: Verified
+      /** What the name stood for before, the last one at the end: a tag that stands for one of them again was put back. */
+      superseded?: Digest[]
+    } & ImageTarget)
 
 const absent = { status: 'absent' } as ImageState
 const images: Kind<ImageState> = { name: 'image', initial: absent }
@@ -76,6 +93,7 @@ export const image = defineAggregate({
         labels: labels.default({}),
       })
       .describe('make an image of a container'),
+    'image.verify': z.strictObject({}).describe('check the signatures of an image against the policies of the node'),
     'image.tag': z
       .strictObject({ source: imageName.describe('name of the image that gets a second name') })
       .describe('give an image a second name'),
@@ -125,11 +143,14 @@ export const image = defineAggregate({
       'image.attempted',
       'image.pulled',
       'content.deleted',
+      'image.refused',
+      'image.verified',
     ],
     'image.push': ['image.pushing', 'image.attempted', 'content.committed', 'image.pushed'],
     'image.import': ['image.importing', 'content.committed', 'image.imported', 'snapshot.unpack', 'image.deleted'],
     'image.export': ['image.exported'],
     'image.commit': ['content.committed', 'task.pause', 'task.resume', 'image.committed'],
+    'image.verify': ['image.verified', 'image.refused'],
     'image.tag': ['image.tagged'],
     'image.delete': ['image.deleted'],
   },
@@ -160,6 +181,16 @@ export const image = defineAggregate({
       1,
       "an image was made of a container: its image's layers, and one of what it changed",
       z.strictObject({ container: z.string(), image: imageTarget, labels }),
+    ),
+    'image.verified': event(
+      1,
+      'it is signed as the policy for its name asks',
+      verified.extend({ digest: digestSchema, require: z.string() }),
+    ),
+    'image.refused': event(
+      1,
+      'it does not meet the policy for its name, and is not used',
+      z.strictObject({ digest: digestSchema, policy: z.string().optional(), reason: z.string() }),
     ),
     'image.tagged': event(
       1,
@@ -228,6 +259,8 @@ export const image = defineAggregate({
           'purser ps -a lists what there is',
         )
       }
+      case 'image.verify':
+        return []
       case 'image.tag': {
         const source = view.get(images, namespace, payload.source)
         if (source.status === 'absent') return unknown(payload.source, namespace)
@@ -256,13 +289,27 @@ export const image = defineAggregate({
       case 'image.exported':
       case 'image.pushing':
       case 'image.pushed':
+      case 'image.refused':
         return state
+      case 'image.verified': {
+        const { policy, signers, digest } = event.data
+        if (state.status === 'absent' || state.target.digest !== digest) return state
+        return { ...state, verified: { policy, signers } }
+      }
       case 'image.pulled':
       case 'image.imported':
       case 'image.committed':
       case 'image.tagged': {
         const createdAt = state.status === 'present' ? state.createdAt : event.time
-        return { status: 'present', ...event.data.image, labels: event.data.labels, createdAt, updatedAt: event.time }
+        const superseded = supersededBy(state, event.data.image.target.digest)
+        return {
+          status: 'present',
+          ...event.data.image,
+          labels: event.data.labels,
+          createdAt,
+          updatedAt: event.time,
+          ...(superseded.length === 0 ? {} : { superseded }),
+        }
       }
       case 'image.unpacked':
         return state.status === 'present' ? { ...state, snapshotter: event.data.snapshotter } : state
@@ -274,6 +321,12 @@ export const image = defineAggregate({
 
 const unknown = (name: string, namespace: string) =>
   refuse('not_found', `image ${name} is not in namespace ${namespace}`, 'purser images')
+
+function supersededBy(state: ImageState, digest: Digest): Digest[] {
+  if (state.status === 'absent') return []
+  const { target, superseded = [] } = state
+  return [...superseded, target.digest].filter((each) => each !== digest).slice(-SUPERSEDED_MAX)
+}
 
 function targetOf(state: Extract<ImageState, { status: 'present' }>): ImageTarget {
   const { target, platform, manifest, config, layers, snapshotter } = state

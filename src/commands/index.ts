@@ -12,6 +12,7 @@ import { poolMember } from './pool-member.ts'
 import { request } from './request.ts'
 import { snapshot } from './snapshot.ts'
 import { task } from './task.ts'
+import { trust } from './trust.ts'
 
 const all: AnyAggregate[] = [
   //
@@ -28,6 +29,7 @@ const all: AnyAggregate[] = [
   request,
   snapshot,
   task,
+  trust,
 ]
 
 /** Every aggregate by its name. */

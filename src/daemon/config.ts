@@ -7,6 +7,7 @@ import { PurserError } from '../model/errors.ts'
 import { Secret } from '../model/secret.ts'
 import { sloSchema } from '../projections/sli/objectives.ts'
 import { isLoopback } from '../registry/endpoint.ts'
+import { trustSchema } from '../trust/policy.ts'
 import { pullSchema } from './pull-config.ts'
 import { snapshotterSchema, unpackSchema } from './snapshot-config.ts'
 
@@ -171,6 +172,7 @@ const configSchema = z.strictObject({
     .prefault({}),
   slo: sloSchema,
   defaultRuntime: z.string().optional().describe('by default crun where it works, or else runc'),
+  trust: trustSchema,
   metrics: z
     .strictObject({
       listen: z

@@ -29,6 +29,7 @@ import { SealingKey } from '../secrets/sealing-key.ts'
 import { Shims } from '../shim/shims.ts'
 import { listenForTaskEvents } from '../shim/task-events.ts'
 import { openSnapshotters } from '../snapshotters/index.ts'
+import { ImageVerifier } from '../trust/verifier.ts'
 import { gcHandlers } from '../workers/gc/index.ts'
 import { collectAfterFailedPulls } from '../workers/gc/trigger.ts'
 import { ImageArchives } from '../workers/pull/archives.ts'
@@ -59,6 +60,7 @@ import { proxiesOf } from './snapshot-config.ts'
 import { forgetUnsynced, removeUnknownSnapshots, unpackAgain } from './snapshots-at-start.ts'
 import { observeStorage, SnapshotUsage } from './storage-metrics.ts'
 import { openTracer } from './tracing.ts'
+import { recordTrust } from './trust.ts'
 
 export interface DaemonOptions {
   config?: string | undefined
@@ -157,6 +159,8 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   })
   starting.defer(() => layers.close())
   const plain = new Set(config.registry.plainHttp)
+  const trust = await ImageVerifier.load(config.trust)
+  await recordTrust(log, trust)
   const registry = new RegistryClient({
     credentials: credentialsFrom(config.registry),
     configPaths: config.registry.configPath.split(':').filter((path) => path !== ''),
@@ -202,6 +206,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     snapshotters,
     layers,
     registry,
+    trust,
     ...pulling(config, content),
     progress,
     uploads,

@@ -63,6 +63,9 @@ export function formatReference({ registry, repository, tag, digest }: ImageRefe
   return `${registry}/${repository}${tag === undefined ? '' : `:${tag}`}${digest === undefined ? '' : `@${digest}`}`
 }
 
+/** Registry and repository, without tag and digest. */
+export const formatRepository = ({ registry, repository }: ImageReference): string => `${registry}/${repository}`
+
 /** What stands before the first slash is a registry only if it cannot be the first part of a repository on docker.io. */
 function splitRegistry(named: string): { registry: string; rest: string } {
   const slash = named.indexOf('/')

@@ -5,6 +5,7 @@ import { snapshot, snapshotId } from '../commands/snapshot.ts'
 import { PurserError } from '../model/errors.ts'
 import { chainIdOf } from '../oci/chain-id.ts'
 import { bothSteps, type Saga, undoStep } from './define.ts'
+import { requireTrust } from './trusted-image.ts'
 
 type Request = z.output<(typeof container.commands)['container.provision']>
 type PresentImage = Extract<ImageState, { status: 'present' }>
@@ -60,6 +61,7 @@ async function unpackedImage(saga: Saga<ContainerState, Request>): Promise<Prese
       remedy: `purser pull ${name}`,
     })
   }
+  await requireTrust(saga, name, found)
   const top = snapshotId(snapshotter, chainIdOf(found.layers.map((layer) => layer.diffId)))
   if (saga.view.get(snapshot, namespace, top).status !== 'committed') {
     await saga.step('unpack', { type: 'snapshot.unpack', subject: top, payload: { image: name } })

@@ -29,6 +29,7 @@ const HANDLERS = [
   'queue',
   'registry',
   'secrets',
+  'trust',
 ]
 const ON_THE_HOST = ['shim', 'snapshotters', 'unpack']
 const worker: Part = { imports: [...HANDLERS, ...ON_THE_HOST], packages: ['pino', 'zod'] }
@@ -58,6 +59,10 @@ const PARTS: Readonly<Record<string, Part>> = {
   queue: { imports: ['commands', 'log', 'tracing'], packages: ['bullmq', 'ioredis', 'pino', 'zod'] },
   projections: { imports: ['commands', 'log'], packages: ['pino', 'prom-client', 'zod'] },
   secrets: { imports: ['archive'], packages: [] },
+  trust: {
+    imports: ['oci', 'registry'],
+    packages: ['@sigstore/bundle', '@sigstore/protobuf-specs', '@sigstore/verify', 'zod'],
+  },
   tracing: {
     imports: [],
     packages: [

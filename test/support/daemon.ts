@@ -48,6 +48,8 @@ export interface TestNode extends AsyncDisposable {
   /** Everything that daemons of this node have logged. */
   logs(): Promise<string>
   cli(...args: string[]): Promise<CliResult>
+  /** Writes its configuration file anew, for the next start. */
+  configure(toml: string): Promise<void>
   /** The CLI as a child process, for a test that writes to it, signals it or reads it while it runs. */
   spawnCli(...args: string[]): ChildProcess & { stdin: NonNullable<ChildProcess['stdin']> }
   http(method: string, path: string, body?: unknown, headers?: Readonly<Record<string, string>>): Promise<HttpResult>
@@ -73,7 +75,8 @@ export async function startNode(options: NodeOptions = {}): Promise<TestNode> {
   const configPath = `${dir}/purser.toml`
   const shared = process.env.REDIS_URL
   const redis = shared ? `[redis]\nurl = ${JSON.stringify(shared)}\nprefix = ${JSON.stringify(basename(dir))}\n` : ''
-  await writeFile(configPath, `${options.config ?? ''}\n${redis}`)
+  const configure = (toml: string) => writeFile(configPath, `${toml}\n${redis}`)
+  await configure(options.config ?? '')
   const env = { ...process.env, ...options.env }
 
   let daemon: ChildProcess | undefined
@@ -99,6 +102,7 @@ export async function startNode(options: NodeOptions = {}): Promise<TestNode> {
       return pid
     },
     logs: () => readFile(logPath, 'utf8').catch(() => ''),
+    configure,
     spawnCli: (...args) => spawn(process.execPath, ['--', MAIN, '--address', socketPath, ...args], { env }),
     async cli(...args) {
       const child = node.spawnCli(...args)

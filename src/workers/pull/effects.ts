@@ -6,6 +6,7 @@ import type { Progress } from '../../projections/progress.ts'
 import { handlersFor } from '../../queue/handler.ts'
 import type { RegistryClient } from '../../registry/client.ts'
 import type { Snapshotter } from '../../snapshotters/snapshotter.ts'
+import type { ImageVerifier } from '../../trust/verifier.ts'
 import type { StallLimit } from './stall-watch.ts'
 import type { Transfers } from './transfers.ts'
 import type { Unpacks } from './unpacks.ts'
@@ -23,6 +24,7 @@ export interface PullEffects {
   unpackedLayers: 'keep' | 'discard'
   progress: Progress
   uploads: Uploads
+  trust: ImageVerifier
   /** For mounts that are needed for a moment. */
   runDir: string
 }

@@ -4,6 +4,7 @@ import { exportImage } from './export.ts'
 import { importImage } from './import.ts'
 import { pullImage } from './pull.ts'
 import { pushImage } from './push.ts'
+import { verifyImage } from './verify.ts'
 
 export const pullHandlers: readonly Handler<PullEffects>[] = [
   //
@@ -11,4 +12,5 @@ export const pullHandlers: readonly Handler<PullEffects>[] = [
   importImage,
   pullImage,
   pushImage,
+  verifyImage,
 ]

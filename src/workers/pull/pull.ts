@@ -13,6 +13,7 @@ import { bare, contentFact, layersOf } from './layer.ts'
 import { requestCredentials } from './request-credentials.ts'
 import { resolveImage } from './resolve.ts'
 import { PullSpace } from './space.ts'
+import { verified } from './verify.ts'
 
 /** Resolves, fetches what is missing, unpacks while fetching; in the log nothing that is not whole. */
 export const pullImage = definePullHandler(image, 'image.pull', async (job) => {
@@ -46,6 +47,7 @@ export const pullImage = definePullHandler(image, 'image.pull', async (job) => {
         throw error
       },
     )
+    const verdict = await verified(job, reference, repository, resolved)
     const chosen = formatPlatform(resolved.config.document.platform)
     await job.append(
       image.fact(job.id, 'image.resolved', { target: bare(resolved.target), platform: chosen }),
@@ -95,6 +97,7 @@ export const pullImage = definePullHandler(image, 'image.pull', async (job) => {
           durationMs,
         }),
         ...(isDiscarding ? discarded(job, layers) : []),
+        ...verdict,
       ],
       result: { name: job.id, digest: pulled.target.digest, fetchedBytes, cached: isCached },
     }
