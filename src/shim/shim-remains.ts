@@ -9,6 +9,7 @@ import { isAnyMessage } from './any-messages.ts'
 import { parseShimAddress, type ShimAddress } from './bootstrap.ts'
 import { removeCgroup } from './cgroup-remains.ts'
 import { type ProgramCall, type ProgramResult, runProgram } from './run-program.ts'
+import type { SharedNamespace } from './runtime-namespace.ts'
 import type { Runtime } from './runtimes.ts'
 import type { ShimIdentity } from './shim.ts'
 
@@ -20,16 +21,19 @@ const GONE_POLL_MS = 5
 export interface ShimProgram {
   runtime: Runtime
   env: Readonly<Record<string, string>>
+  /** Where programs run that need a mount namespace; one of their own without it. */
+  shared: SharedNamespace | undefined
   grpcAddress: string
   publishBinary: string
 }
 
 /** Runs a shim, or the runtime below it, where that runtime's programs run. */
 export function runInside(
-  { enter }: Runtime,
+  { runtime, shared }: ShimProgram,
   { file, args, ...call }: ProgramCall,
   signal: AbortSignal,
 ): Promise<ProgramResult> {
+  const enter = runtime.enter.length === 0 ? [] : (shared?.enter(call.cwd) ?? runtime.enter)
   const [program = file, ...rest] = [...enter, file, ...args]
   return runProgram({ ...call, file: program, args: rest }, signal)
 }
@@ -128,7 +132,7 @@ async function runDelete(identity: ShimIdentity, program: ShimProgram, signal: A
   const wasCreated = existsSync(join(bundle, 'runtime'))
   if (existsSync(bundle) && (wasCreated || runcFile === undefined)) {
     const args = [...shimArguments(identity, program), '-bundle', bundle, 'delete']
-    await runInside(program.runtime, { file: shimFile, args, cwd: bundle, env: program.env }, signal)
+    await runInside(program, { file: shimFile, args, cwd: bundle, env: program.env }, signal)
   }
 }
 
@@ -138,15 +142,16 @@ async function runDelete(identity: ShimIdentity, program: ShimProgram, signal: A
  */
 export async function removeFromRuntime(
   { namespace, id }: ShimIdentity,
-  { runtime, env }: ShimProgram,
+  program: ShimProgram,
   signal: AbortSignal,
 ): Promise<void> {
-  const { runcFile, options } = runtime
+  const { env } = program
+  const { runcFile, options } = program.runtime
   if (runcFile === undefined || options === undefined || isAnyMessage(options) || options.root === undefined) return
   const root = join(options.root, namespace)
   if (!existsSync(join(root, id))) return
   const args = ['--root', root, 'delete', '--force', id]
-  const { exitCode, stderr } = await runInside(runtime, { file: runcFile, args, cwd: '/', env }, signal)
+  const { exitCode, stderr } = await runInside(program, { file: runcFile, args, cwd: '/', env }, signal)
   if (exitCode !== 0 && existsSync(join(root, id))) {
     throw new PurserError('internal', `container ${id} cannot be removed: ${stderr.slice(0, 1000)}`, {
       remedy: `look at what ${join(root, id)} holds`,

@@ -14,6 +14,7 @@ import {
   type ShimVersion,
 } from './bootstrap.ts'
 import { runProgram } from './run-program.ts'
+import { type SharedNamespace, shareNamespace } from './runtime-namespace.ts'
 import { type Runtime, type RuntimeConfig, resolveRuntime } from './runtimes.ts'
 import { SeccompPrograms } from './seccomp-programs.ts'
 import { Shim, type ShimIdentity } from './shim.ts'
@@ -66,6 +67,7 @@ export class Shims {
   readonly #sparesDir: string
   readonly #spares: SpareShims
   readonly #seccomp = new SeccompPrograms()
+  #shared: SharedNamespace | undefined
 
   constructor(config: ShimsConfig) {
     this.#config = config
@@ -83,11 +85,14 @@ export class Shims {
   /** Removes the spare shims of an earlier daemon: before any other call. */
   async open(signal: AbortSignal): Promise<void> {
     await removeSpares(this.#sparesDir, this.#grpcAddress, signal)
+    const isNeeded = Object.values(this.#config.runtimes).some(({ enter = [] }) => enter.length > 0)
+    if (isNeeded) this.#shared = await shareNamespace(signal)
   }
 
   /** Ends the shims that no task has; those of tasks go on. */
   async close(): Promise<void> {
     await this.#spares.close()
+    this.#shared?.[Symbol.dispose]()
   }
 
   /**
@@ -104,13 +109,19 @@ export class Shims {
    * @param request.stdio of the task's first process: the shim keeps it open, so that what the task writes while we are
    * away is still there when we come back
    * @param request.spare started ahead; it holds these streams already
+   * @param request.mounts `present` for a task that needs what was mounted on the host just now
    * @throws PurserError failed_precondition when a program is not installed, internal when the shim says why it fails
    */
   async start(
-    request: TaskRequest & { stdio?: ProcessStdio; spare?: SpareShim | undefined; signal: AbortSignal },
+    request: TaskRequest & {
+      stdio?: ProcessStdio
+      spare?: SpareShim | undefined
+      mounts?: 'present' | 'any'
+      signal: AbortSignal
+    },
   ): Promise<Shim> {
-    const { namespace, id, spare, signal } = request
-    const program = this.#program(request.runtime)
+    const { namespace, id, spare, mounts, signal } = request
+    const program = this.#program(request.runtime, mounts)
     // Of other shims it is not known what else they do once they run.
     if (program.runtime.runcFile !== undefined) this.#spares.wanted(request)
     if (spare !== undefined) {
@@ -133,7 +144,7 @@ export class Shims {
     try {
       mkdirSync(join(bundle, 'rootfs'), { recursive: true, mode: 0o711 })
       const { exitCode, stdout, stderr } = await runInside(
-        program.runtime,
+        program,
         {
           file: program.runtime.shimFile,
           args: [...shimArguments(request, program), 'start'],
@@ -258,7 +269,8 @@ export class Shims {
     return this.#versions.get(key)
   }
 
-  #program(name: string): ShimProgram {
+  /** @param mounts `present`: those of the host as they are now must be seen, wherever they propagate */
+  #program(name: string, mounts: 'present' | 'any' = 'any'): ShimProgram {
     const { runtimes, searchPath, eventsAddress } = this.#config
     const runtime = resolveRuntime(name, runtimes[name], { searchPath, runcRoot: this.#runcRoot })
     const env = {
@@ -268,6 +280,7 @@ export class Shims {
       GOMAXPROCS: '2',
       MAX_SHIM_VERSION: '2',
     }
-    return { runtime, env, grpcAddress: this.#grpcAddress, publishBinary: PUBLISH_BINARY }
+    const shared = mounts === 'any' ? this.#shared : undefined
+    return { runtime, env, shared, grpcAddress: this.#grpcAddress, publishBinary: PUBLISH_BINARY }
   }
 }

@@ -82,11 +82,12 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
       cgroupVersion: effects.cgroupVersion,
       networkFiles: options.network === 'host' ? hostNetworkFiles() : [],
     })
-    // A shim that lives apart and was started ahead may not see what was mounted on the host since.
+    // A mount namespace that was made before may not have what was mounted on the host since.
     const isApart = shims.isApart(runtime)
     const needsHostsMounts =
       options.mounts.some(({ type }) => type === 'bind') || !MOUNTS_NOTHING_ELSE.has(made.snapshotter)
-    const spare = isApart && needsHostsMounts ? undefined : shims.takeSpare(identity)
+    const mounts = isApart && needsHostsMounts ? 'present' : 'any'
+    const spare = mounts === 'present' ? undefined : shims.takeSpare(identity)
     mkdirSync(join(bundle, 'rootfs'), { recursive: true, mode: 0o711 })
     if (made.labels[POOL_LABEL] !== undefined) {
       makeClaimFiles(bundle, spec.process.user)
@@ -101,7 +102,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
       output: options.tty ? 'terminal' : 'pipes',
     })
     held.defer(() => stdio.close())
-    const shim = await shims.start({ ...identity, stdio, spare, signal })
+    const shim = await shims.start({ ...identity, stdio, spare, mounts, signal })
     held.defer(() => shim.disconnect())
     const { pid } = await shim.create({ rootfs, io: stdio.io }, signal)
     void shims.learnFrom(identity, spec)
