@@ -177,7 +177,7 @@ measures.push(
   },
 )
 
-await using commands = await startCommands(64)
+await using commands = await startCommands(512)
 await commands.many(1000, 1)
 const alone = await commands.many(1000, 1)
 measures.push(
