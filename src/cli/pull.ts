@@ -12,7 +12,10 @@ export const verb = defineVerb({
     ...registryAuthOptions,
     'keep-layers': { help: 'keep compressed layers, where the daemon discards them once they are unpacked' },
     priority: { value: 'n', parse: wholeNumber(1, 2_097_151), help: '1 is the most urgent, 100 the default' },
-    snapshotter: { value: 'name', help: 'where it is unpacked: overlayfs (the default) or native' },
+    snapshotter: {
+      value: 'name',
+      help: 'where it is unpacked: overlayfs (the default), native, … (purser snapshotter ls)',
+    },
   },
   async run({ client, flags, args: [image = ''], format }) {
     const { platform, snapshotter, quiet, priority } = flags

@@ -50,13 +50,7 @@ function mountOneByOne(source: string, target: string, flags: number, data: read
       : `/proc/self/fd/${keep(openat(AT_FDCWD, path, O.PATH | O.DIRECTORY))}`
   const context = keep(fsmount.fsopen('overlay'))
   fsmount.setString(context, 'source', source)
-  for (const option of data) {
-    const [, key, value] = /^([^=]+)=(.*)$/s.exec(option) ?? []
-    if (key === undefined || value === undefined) fsmount.setFlag(context, option)
-    else if (key === 'lowerdir') {
-      for (const path of value.split(':')) fsmount.setString(context, 'lowerdir+', named(path))
-    } else fsmount.setString(context, key, key === 'upperdir' || key === 'workdir' ? named(value) : value)
-  }
+  fsmount.setOverlayOptions(context, data, named)
   fsmount.create(context)
   fsmount.moveMount(keep(fsmount.fsmount(context, fsmount.attributesOfFlags(flags))), target)
 }

@@ -48,6 +48,20 @@ export function setFlag(context: number, key: string): void {
   check(cFsconfig(SYS.fsconfig, context, SET_FLAG, key, null, 0), 'fsconfig', key)
 }
 
+/**
+ * Options of overlayfs, each lower directory by itself, so that no list of them is too long.
+ *
+ * @param path what is said instead of the path of a layer
+ */
+export function setOverlayOptions(context: number, options: readonly string[], path: (of: string) => string): void {
+  for (const option of options) {
+    const [, key, value] = /^([^=]+)=(.*)$/s.exec(option) ?? []
+    if (key === undefined || value === undefined) setFlag(context, option)
+    else if (key === 'lowerdir') for (const each of value.split(':')) setString(context, 'lowerdir+', path(each))
+    else setString(context, key, key === 'upperdir' || key === 'workdir' ? path(value) : value)
+  }
+}
+
 export function create(context: number): void {
   check(cFsconfig(SYS.fsconfig, context, CREATE, null, null, 0), 'fsconfig', 'create')
 }
@@ -65,10 +79,15 @@ export function moveMount(mount: number, target: CPath): void {
 export const cloneTree = (path: CPath): number =>
   check(cOpenTree(SYS.open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC), 'open_tree', path)
 
-/** Maps owners of a mount that is nowhere yet as a user namespace does. @see mount_setattr(2), "ID-mapped mounts" */
-export function mapOwners(mount: number, userNamespace: number): void {
+/**
+ * Maps owners of a mount that is nowhere yet as a user namespace does.
+ *
+ * @param more MOUNT_ATTR to set besides
+ * @see mount_setattr(2), "ID-mapped mounts"
+ */
+export function mapOwners(mount: number, userNamespace: number, more: number): void {
   const attributes = Buffer.alloc(32)
-  attributes.writeBigUInt64LE(BigInt(MOUNT_ATTR.IDMAP), 0)
+  attributes.writeBigUInt64LE(BigInt(MOUNT_ATTR.IDMAP | more), 0)
   attributes.writeBigUInt64LE(BigInt(userNamespace), 24)
   const flags = AT_EMPTY_PATH | AT_RECURSIVE
   check(cMountSetattr(SYS.mount_setattr, mount, '', flags, attributes, attributes.length), 'mount_setattr', '')

@@ -5,7 +5,11 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { PurserError } from '../model/errors.ts'
 import { DATA_BYTES_MAX, mountLongOptions } from './long-overlay.ts'
+import { mountMapped } from './mapped-mount.ts'
 import { errnoOf, MNT_DETACH, MS, mount, umount } from './syscalls.ts'
+import type { IdMap } from './user-namespace.ts'
+
+export type { IdMap } from './user-namespace.ts'
 
 /** One mount as containerd's API has it. @see containerd, api/types/mount.proto */
 export interface Mount {
@@ -75,12 +79,21 @@ export function parseMountOptions(options: readonly string[]): ParsedOptions {
   return parsed
 }
 
-/** Mounts all, in order, on one target; on failure those already made are taken away again. */
-export async function mountAll(mounts: readonly Mount[], target: string, signal: AbortSignal): Promise<void> {
+/**
+ * Mounts all, in order, on one target; on failure those already made are taken away again.
+ *
+ * @param owners how a user namespace maps the owners of files; as they are when left out
+ */
+export async function mountAll(
+  mounts: readonly Mount[],
+  target: string,
+  signal: AbortSignal,
+  owners?: IdMap,
+): Promise<void> {
   let made = 0
   try {
     for (const each of mounts) {
-      await mountOne(each, target, signal)
+      await mountOne(each, target, signal, owners)
       made += 1
     }
   } catch (error) {
@@ -89,19 +102,26 @@ export async function mountAll(mounts: readonly Mount[], target: string, signal:
   }
 }
 
-async function mountOne({ type, source, options }: Mount, target: string, signal: AbortSignal): Promise<void> {
+async function mountOne(
+  { type, source, options }: Mount,
+  target: string,
+  signal: AbortSignal,
+  owners: IdMap | undefined,
+): Promise<void> {
   const { flags, propagation, data } = parseMountOptions(options)
   const isBind = (flags & MS.BIND) !== 0
   const joined = data.join(',')
   const helper = FUSE_TYPE.exec(type)?.[1]
   try {
-    if (helper !== undefined) await mountByHelper(helper, options, target, signal)
+    if (owners) await mountMapped({ type, source }, target, { flags, data }, owners, signal)
+    else if (helper !== undefined) await mountByHelper(helper, options, target, signal)
     else if (Buffer.byteLength(joined) > DATA_BYTES_MAX) await mountLongOptions(type, source, target, flags, data)
     else mount(source, target, isBind ? null : type, flags, joined === '' ? null : joined)
     // A bind mount takes its flags only from a second call. @see mount(2), "Creating a bind mount"
-    if (isBind && (flags & ~(MS.BIND | MS.REC)) !== 0) mount(null, target, null, flags | MS.REMOUNT, null)
+    if (!owners && isBind && (flags & ~(MS.BIND | MS.REC)) !== 0) mount(null, target, null, flags | MS.REMOUNT, null)
   } catch (error) {
     signal.throwIfAborted()
+    if (error instanceof PurserError) throw error
     throw new PurserError(
       'failed_precondition',
       `cannot mount ${type} from ${source} on ${target}: ${error instanceof Error ? error.message : String(error)}`,

@@ -13,6 +13,9 @@ export interface ProxyOptions {
   namespace: string
 }
 
+/** A list of snapshots is there within this, or the server is not to be counted on. */
+const ANSWER_MS = 5000
+
 const ID = /^[0-9a-z]+$/
 /** What is ours among whatever else the server keeps. */
 const OURS = /^purser-([0-9a-z]+)(?:-committed|-look)?$/
@@ -34,10 +37,13 @@ export class ProxySnapshotter implements Snapshotter {
   }
 
   async unavailable(signal: AbortSignal): Promise<string | undefined> {
+    const patience = AbortSignal.timeout(ANSWER_MS)
     try {
-      await this.list(signal)
+      await this.list(AbortSignal.any([signal, patience]))
       return undefined
     } catch (error) {
+      signal.throwIfAborted()
+      if (patience.aborted) return `it does not answer within ${ANSWER_MS / 1000} seconds`
       if (error instanceof PurserError) return error.message
       throw error
     }

@@ -68,7 +68,7 @@ export const containerOptions = {
   'stop-signal': { value: 'signal', parse: signalWord, help: "signal that asks it to end, instead of the image's" },
   hostname: { value: 'name', help: 'hostname in the container' },
   'read-only': { help: 'read-only root file system' },
-  snapshotter: { value: 'name', help: 'overlayfs (the default) or native' },
+  snapshotter: { value: 'name', help: 'overlayfs (the default), native, … (purser snapshotter ls)' },
   runtime: { value: 'name', help: 'crun (the default where it works), runc or one of the configuration' },
   pull: { value: 'when', choices: ['missing', 'always', 'never'], help: 'when to pull; if missing by default' },
   platform: { value: 'os/arch', help: 'platform of the image' },

@@ -3,6 +3,7 @@ import { content } from '../../commands/content.ts'
 import { childOf, snapshot, splitSnapshotId } from '../../commands/snapshot.ts'
 import type { View } from '../../model/aggregate.ts'
 import { type Digest, parseDigest } from '../../model/digest.ts'
+import { errorCodeOf } from '../../model/errors.ts'
 import type { Job } from '../../queue/handler.ts'
 import type { GcEffects } from './effects.ts'
 import { findGarbage, type Garbage } from './mark.ts'
@@ -76,12 +77,21 @@ async function removeSnapshot(job: GcJob, { namespace, id, version }: Garbage): 
   }
   const removing = job.view.version(snapshot, namespace, id)
   if (job.view.get(snapshot, namespace, id).status !== 'removing') return undefined
-  // Cut off between its removal and the record of it, the directory is gone already.
-  const { sizeBytes } = await snapshotter.usage(before.dir, job.signal).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return { sizeBytes: 0 }
-    throw error
-  })
-  await snapshotter.remove(before.dir, job.signal)
+  let sizeBytes = 0
+  try {
+    // Cut off between its removal and the record of it, the directory is gone already.
+    const usage = await snapshotter.usage(before.dir, job.signal).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT' || error.code === 'not_found') return { sizeBytes: 0 }
+      throw error
+    })
+    sizeBytes = usage.sizeBytes
+    await snapshotter.remove(before.dir, job.signal)
+  } catch (err) {
+    if (errorCodeOf(err) !== 'unavailable') throw err
+    // A snapshotter of another process that is away: the next collection finds it again.
+    job.logger.warn({ err, snapshot: id }, 'a snapshot could not be removed')
+    return undefined
+  }
   // A pull may have made it anew meanwhile, in another directory.
   await job.appendIf(removing, snapshot.fact(id, 'snapshot.removed', {}, namespace))
   return sizeBytes
