@@ -83,9 +83,12 @@ export function ofList(order: Order, positions: readonly number[]): Positions {
   }
 }
 
-const WORDS_AT_ONCE = [1, 8, 64, 512] as const
+const WORDS_AT_ONCE_MAX = 512
 
-/** Rows with some words. Finding the first takes a while, so more are fetched with it, the more often it was asked. */
+/**
+ * Rows with some words. Asking takes a while, so several are fetched at once: more when those before were of use, one alone when
+ * they were leapt over.
+ */
 export function ofWords(db: DatabaseSync, order: Order, search: string): Positions {
   const { at, by } = sqlOf(order)
   const next: StatementSync = db.prepare(
@@ -93,17 +96,20 @@ export function ofWords(db: DatabaseSync, order: Order, search: string): Positio
   )
   let known: number[] = []
   let index = 0
-  let fetches = 0
+  let used = 0
   let isWhole = false
   return {
     from(from) {
       while (index < known.length && isBefore(order, known[index] ?? from, from)) index += 1
-      if (index < known.length || isWhole) return known[index]
-      const limit = WORDS_AT_ONCE[Math.min(fetches++, WORDS_AT_ONCE.length - 1)] ?? 1
-      known = next.all(search, from, limit).map(({ position }) => Number(position))
-      isWhole = known.length < limit
-      index = 0
-      return known[0]
+      if (index >= known.length && !isWhole) {
+        const limit = Math.min(WORDS_AT_ONCE_MAX, Math.max(1, used * 4))
+        known = next.all(search, from, limit).map(({ position }) => Number(position))
+        isWhole = known.length < limit
+        index = 0
+        used = 0
+      }
+      used += 1
+      return known[index]
     },
   }
 }

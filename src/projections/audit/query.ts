@@ -72,7 +72,7 @@ export interface PageBounds {
   positions: number
 }
 
-const BOUNDS: PageBounds = { ms: 25, positions: 1000 }
+const BOUNDS: PageBounds = { ms: 25, positions: 250 }
 /** With more rows than that, a condition without an index of its own is looked at row by row. */
 const LISTED_MAX = 2000
 /** With more classes than that, their rows are not merged but looked at one by one. */
