@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import { collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import { maintenance, maintenanceAt } from '../commands/maintenance.ts'
+import { type PoolMemberState, poolMember } from '../commands/pool-member.ts'
 import { task } from '../commands/task.ts'
 import type { Projections } from '../projections/index.ts'
 import type { Slis } from '../projections/sli/slis.ts'
@@ -13,6 +14,14 @@ const APPEND_SECONDS = [0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0
 /** Of a Redis that takes longer a scraper should hear, instead of waiting with it. */
 const REDIS_ANSWERS_MS = 1000
 
+const POOL_STATUSES: readonly PoolMemberState['status'][] = [
+  'warming',
+  'ready',
+  'claiming',
+  'claimed',
+  'returned',
+  'retiring',
+]
 const TASK_STATUSES: readonly string[] = ['creating', 'created', 'running', 'paused', 'stopped']
 
 export interface Observed {
@@ -88,6 +97,18 @@ export function observe(register: Registry, { books, redis, relay, projections, 
     collect() {
       const counts = new Map(TASK_STATUSES.map((status) => [status, 0]))
       for (const { state } of log.documents.list(task)) counts.set(state.status, (counts.get(state.status) ?? 0) + 1)
+      for (const [status, count] of counts) this.set({ status }, count)
+    },
+  })
+  new Gauge({
+    name: 'purser_pool_tasks',
+    help: 'Tasks of pools, by what they are to them; ready ones are frozen.',
+    labelNames: ['status'],
+    registers: [register],
+    collect() {
+      const counts = new Map(POOL_STATUSES.map((status) => [status, 0]))
+      for (const { state } of log.documents.list(poolMember))
+        counts.set(state.status, (counts.get(state.status) ?? 0) + 1)
       for (const [status, count] of counts) this.set({ status }, count)
     },
   })

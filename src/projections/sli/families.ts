@@ -16,6 +16,8 @@ const PULL_SECONDS = [0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 300, 600, 180
 const COMMAND_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
 export const API_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10, 30]
 
+const CLAIM_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
+
 const OUTCOMES = [['succeeded'], ['failed'], ['refused'], ['cancelled']]
 const WORKERS = [['pull'], ['snapshot'], ['task'], ['gc'], ['saga']]
 
@@ -85,6 +87,19 @@ export const families = {
       [operation, 'succeeded'],
       [operation, 'failed'],
     ]),
+  },
+  claims: {
+    metric: 'purser_pool_claims_total',
+    help: 'Claims of tasks of pools: warm, one was ready; cold, one was started; none, there was none or none in time.',
+    labels: ['start'],
+    from: [['warm'], ['cold'], ['none']],
+  },
+  claimDuration: {
+    metric: 'purser_pool_claim_duration_seconds',
+    help: "How long a claim took until the task was the caller's.",
+    labels: ['start'],
+    buckets: CLAIM_SECONDS,
+    from: [['warm'], ['cold']],
   },
   commands: {
     metric: 'purser_commands_total',

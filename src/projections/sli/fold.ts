@@ -141,8 +141,18 @@ function ended({ commands }: Memories, event: StoredEvent): Sample[] {
     samples.push(one('pulls', outcome))
     if (outcome === 'failed') samples.push(one('pullFailures', codeOf(event)))
   }
+  if (type === 'pool.claim') samples.push(...claimed(event, outcome, durationMs))
   if (type.startsWith('snapshot.')) samples.push(one('snapshots', type.slice('snapshot.'.length), outcome))
   return samples
+}
+
+/** Claims that were in order. */
+function claimed({ data }: StoredEvent, outcome: string, durationMs: number): Sample[] {
+  if (outcome === 'failed') return [one('claims', 'none')]
+  const result = (data as { result?: { start?: unknown } }).result
+  const start = result?.start === 'warm' || result?.start === 'cold' ? result.start : undefined
+  if (start === undefined) return []
+  return [one('claims', start), { family: 'claimDuration', labels: [start], value: durationMs / 1000 }]
 }
 
 function ofTask({ commands, tasks }: Memories, event: StoredEvent): Sample[] {

@@ -19,6 +19,8 @@ export const sloSchema = z
     crashes: ratio.default(0.005).describe('share of the tasks that crash, at most'),
     cacheHits: ratio.default(0.85).describe('share of the uses of an image that need no transfer'),
     oomKillsPerHour: z.number().min(0).default(0),
+    warmClaims: ratio.default(0.9).describe('share of the claims of pools that find a task ready'),
+    warmClaimP95: latency.prefault('20ms').describe('95 of 100 claims that find one take less'),
   })
   .prefault({})
 
@@ -56,6 +58,7 @@ export type Objective = Named &
 const LATE = 0.05
 
 const CACHED_PULLS = seriesOf('pullDuration', 'cached')
+const WARM_CLAIMS = seriesOf('claimDuration', 'warm')
 const API_ANSWERS = seriesOf('apiDuration')
 const api: Family = { metric: '', help: '', labels: [], buckets: API_SECONDS }
 
@@ -150,6 +153,26 @@ export const objectives: readonly Objective[] = [
     kind: 'rate',
     perHour: ({ oomKillsPerHour }) => oomKillsPerHour,
     count: (tally) => countOf(tally, seriesOf('ooms')),
+  },
+  {
+    name: 'warm_claims',
+    of: 'claims of pools that found a task ready',
+    source: 'log',
+    kind: 'ratio',
+    budget: ({ warmClaims }) => 1 - warmClaims,
+    events: (tally) => {
+      const bad = countOf(tally, seriesOf('claims', 'cold')) + countOf(tally, seriesOf('claims', 'none'))
+      return { bad, total: bad + countOf(tally, seriesOf('claims', 'warm')) }
+    },
+  },
+  {
+    name: 'warm_claim_latency',
+    of: 'claims that found a task ready',
+    source: 'log',
+    kind: 'ratio',
+    budget: () => LATE,
+    events: (tally, { warmClaimP95 }) => late(tally.get(WARM_CLAIMS), families.claimDuration, warmClaimP95 / 1000),
+    p95: { series: WARM_CLAIMS, family: families.claimDuration, seconds: ({ warmClaimP95 }) => warmClaimP95 / 1000 },
   },
 ]
 

@@ -8,7 +8,7 @@ import { FOLDS, fold, type Memory, type OpenCommand, type OpenTask } from './fol
 /** Service level indicators, as counts by the minute. */
 export const sli = defineProjection({
   name: 'sli',
-  schema: 2,
+  schema: 3,
   folds: FOLDS,
   open: async (dir) => new SliStore(dir),
 })

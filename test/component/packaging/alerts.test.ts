@@ -48,6 +48,8 @@ const RATIOS = {
   snapshot_errors: 0,
   crashes: 0.005,
   image_cache_hits: 0.15,
+  warm_claims: 0.1,
+  warm_claim_latency: 0.05,
 }
 const PER_HOUR = { shim_loss: 1, oom_kills: 0 }
 
@@ -167,6 +169,18 @@ const ALERTS: Readonly<Record<string, Alert>> = {
         at: '20h',
         step: 10,
         series: { ...all('image_cache_hits', '0x90 50x90'), ...bad('image_cache_hits', '0x90 50x90') },
+      },
+    ],
+  },
+  PurserColdClaims: {
+    fires: [{ because: 'a third starts a task', at: '20h', step: 10, series: bad('warm_claims', rising(333)) }],
+    silent: [
+      { because: 'a twentieth does', at: '20h', step: 10, series: bad('warm_claims', rising(50)) },
+      {
+        because: 'a new pool was empty at first',
+        at: '20h',
+        step: 10,
+        series: { ...all('warm_claims', '0x90 50x90'), ...bad('warm_claims', '0x90 50x90') },
       },
     ],
   },

@@ -86,6 +86,22 @@ test('a start counts from the request until the process runs, apart where an ima
   assert.ok(!pulled.includes('imageUses hit = 1'), 'it is counted with its pull')
 })
 
+test('a claim counts by whether a task was ready; one that is refused does not count', () => {
+  assert.deepEqual(
+    told(
+      accepted('a', 'pool.claim'),
+      ['command.succeeded', 'a', { result: { id: 'c1', start: 'warm' }, durationMs: 2 }],
+      accepted('b', 'pool.claim'),
+      ['command.succeeded', 'b', { result: { id: 'c2', start: 'cold' }, durationMs: 300 }],
+      accepted('c', 'pool.claim'),
+      ['command.failed', 'c', failedWith('resource_exhausted')],
+      accepted('d', 'pool.claim'),
+      ['command.failed', 'd', failedWith('not_found')],
+    ).filter((line) => line.startsWith('claim')),
+    ['claims warm = 1', 'claimDuration warm = 0.002', 'claims cold = 1', 'claimDuration cold = 0.3', 'claims none = 1'],
+  )
+})
+
 test('whose fault a failure is decides whether it counts against the service', () => {
   for (const [code, outcome] of [
     ['not_found', 'refused'],
