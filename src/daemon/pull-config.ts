@@ -14,6 +14,10 @@ export const pullSchema = z
     chunksAtOnce: z.int().min(1).max(64).default(4).describe('of one blob; 1 fetches it in one piece'),
     minFreeBytes: z.int().min(0).optional().describe('of the disk, which pulls leave; 1 GiB or a twentieth by default'),
     discardUnpackedLayers: z.boolean().default(false).describe('compressed layers go once they are unpacked'),
+    foreignLayers: z
+      .enum(['fetch', 'refuse'])
+      .default('fetch')
+      .describe('layers that registries may not distribute: from the URLs that the image names'),
     stallTimeout: duration.prefault('30s').describe('in which an image must get on by stallBytes'),
     stallBytes: z
       .int()

@@ -23,6 +23,7 @@ export function pulling({ pull: config, root }: Config, content: ContentStore) {
     }),
     unpacks: new Unpacks(),
     unpackedLayers: config.discardUnpackedLayers ? ('discard' as const) : ('keep' as const),
+    foreignLayers: config.foreignLayers,
     stall: { bytesMin: config.stallBytes, timeoutMs: config.stallTimeout },
   }
 }

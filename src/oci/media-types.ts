@@ -41,6 +41,12 @@ export interface LayerFormat {
 const LAYER =
   /^application\/vnd\.(?:oci\.image\.layer\.(?<oci>nondistributable\.)?v1\.tar(?:\+(?<suffix>gzip|zstd))?|docker\.image\.rootfs\.(?<docker>foreign\.)?diff\.tar(?:\.(?<ending>gzip|zstd))?)$/
 
+/** Whether registries may not distribute it; false also for what is no layer. */
+export function isForeignLayer(mediaType: string): boolean {
+  const { oci, docker } = LAYER.exec(mediaType)?.groups ?? {}
+  return (oci ?? docker) !== undefined
+}
+
 /**
  * How a layer's blob is packed.
  *

@@ -17,6 +17,7 @@ import {
   wrongSize,
 } from './documents.ts'
 import { type ApiRequest, Exchange, type ExchangeParts, scopesFor } from './exchange.ts'
+import { ForeignLayers } from './foreign-layers.ts'
 import type { RegistryHost } from './hosts.ts'
 import type { Capability } from './hosts-file.ts'
 import { Retryable, RetryBudget, type RetryPolicy, retrying } from './retry.ts'
@@ -79,6 +80,7 @@ export class Repository {
   readonly #parts: RegistryParts
   readonly #auth: Authorizer
   readonly #attempts = new AttemptLog()
+  readonly #foreign: ForeignLayers
   /** Hosts that were away, or broke off again and again. */
   readonly #failed = new Set<string>()
   readonly #brokenBodies = new Map<string, number>()
@@ -92,6 +94,7 @@ export class Repository {
     this.#parts = parts
     this.#auth = auth
     this.budget = new RetryBudget(parts.retry.budget)
+    this.#foreign = new ForeignLayers(parts.transport, this.#attempts)
   }
 
   /** Who was asked, and what came of it. */
@@ -148,6 +151,8 @@ export class Repository {
    * off or it is unavailable; that counts for the budget.
    */
   async openBlob(descriptor: Descriptor, range: BlobRange, signal: AbortSignal): Promise<BlobStream> {
+    const elsewhere = await this.#foreign.open(descriptor, range, signal)
+    if (elsewhere) return elsewhere
     const { digest, sizeBytes } = descriptor
     const get = (headers: ApiRequest['headers'] = {}) => ({ path: `blobs/${digest}`, method: 'GET' as const, headers })
     const earlier = this.#blobFailures.get(digest)

@@ -7,6 +7,7 @@ import { handlersFor } from '../../queue/handler.ts'
 import type { RegistryClient } from '../../registry/client.ts'
 import type { Snapshotter } from '../../snapshotters/snapshotter.ts'
 import type { ImageVerifier } from '../../trust/verifier.ts'
+import type { ForeignPolicy } from './resolve.ts'
 import type { StallLimit } from './stall-watch.ts'
 import type { Transfers } from './transfers.ts'
 import type { Unpacks } from './unpacks.ts'
@@ -22,6 +23,7 @@ export interface PullEffects {
   stall: StallLimit
   /** What becomes of layers that are unpacked, where a pull does not say it. */
   unpackedLayers: 'keep' | 'discard'
+  foreignLayers: ForeignPolicy
   progress: Progress
   uploads: Uploads
   trust: ImageVerifier

@@ -77,7 +77,7 @@ class Reader {
         continue
       }
       const config = parseConfig(document.config, await this.#document(document.config))
-      checkLayers(document, config)
+      checkLayers(document, config, 'fetch')
       const layers = []
       for (const [index, layer] of document.layers.entries()) {
         const diffId = config.diffIds[index] ?? layer.digest

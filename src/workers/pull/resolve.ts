@@ -16,6 +16,13 @@ export interface ResolvedPull {
 
 const INDEX_DEPTH_MAX = 4
 
+interface Resolving {
+  repository: Repository
+  content: ContentStore
+  hold: (digest: Digest) => void
+  foreignLayers: ForeignPolicy
+}
+
 /**
  * From a name to the documents of one platform's image; all of them in the content store, their digests checked.
  *
@@ -23,7 +30,7 @@ const INDEX_DEPTH_MAX = 4
  * @param documents is given those that are stored, also when it throws: they are to be recorded
  */
 export async function resolveImage(
-  { repository, content, hold }: { repository: Repository; content: ContentStore; hold: (digest: Digest) => void },
+  { repository, content, hold, foreignLayers }: Resolving,
   platform: Platform,
   signal: AbortSignal,
   documents: Descriptor[] = [],
@@ -51,7 +58,7 @@ export async function resolveImage(
       continue
     }
     const config = parseConfig(document.config, await load(document.config))
-    checkLayers(document, config)
+    checkLayers(document, config, foreignLayers)
     const manifest = { descriptor: at, document }
     return { target, manifest, config: { descriptor: document.config, document: config }, fetchedBytes }
   }
@@ -69,11 +76,14 @@ export function parseConfig(descriptor: Descriptor, bytes: Buffer): ImageConfig 
   )
 }
 
-export function checkLayers(manifest: ImageManifest, config: ImageConfig): void {
+/** What becomes of layers that registries may not distribute: fetched from where their descriptors say, or refused. */
+export type ForeignPolicy = 'fetch' | 'refuse'
+
+export function checkLayers(manifest: ImageManifest, config: ImageConfig, foreignLayers: ForeignPolicy): void {
   for (const { mediaType, digest } of manifest.layers) {
-    if (layerFormat(mediaType).foreign) {
-      throw new PurserError('unimplemented', `layer ${digest} is not distributable (${mediaType})`, {
-        remedy: 'use an image whose layers the registry has',
+    if (layerFormat(mediaType).foreign && foreignLayers === 'refuse') {
+      throw new PurserError('permission_denied', `layer ${digest} is not distributable (${mediaType})`, {
+        remedy: 'use an image whose layers the registry has, or set pull.foreignLayers to fetch in the configuration',
       })
     }
   }
