@@ -67,7 +67,7 @@ export class PoolMembers {
    * @param isCurrent whether it is of the image as it is now; one that is not is taken when no other is there
    */
   takeReady(namespace: string, pool: string, isCurrent: (id: string) => boolean): string | undefined {
-    const { ready } = this.#standing(`${namespace}/${pool}`)
+    const { ready, claimed } = this.#standing(`${namespace}/${pool}`)
     let taken: string | undefined
     for (const id of ready) {
       taken ??= id
@@ -75,7 +75,11 @@ export class PoolMembers {
       taken = id
       break
     }
-    if (taken !== undefined) ready.delete(taken)
+    if (taken === undefined) return undefined
+    // It counts as claimed from here on, before the log says so: the pool is not to be filled for a moment in between.
+    ready.delete(taken)
+    claimed.add(taken)
+    this.#where.set(`${namespace}/${taken}`, { pool, place: 'claimed' })
     return taken
   }
 
