@@ -101,6 +101,19 @@ export interface Snapshots {
   }>
 }
 
+export interface Referrers {
+  subject: string
+  source: 'api' | 'tag'
+  isComplete: boolean
+  referrers: {
+    mediaType: string
+    artifactType?: string
+    digest: string
+    sizeBytes: number
+    annotations: Record<string, string>
+  }[]
+}
+
 /** The sealed part of the log. */
 export interface Books {
   archive: Archive
@@ -124,6 +137,8 @@ export interface Services {
   streams: Streams
   sealing: SealingKey
   archives: Archives
+  /** What refers to an image at its registry. @throws PurserError as a pull does */
+  referrers(image: string, artifactType: string | undefined, signal: AbortSignal): Promise<Referrers>
   /** Metrics as text. */
   metrics(format: 'prometheus' | 'openmetrics'): Promise<string>
   /** Reasons why the daemon is not ready; empty when it is. */

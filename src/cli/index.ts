@@ -52,6 +52,11 @@ export const verbs: readonly Listed[] = [
       { name: 'ls', summary: 'the same as images', load: images },
       { name: 'pull', summary: 'the same as pull', load: pull },
       { name: 'push', summary: 'the same as push', load: push },
+      {
+        name: 'referrers',
+        summary: 'what refers to an image at its registry: signatures, attestations, SBOMs',
+        load: () => import('./image-referrers.ts'),
+      },
       { name: 'rm', summary: 'the same as rmi', load: rmi },
       { name: 'tag', summary: 'the same as tag', load: tag },
       {

@@ -9,6 +9,7 @@ export const verb = defineVerb({
   options: {
     quiet: { short: 'q', help: 'print only the name' },
     platform: { value: 'os/arch', help: "instead of this host's" },
+    'all-platforms': { help: 'store what there is for all other platforms too; only the one is unpacked' },
     ...registryAuthOptions,
     'keep-layers': { help: 'keep compressed layers, where the daemon discards them once they are unpacked' },
     priority: { value: 'n', parse: wholeNumber(1, 2_097_151), help: '1 is the most urgent, 100 the default' },
@@ -21,7 +22,7 @@ export const verb = defineVerb({
     const { platform, snapshotter, quiet, priority } = flags
     const registryAuth = await readRegistryAuth(flags)
     const layers = flags['keep-layers'] ? ('keep' as const) : undefined
-    const payload = { platform, snapshotter, layers }
+    const payload = { platform, snapshotter, layers, allPlatforms: flags['all-platforms'] }
     const urgency = priority === undefined ? {} : { priority }
     const accepted = await client.submit('image.pull', { subject: image, payload, registryAuth, ...urgency })
     const isShown = !quiet && format === 'table'

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { defineAggregate, type Kind, refuse, type View } from '../model/aggregate.ts'
 import { type Digest, digestSchema } from '../model/digest.ts'
-import { event } from '../model/event-schema.ts'
+import { event, type Upcast } from '../model/event-schema.ts'
 import { type Labels, labels } from '../model/labels.ts'
 import { containers } from './container.ts'
 import { imageName } from './image-name.ts'
@@ -15,6 +15,8 @@ const platformImage = z.strictObject({
   layers: z.array(descriptor.extend({ diffId: digestSchema })),
   /** The snapshotter that its layers are unpacked in, where they are. */
   snapshotter: z.string().optional(),
+  /** What it keeps besides: all that is of other platforms, where those were asked for too. */
+  also: z.array(digestSchema).max(20_000).optional(),
 })
 
 export const imageTarget = platformImage.extend({ target: descriptor })
@@ -51,6 +53,9 @@ export type ImageState =
 const absent = { status: 'absent' } as ImageState
 const images: Kind<ImageState> = { name: 'image', initial: absent }
 
+/** Version 2 of what holds an image may have what it keeps besides. */
+const asItWas: Upcast = (data) => data
+
 export const image = defineAggregate({
   name: 'image',
   id: imageName,
@@ -58,7 +63,11 @@ export const image = defineAggregate({
   commands: {
     'image.pull': z
       .strictObject({
-        platform: z.string().optional().describe('os/arch[/variant]; the host by default'),
+        platform: z.string().optional().describe('os[(version)]/arch[/variant]; the host by default'),
+        allPlatforms: z
+          .boolean()
+          .default(false)
+          .describe('store all that the image has for other platforms too; only the one is unpacked'),
         snapshotter: z.string().default('overlayfs').describe('where its layers are unpacked'),
         layers: z
           .enum(['keep', 'discard'])
@@ -167,7 +176,7 @@ export const image = defineAggregate({
       z.strictObject({ attempts: z.array(attempt).max(50) }),
     ),
     'image.pulled': event(
-      1,
+      2,
       'all of the image is stored and its layers are unpacked',
       z.strictObject({
         image: imageTarget,
@@ -176,11 +185,13 @@ export const image = defineAggregate({
         cached: z.boolean().describe('nothing was transferred'),
         durationMs: z.number().nonnegative(),
       }),
+      asItWas,
     ),
     'image.committed': event(
-      1,
+      2,
       "an image was made of a container: its image's layers, and one of what it changed",
       z.strictObject({ container: z.string(), image: imageTarget, labels }),
+      asItWas,
     ),
     'image.verified': event(
       1,
@@ -193,9 +204,10 @@ export const image = defineAggregate({
       z.strictObject({ digest: digestSchema, policy: z.string().optional(), reason: z.string() }),
     ),
     'image.tagged': event(
-      1,
+      2,
       'the image has this name too',
       z.strictObject({ source: imageName, image: imageTarget, labels }),
+      asItWas,
     ),
     'image.unpacked': event(
       1,
@@ -219,7 +231,7 @@ export const image = defineAggregate({
     ),
     'image.importing': event(1, 'an archive is about to be read', z.strictObject({ ingest: z.string() })),
     'image.imported': event(
-      1,
+      2,
       'all of the image was in an archive, and is stored',
       z.strictObject({
         image: imageTarget,
@@ -227,6 +239,7 @@ export const image = defineAggregate({
         readBytes: z.int().nonnegative().describe('of blobs that were not here'),
         durationMs: z.number().nonnegative(),
       }),
+      asItWas,
     ),
     'image.exported': event(
       1,
@@ -329,8 +342,16 @@ function supersededBy(state: ImageState, digest: Digest): Digest[] {
 }
 
 function targetOf(state: Extract<ImageState, { status: 'present' }>): ImageTarget {
-  const { target, platform, manifest, config, layers, snapshotter } = state
-  return { target, platform, manifest, config, layers, ...(snapshotter === undefined ? {} : { snapshotter }) }
+  const { target, platform, manifest, config, layers, snapshotter, also } = state
+  return {
+    target,
+    platform,
+    manifest,
+    config,
+    layers,
+    ...(snapshotter === undefined ? {} : { snapshotter }),
+    ...(also === undefined ? {} : { also }),
+  }
 }
 
 function userOf(view: View, namespace: string, name: string): string | undefined {
@@ -341,5 +362,6 @@ function userOf(view: View, namespace: string, name: string): string | undefined
 
 /** Every digest that an image keeps in the content store. */
 export function contentOf(target: ImageTarget): Digest[] {
-  return [target.target, target.manifest, target.config, ...target.layers].map((each) => each.digest)
+  const own = [target.target, target.manifest, target.config, ...target.layers].map((each) => each.digest)
+  return [...own, ...(target.also ?? [])]
 }

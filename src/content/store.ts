@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { unlinkSync } from 'node:fs'
 import { mkdir, open, opendir, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Digest, isDigest, splitDigest } from '../model/digest.ts'
+import { DIGEST_ALGORITHMS, type Digest, isDigest, splitDigest } from '../model/digest.ts'
 import { PurserError, toPurserError } from '../model/errors.ts'
 import { type Ingest, type IngestRequest, openIngest } from './ingest.ts'
 
@@ -24,8 +24,6 @@ export interface IngestInfo {
   updatedAtMs: number
 }
 
-const ALGORITHMS = ['sha256', 'sha512'] as const
-
 /**
  * Blobs by digest and ingests by reference, laid out on disk as containerd has them: `blobs/<algorithm>/<hex>`,
  * `ingest/<sha256 of the reference>/{data,ref,total,startedat,updatedat}`. A blob that is there is whole and as its
@@ -44,7 +42,8 @@ export class ContentStore {
 
   /** Makes the directories where they are missing, and drops what a crash left of ingests that had hardly begun or just ended. */
   static async open(root: string): Promise<ContentStore> {
-    for (const algorithm of ALGORITHMS) await mkdir(join(root, 'blobs', algorithm), { recursive: true, mode: 0o700 })
+    for (const algorithm of DIGEST_ALGORITHMS)
+      await mkdir(join(root, 'blobs', algorithm), { recursive: true, mode: 0o700 })
     await mkdir(join(root, 'ingest'), { recursive: true, mode: 0o700 })
     const store = new ContentStore(root)
     await store.#dropEmptyIngests()
@@ -133,7 +132,7 @@ export class ContentStore {
 
   /** All blobs, in no order; one that goes away meanwhile may be missing. */
   async *list(): AsyncGenerator<BlobInfo, void, void> {
-    for (const algorithm of ALGORITHMS) {
+    for (const algorithm of DIGEST_ALGORITHMS) {
       for await (const { name } of await opendir(join(this.#root, 'blobs', algorithm))) {
         const digest = `${algorithm}:${name}`
         if (!isDigest(digest)) continue

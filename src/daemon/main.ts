@@ -14,6 +14,7 @@ import { LayerPool } from '../layers/pool.ts'
 import { Uploads } from '../layout/uploads.ts'
 import { rebuildState } from '../log/rebuild.ts'
 import { PurserError, toPurserError } from '../model/errors.ts'
+import { parseReference } from '../oci/reference.ts'
 import { startProjections } from '../projections/index.ts'
 import { Progress } from '../projections/progress.ts'
 import { Observations } from '../projections/sli/observations.ts'
@@ -24,6 +25,7 @@ import { Outcomes } from '../queue/outcomes.ts'
 import { type Lane, Relay } from '../queue/relay.ts'
 import { RegistryClient } from '../registry/client.ts'
 import { isLoopback } from '../registry/endpoint.ts'
+import { listReferrers } from '../registry/referrers.ts'
 import { sagas } from '../sagas/index.ts'
 import { SealingKey } from '../secrets/sealing-key.ts'
 import { Shims } from '../shim/shims.ts'
@@ -270,6 +272,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     projections,
     sealing,
     archives: new ImageArchives(log.documents, content, uploads),
+    referrers: (image, type, within) => listReferrers(registry.open(parseReference(image)), type, within),
     streams: new TaskStreams(log, tasks, paths),
     slis,
     snapshots: new SnapshotInsight(log.documents, snapshotters),

@@ -1,11 +1,12 @@
 import { Worker } from 'node:worker_threads'
+import type { DigestAlgorithm } from '../model/digest.ts'
 import { PurserError } from '../model/errors.ts'
 import type { AvailableBytes } from './available-bytes.ts'
 import { DEFAULT_LIMITS, type LayerLimits } from './limits.ts'
 import { type FromWorker, JobControl, type LayerResult, type ToWorker, type Whiteouts } from './protocol.ts'
 
 export interface ExtractRequest {
-  source: { path: string; sizeBytes: number; algorithm?: 'sha256' | 'sha512' }
+  source: { path: string; sizeBytes: number; algorithm?: DigestAlgorithm }
   /** For a file that is still being written: how much of it is there. Left out for complete files. */
   available?: AvailableBytes
   /** An existing directory; undefined when only the digests are wanted. */

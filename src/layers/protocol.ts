@@ -1,5 +1,5 @@
 import type { ByteString } from '../host/byte-paths.ts'
-import type { Digest } from '../model/digest.ts'
+import type { Digest, DigestAlgorithm } from '../model/digest.ts'
 import type { ErrorBody } from '../model/errors.ts'
 import type { LayerLimits } from './limits.ts'
 
@@ -16,7 +16,7 @@ export interface LayerJob {
   path: string
   /** Bytes of the whole file, also while it is still growing. */
   sizeBytes: number
-  algorithm: 'sha256' | 'sha512'
+  algorithm: DigestAlgorithm
   /** Where a growing file says how much of it is there; undefined when it is complete. */
   available: SharedArrayBuffer | undefined
   /** Cancellation and progress, see JobControl. */

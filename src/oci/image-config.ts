@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { digestSchema } from '../model/digest.ts'
-import { nullable, parseJson, parseSchema } from './json.ts'
+import { boundedTexts, nullable, parseJson, parseSchema } from './json.ts'
 import { platformSchema } from './platform.ts'
 
 const strings = nullable(z.array(z.string()), [])
@@ -16,6 +16,12 @@ const optionalText = z
   .nullish()
   .transform((text) => text || undefined)
 
+/** What runtimes and their clients mean something by: an image must not be able to say it. @see containerd, docs/garbage-collection.md */
+const RESERVED = /^(?:(?:io\.)?containerd(?:\.io)?[./]|io\.cri-containerd[./]|nerdctl\/|purser[./])/
+
+const withoutReserved = (labels: Record<string, string>): Record<string, string> =>
+  Object.fromEntries(Object.entries(labels).filter(([key]) => !RESERVED.test(key)))
+
 const execution = z
   .object({
     User: nullable(z.string(), ''),
@@ -23,7 +29,7 @@ const execution = z
     Entrypoint: argv,
     Cmd: argv,
     WorkingDir: nullable(z.string(), ''),
-    Labels: nullable(z.record(z.string(), z.string()), {}),
+    Labels: nullable(boundedTexts.transform(withoutReserved), {}),
     StopSignal: optionalText,
     ExposedPorts: keys,
     Volumes: keys,

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { digestSchema } from '../model/digest.ts'
 import { PurserError } from '../model/errors.ts'
-import { nullable, parseJson, parseSchema, refused } from './json.ts'
+import { boundedTexts, nullable, parseJson, parseSchema, refused } from './json.ts'
 import { isIndexType, isManifestType, isSchema1Type, MEDIA_TYPES } from './media-types.ts'
 import { platformSchema } from './platform.ts'
 
@@ -10,7 +10,7 @@ const mediaType = z
   .string()
   .max(255)
   .regex(/^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}\/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}$/, 'not a media type')
-const annotations = nullable(z.record(z.string(), z.string()), {})
+const annotations = nullable(boundedTexts, {})
 
 /** @see image-spec, descriptor.md */
 export const descriptorSchema = z

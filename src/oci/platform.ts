@@ -7,13 +7,27 @@ export interface Platform {
   os: string
   architecture: string
   variant?: string
+  /** Of Windows: `10.0.17763.1339`. */
+  osVersion?: string
 }
 
 const platformWord = z.string().max(128)
 
 export const platformSchema = z
-  .object({ os: platformWord, architecture: platformWord, variant: platformWord.nullish() })
-  .transform(({ os, architecture, variant }): Platform => ({ os, architecture, ...(variant ? { variant } : {}) }))
+  .object({
+    os: platformWord,
+    architecture: platformWord,
+    variant: platformWord.nullish(),
+    'os.version': platformWord.nullish(),
+  })
+  .transform(
+    (given): Platform => ({
+      os: given.os,
+      architecture: given.architecture,
+      ...(given.variant ? { variant: given.variant } : {}),
+      ...(given['os.version'] ? { osVersion: given['os.version'] } : {}),
+    }),
+  )
 
 const ARCHITECTURES: Record<string, [architecture: string, variant?: string]> = {
   i386: ['386'],
@@ -28,28 +42,32 @@ const KNOWN_OSES = new Set(['linux', 'darwin', 'windows', 'freebsd', 'netbsd', '
 const NODE_ARCHITECTURES: Record<string, string> = { x64: 'amd64', ia32: '386' }
 
 /**
- * `os/architecture[/variant]`; one word alone is an OS or an architecture, and the host gives the rest.
+ * `os[(version)]/architecture[/variant]`; one word alone is an OS or an architecture, and the host gives the rest.
  *
  * @throws PurserError invalid_argument
  */
 export function parsePlatform(text: string, host = hostPlatform()): Platform {
-  const parts = text.split('/')
+  const [, osVersion] = /^[^/()]+\(([A-Za-z0-9_.-]{1,64})\)(?:\/|$)/.exec(text) ?? []
+  const parts = (osVersion === undefined ? text : text.replace(`(${osVersion})`, '')).split('/')
   const [first = '', second, variant] = parts
+  const versioned = (platform: Platform) => (osVersion === undefined ? platform : { ...platform, osVersion })
   if (parts.length > 3 || parts.some((part) => !/^[A-Za-z0-9_.-]{1,64}$/.test(part))) {
     throw new PurserError('invalid_argument', `${JSON.stringify(text.slice(0, 200))} is not a platform`, {
       remedy: 'write os/architecture[/variant], such as linux/arm64 or linux/arm/v7',
     })
   }
   if (second !== undefined) {
-    return normalisePlatform({ os: first, architecture: second, ...(variant === undefined ? {} : { variant }) })
+    const named = { os: first, architecture: second, ...(variant === undefined ? {} : { variant }) }
+    return versioned(normalisePlatform(named))
   }
   const os = first.toLowerCase()
-  if (KNOWN_OSES.has(OSES[os] ?? os)) return normalisePlatform({ ...host, os })
+  if (KNOWN_OSES.has(OSES[os] ?? os)) return versioned(normalisePlatform({ ...host, os }))
   return normalisePlatform({ os: host.os, architecture: first })
 }
 
-export function formatPlatform({ os, architecture, variant }: Platform): string {
-  return `${os}/${architecture}${variant === undefined ? '' : `/${variant}`}`
+export function formatPlatform({ os, architecture, variant, osVersion }: Platform): string {
+  const version = osVersion === undefined ? '' : `(${osVersion})`
+  return `${os}${version}/${architecture}${variant === undefined ? '' : `/${variant}`}`
 }
 
 /** One name for each platform: `linux/aarch64` and `linux/arm64/v8` are both `linux/arm64`. @see containerd, platforms/database.go */
@@ -58,7 +76,13 @@ export function normalisePlatform(platform: Platform): Platform {
   const given = platform.architecture.toLowerCase()
   const [architecture, implied] = ARCHITECTURES[given] ?? [given]
   const variant = normaliseVariant(architecture, implied ?? platform.variant?.toLowerCase())
-  return { os: OSES[os] ?? os, architecture, ...(variant === undefined ? {} : { variant }) }
+  const { osVersion } = platform
+  return {
+    os: OSES[os] ?? os,
+    architecture,
+    ...(variant === undefined ? {} : { variant }),
+    ...(osVersion === undefined ? {} : { osVersion }),
+  }
 }
 
 function normaliseVariant(architecture: string, variant: string | undefined): string | undefined {
@@ -77,15 +101,22 @@ export function hostPlatform(): Platform {
 }
 
 /**
- * What runs on a platform, best first: itself, then the variants below it that its processors run as well.
+ * What runs on a platform, best first: itself, the variants below it that its processors run as well, then the 32-bit
+ * architecture that comes with it.
  *
- * @see containerd, platforms/compare.go, `platformVector`; its steps to another architecture are left out, as not every
- *   kernel and processor can do them
+ * @see containerd, platforms/compare.go, `platformVector`
  */
 export function compatiblePlatforms(wanted: Platform): Platform[] {
-  const { os, architecture, variant } = normalisePlatform(wanted)
-  const named = variants(architecture, variant)
-  return named.map((each) => normalisePlatform({ os, architecture, ...(each === undefined ? {} : { variant: each }) }))
+  const { architecture, variant, ...rest } = normalisePlatform(wanted)
+  const own = variants(architecture, variant).map((each) => [architecture, each] as const)
+  return [...own, ...(NARROWER[architecture] ?? [])].map(([name, each]) =>
+    normalisePlatform({ ...rest, architecture: name, ...(each === undefined ? {} : { variant: each }) }),
+  )
+}
+
+const NARROWER: Readonly<Record<string, readonly (readonly [architecture: string, variant?: string])[]>> = {
+  amd64: [['386']],
+  arm64: ['v8', 'v7', 'v6', 'v5'].map((variant) => ['arm', variant]),
 }
 
 function variants(architecture: string, variant: string | undefined): (string | undefined)[] {
@@ -103,34 +134,55 @@ function variants(architecture: string, variant: string | undefined): (string | 
   return major === '8' ? below('v8', at) : [variant]
 }
 
-/**
- * The manifest of an index that suits a platform best; of equal ones the first, and one that names no platform only if
- * none that does is suitable (its configuration then tells).
- *
- * @throws PurserError not_found, listing the platforms there are
- */
-export function selectManifest<T extends { platform?: Platform | undefined }>(
-  manifests: readonly T[],
-  wanted: Platform,
-): T {
-  for (const compatible of compatiblePlatforms(wanted)) {
-    const found = manifests.find((each) => each.platform && samePlatform(normalisePlatform(each.platform), compatible))
-    if (found) return found
-  }
-  const unnamed = manifests.find((each) => each.platform === undefined)
-  if (unnamed) return unnamed
+interface Listed {
+  platform?: Platform | undefined
+}
 
+/**
+ * The manifests of an index that suit a platform, the best first: of equal ones in their order, and those that name no
+ * platform last, as only their documents tell.
+ */
+export function suitableManifests<T extends Listed>(manifests: readonly T[], wanted: Platform): T[] {
+  const named = compatiblePlatforms(wanted).flatMap((compatible) => {
+    const same = manifests.filter(({ platform }) => platform && samePlatform(normalisePlatform(platform), compatible))
+    return same.sort((a, b) => closeness(b, compatible) - closeness(a, compatible))
+  })
+  return [...named, ...manifests.filter(({ platform }) => platform === undefined)]
+}
+
+/** @throws PurserError not_found, listing the platforms there are */
+export function selectManifest<T extends Listed>(manifests: readonly T[], wanted: Platform): T {
+  const [best] = suitableManifests(manifests, wanted)
+  if (best) return best
+  throw noSuchPlatform(manifests, wanted)
+}
+
+export function noSuchPlatform(manifests: readonly Listed[], wanted: Platform): PurserError {
   // Attestations beside the images are marked unknown/unknown: nobody can ask for those.
   const there = manifests.flatMap(({ platform }) =>
     platform && platform.os !== 'unknown' ? [formatPlatform(normalisePlatform(platform))] : [],
   )
   const listed = there.length === 0 ? 'it has none' : `it has ${[...new Set(there)].slice(0, 40).join(', ')}`
-  throw new PurserError(
+  return new PurserError(
     'not_found',
     `the image has no manifest for ${formatPlatform(normalisePlatform(wanted))}: ${listed}`,
     { remedy: there.length === 0 ? 'use another image' : 'ask for one of these with --platform, or use another image' },
   )
 }
 
-const samePlatform = (one: Platform, other: Platform): boolean =>
-  one.os === other.os && one.architecture === other.architecture && one.variant === other.variant
+/** What is made for another version of the OS than there is does not run. */
+export function samePlatform(offered: Platform, wanted: Platform): boolean {
+  const { osVersion } = wanted
+  return (
+    offered.os === wanted.os &&
+    offered.architecture === wanted.architecture &&
+    offered.variant === wanted.variant &&
+    (osVersion === undefined || offered.osVersion === undefined || buildOf(offered.osVersion) === buildOf(osVersion))
+  )
+}
+
+/** Containers run where the first three numbers are those of the host. @see containerd, platforms/platform_windows_compat.go */
+const buildOf = (osVersion: string): string => osVersion.split('.').slice(0, 3).join('.')
+
+const closeness = ({ platform }: Listed, wanted: Platform): number =>
+  wanted.osVersion !== undefined && platform?.osVersion === wanted.osVersion ? 1 : 0

@@ -6,7 +6,7 @@ import { AT_FDCWD, errnoOf, O, openat, openat2, RESOLVE, unlinkat } from '../hos
 import type { AvailableBytes } from '../layers/available-bytes.ts'
 import type { LayerPool, LayerRoom } from '../layers/pool.ts'
 import type { LayerResult } from '../layers/protocol.ts'
-import type { Digest } from '../model/digest.ts'
+import { type Digest, splitDigest } from '../model/digest.ts'
 import { PurserError } from '../model/errors.ts'
 import type { Snapshotter } from '../snapshotters/snapshotter.ts'
 import { findBelow, isWhiteout, statusOf } from './lower-layers.ts'
@@ -165,7 +165,7 @@ export async function applyLayer(
 
 function requestFor({ path, sizeBytes, digest, available, priority, room }: Omit<LayerToUnpack, 'diffId'>) {
   return {
-    source: { path, sizeBytes, algorithm: digest.startsWith('sha512') ? 'sha512' : 'sha256' },
+    source: { path, sizeBytes, algorithm: splitDigest(digest).algorithm },
     ...(available === undefined ? {} : { available }),
     ...(priority === undefined ? {} : { priority }),
     ...(room === undefined ? {} : { room }),

@@ -91,6 +91,7 @@ export async function startApi({ stalledMs, group = 'purser', queued = ['image.p
       projections,
       sealing: await SealingKey.open(join(dir, 'seal.key')),
       archives: new ImageArchives(log.documents, content, uploads),
+      referrers: async () => Promise.reject(new Error('there is no registry here')),
       snapshots: new SnapshotInsight(log.documents, new Map()),
       streams: new TaskStreams(log, tasks, paths),
       slis,

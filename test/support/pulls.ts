@@ -57,6 +57,7 @@ export async function startPulls(config = ''): Promise<Pulls> {
       assert.ok((await imageNames()).includes(name))
     },
     async fails(name, exitCode, says) {
+      assert.equal((await node.cli('gc')).exitCode, 0)
       const images = await imageNames()
       const before = await stored()
       const result = await pull(name)

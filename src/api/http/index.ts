@@ -10,6 +10,7 @@ import { openapi } from './openapi.ts'
 import { warmPools } from './pools.ts'
 import { projectionStatus } from './projections.ts'
 import { records } from './records.ts'
+import { imageReferrers } from './referrers.ts'
 import type { Resource } from './route.ts'
 import { sealing } from './seal.ts'
 import { serviceLevels } from './sli.ts'
@@ -30,6 +31,7 @@ export const resources: readonly Resource[] = [
   logArchive,
   projectionStatus,
   records,
+  imageReferrers,
   sealing,
   serviceLevels,
   snapshotUsage,

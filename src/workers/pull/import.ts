@@ -4,7 +4,7 @@ import { snapshotId } from '../../commands/snapshot.ts'
 import { detectCompression, MAGIC_BYTES } from '../../layers/compression.ts'
 import { archivedImages, type DockerSource, type LayoutSource } from '../../layout/archived-images.ts'
 import { TarFile } from '../../layout/tar-file.ts'
-import { type Digest, digestOf } from '../../model/digest.ts'
+import { type Digest, digestOf, splitDigest } from '../../model/digest.ts'
 import { PurserError } from '../../model/errors.ts'
 import { chainIdOf } from '../../oci/chain-id.ts'
 import { type ImageConfig, parseImageConfig } from '../../oci/image-config.ts'
@@ -167,7 +167,7 @@ class Reader {
         signal.throwIfAborted()
         await ingest.write(piece)
       }
-      const algorithm = expected?.startsWith('sha512:') ? 'sha512' : 'sha256'
+      const { algorithm } = splitDigest(expected ?? 'sha256:')
       const source = { path: ingest.path, sizeBytes: ingest.offsetBytes, algorithm } as const
       const read = await pool.extract({ source, target: undefined, whiteouts: 'ignore' }, signal)
       if (read.diffId !== diffId) throw wrongLayer(path, diffId, read.diffId)

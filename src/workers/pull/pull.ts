@@ -1,4 +1,4 @@
-import { type ImageTarget, image } from '../../commands/image.ts'
+import { type ImageState, type ImageTarget, image } from '../../commands/image.ts'
 import { mapLimited } from '../../model/concurrency.ts'
 import type { Digest } from '../../model/digest.ts'
 import { PurserError } from '../../model/errors.ts'
@@ -9,6 +9,7 @@ import { commitSnapshots } from './commit-snapshots.ts'
 import { discarded } from './discard.ts'
 import { definePullHandler } from './effects.ts'
 import { fetchLayers } from './fetch-layers.ts'
+import { fetchOthers } from './fetch-others.ts'
 import { bare, contentFact, layersOf } from './layer.ts'
 import { requestCredentials } from './request-credentials.ts'
 import { resolveImage } from './resolve.ts'
@@ -40,13 +41,12 @@ export const pullImage = definePullHandler(image, 'image.pull', async (job) => {
   try {
     await job.append(image.fact(job.id, 'image.pulling', { platform: formatPlatform(platform) }))
     const documents: Descriptor[] = []
-    const resolved = await resolveImage({ ...effects, repository, hold }, platform, signal, documents).catch(
-      async (error: unknown) => {
-        // What nobody knows of, nobody collects.
-        await job.append(...documents.map((each) => contentFact(each, reference)))
-        throw error
-      },
-    )
+    const parts = { ...effects, repository, hold }
+    const resolved = await resolveImage(parts, platform, signal, documents).catch(async (error: unknown) => {
+      // What nobody knows of, nobody collects.
+      await job.append(...documents.map((each) => contentFact(each, reference)))
+      throw error
+    })
     const verdict = await verified(job, reference, repository, resolved)
     const chosen = formatPlatform(resolved.config.document.platform)
     await job.append(
@@ -75,6 +75,7 @@ export const pullImage = definePullHandler(image, 'image.pull', async (job) => {
     const commit = (within: AbortSignal) => commitSnapshots(job, snapshotter, layers, { signal: within, claims, space })
     await mapLimited([fetch, commit], 2, signal, (part, within) => part(within))
     undo.move()
+    const others = payload.allPlatforms ? await fetchOthers(job, parts, resolved, progress) : undefined
     const pulled: ImageTarget = {
       target: bare(resolved.target),
       platform: chosen,
@@ -82,8 +83,10 @@ export const pullImage = definePullHandler(image, 'image.pull', async (job) => {
       config: bare(resolved.config.descriptor),
       layers: layers.map(({ descriptor, diffId }) => ({ ...bare(descriptor), diffId })),
       snapshotter: snapshotter.name,
+      ...alsoOf(job.state, resolved.target.digest, others?.digests),
     }
-    const fetchedBytes = layers.reduce((sum, layer) => sum + layer.fetchedBytes, resolved.fetchedBytes)
+    const documentBytes = resolved.fetchedBytes + (others?.fetchedBytes ?? 0)
+    const fetchedBytes = layers.reduce((sum, layer) => sum + layer.fetchedBytes, documentBytes)
     const isCached = fetchedBytes === 0 && !layers.some((layer) => layer.isAwaited)
     const durationMs = Math.round(performance.now() - begunAt)
     return {
@@ -110,3 +113,10 @@ export const pullImage = definePullHandler(image, 'image.pull', async (job) => {
     effects.progress.end(job.command.id)
   }
 })
+
+/** What was asked for once stays, for as long as the name stands for the same. */
+function alsoOf(before: ImageState, digest: Digest, others: Digest[] | undefined): Pick<ImageTarget, 'also'> {
+  if (others) return { also: others }
+  const isSame = before.status === 'present' && before.target.digest === digest
+  return isSame && before.also ? { also: before.also } : {}
+}

@@ -173,3 +173,35 @@ test('an image configuration without a platform, or with odd diff IDs, is refuse
     { code: 'invalid_argument', message: /rootfs\.diff_ids\.0/ },
   )
 })
+
+test('labels that mean something to a runtime are not for an image to give; there is a measure to the others', () => {
+  const config = (Labels: Record<string, string>) =>
+    bytes({ os: 'linux', architecture: 'amd64', config: { Labels }, rootfs: { type: 'layers', diff_ids: [] } })
+  const reserved = [
+    'containerd.io/gc.root',
+    'io.containerd.image',
+    'io.cri-containerd.image',
+    'nerdctl/name',
+    'purser.pool',
+  ]
+  const given = Object.fromEntries(
+    [...reserved, 'org.opencontainers.image.title', 'purserlike'].map((key) => [key, '1']),
+  )
+  assert.deepEqual(Object.keys(parseImageConfig(config(given)).config.labels), [
+    'org.opencontainers.image.title',
+    'purserlike',
+  ])
+  const many = Object.fromEntries(Array.from({ length: 1001 }, (_, index) => [`l${index}`, '']))
+  for (const bad of [many, { large: 'x'.repeat(300_000) }, { ['k'.repeat(2000)]: '' }])
+    assert.throws(() => parseImageConfig(config(bad)), { code: 'invalid_argument', message: /Labels/ })
+})
+
+test('there is a measure to annotations', () => {
+  const document = { schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex, manifests: [] }
+  const parse = (annotations: Record<string, string>) => parseManifestDocument(bytes({ ...document, annotations }))
+  assert.deepEqual(parse({ a: 'b' }).annotations, { a: 'b' })
+  assert.throws(() => parse({ large: 'x'.repeat(300_000) }), {
+    code: 'invalid_argument',
+    message: /annotations: more than 262144/,
+  })
+})

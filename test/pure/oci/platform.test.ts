@@ -30,6 +30,7 @@ test('a platform has one name', () => {
     linux: 'linux/amd64',
     windows: 'windows/amd64',
     'macos/arm64': 'darwin/arm64',
+    'windows(10.0.17763.1)/amd64': 'windows(10.0.17763.1)/amd64',
   }
   for (const [text, name] of Object.entries(expected)) assert.equal(normal(text), name, text)
   assert.equal(hostPlatform().os, 'linux')
@@ -41,13 +42,14 @@ test('a malformed platform is refused by name', () => {
   }
 })
 
-test('a variant falls back to the ones below it, and to no other architecture', () => {
+test('a variant falls back to the ones below it, then to the 32-bit architecture, as containerd has it', () => {
   const below = (text: string) => compatiblePlatforms(parsePlatform(text, host)).map(formatPlatform)
   assert.deepEqual(below('linux/arm/v7'), ['linux/arm/v7', 'linux/arm/v6', 'linux/arm/v5'])
-  assert.deepEqual(below('linux/amd64'), ['linux/amd64'])
-  assert.deepEqual(below('linux/amd64/v3'), ['linux/amd64/v3', 'linux/amd64/v2', 'linux/amd64'])
-  assert.deepEqual(below('linux/arm64'), ['linux/arm64'])
-  assert.deepEqual(below('linux/arm64/v8.1'), ['linux/arm64/v8.1', 'linux/arm64'])
+  const arm = ['v8', 'v7', 'v6', 'v5'].map((variant) => `linux/arm/${variant}`)
+  assert.deepEqual(below('linux/amd64'), ['linux/amd64', 'linux/386'])
+  assert.deepEqual(below('linux/amd64/v3'), ['linux/amd64/v3', 'linux/amd64/v2', 'linux/amd64', 'linux/386'])
+  assert.deepEqual(below('linux/arm64'), ['linux/arm64', ...arm])
+  assert.deepEqual(below('linux/arm64/v8.1'), ['linux/arm64/v8.1', 'linux/arm64', ...arm])
   assert.deepEqual(below('linux/riscv64'), ['linux/riscv64'])
 })
 
@@ -73,6 +75,19 @@ test('the best manifest of an index is chosen, the first of equal ones', () => {
   assert.equal(choose(index, 'linux/amd64'), 'amd64')
   assert.equal(choose([manifest('any'), ...index], 'linux/amd64'), 'amd64')
   assert.equal(choose([manifest('any')], 'linux/amd64'), 'any')
+})
+
+test('of versions of an OS the same one is chosen, else one of the same build, and no other', () => {
+  const windows = (name: string, osVersion: string) => ({
+    name,
+    platform: { os: 'windows', architecture: 'amd64', osVersion },
+  })
+  const index = [windows('old', '10.0.14393.1'), windows('a', '10.0.17763.1'), windows('b', '10.0.17763.2')]
+  const versioned = (osVersion: string) => choose(index, `windows(${osVersion})/amd64`)
+  assert.equal(versioned('10.0.17763.2'), 'b')
+  assert.equal(versioned('10.0.17763.9'), 'a')
+  assert.equal(choose(index, 'windows/amd64'), 'old')
+  assert.throws(() => versioned('10.0.20348.1'), { code: 'not_found', message: /windows\(10\.0\.14393\.1\)\/amd64/ })
 })
 
 test('with no suitable manifest the error lists those there are', () => {
