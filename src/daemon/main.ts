@@ -23,8 +23,6 @@ import { Harness } from '../queue/harness.ts'
 import { checkRoutes, Intake } from '../queue/intake.ts'
 import { Outcomes } from '../queue/outcomes.ts'
 import { type Lane, Relay } from '../queue/relay.ts'
-import { RegistryClient } from '../registry/client.ts'
-import { isLoopback } from '../registry/endpoint.ts'
 import { listReferrers } from '../registry/referrers.ts'
 import { sagas } from '../sagas/index.ts'
 import { SealingKey } from '../secrets/sealing-key.ts'
@@ -51,12 +49,12 @@ import { UserFilesOfImages } from '../workers/task/user-files.ts'
 import { openBooks, sealingKeyPath } from './books.ts'
 import { type Config, loadConfig } from './config.ts'
 import { connectRedis, redisAt, redisUrl } from './connect.ts'
-import { credentialsFrom } from './credentials.ts'
 import { releaseWhenIdle } from './idle-memory.ts'
 import { lockDirectory } from './lock.ts'
 import { appendMetric, daemonMetrics, metricsText, observe } from './metrics.ts'
 import { recordMissing } from './missing.ts'
 import { pulling } from './pulling.ts'
+import { openRegistry } from './registry.ts'
 import { openRuntimes, SEARCH_PATH } from './runtimes.ts'
 import { proxiesOf } from './snapshot-config.ts'
 import { forgetUnsynced, removeUnknownSnapshots, unpackAgain } from './snapshots-at-start.ts'
@@ -160,20 +158,9 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     limits: config.unpack,
   })
   starting.defer(() => layers.close())
-  const plain = new Set(config.registry.plainHttp)
   const trust = await ImageVerifier.load(config.trust)
   await recordTrust(log, trust)
-  const registry = new RegistryClient({
-    credentials: credentialsFrom(config.registry),
-    configPaths: config.registry.configPath.split(':').filter((path) => path !== ''),
-    fallback: config.registry.fallback,
-    timeouts: { headersMs: config.registry.timeout, bodyStallMs: config.registry.timeout },
-    plainHttp: (name) => plain.has(name) || isLoopback(name),
-    userAgent: `purser/${version}`,
-    tracer,
-    logger,
-  })
-  starting.use(registry)
+  const registry = starting.use(openRegistry(config.registry, { version, tracer, logger }))
 
   const paths = new TaskPaths(root, state)
   const sealing = await SealingKey.open(sealingKeyPath(root))

@@ -28,12 +28,13 @@ export interface RegistryClientOptions {
   configPaths?: readonly string[]
   /** `always` when left out, as containerd has it. */
   fallback?: Fallback
-  /** Whether a registry (`host[:port]`) is asked over plain HTTP where nothing else is configured for it. */
+  /** Whether a registry (`host[:port]`) is asked over plain HTTP and nothing else, where nothing else is configured for it. */
   plainHttp?: (registry: string) => boolean
   userAgent: string
   logger?: RegistryLogger
   timeouts?: TransportOptions['timeouts']
   tracer?: TransportOptions['tracer']
+  proxies?: TransportOptions['proxies']
   retry?: Partial<RetryPolicy>
 }
 
@@ -43,17 +44,16 @@ export class RegistryClient implements AsyncDisposable {
   readonly #closed = new AbortController()
 
   constructor({ credentials, configPaths = [], fallback = 'always', retry, logger, ...more }: RegistryClientOptions) {
-    const { plainHttp = isLoopback, ...options } = more
+    const { plainHttp = () => false, ...options } = more
     const transport = new Transport(options)
     const policy = { ...DEFAULT_RETRY, ...retry }
     this.#parts = {
       transport,
-      auth: new Authorizer(transport, credentials, plainHttp, this.#closed.signal),
+      auth: new Authorizer(transport, credentials, (name) => plainHttp(name) || isLoopback(name), this.#closed.signal),
       pauses: new HostPauses(),
       retry: policy,
       retryAfterMaxMs: policy.retryAfterMaxMs,
       fallback,
-      withoutTls: new Set(),
       hostsOf: (registry) => hostsOf(registry, { roots: configPaths, plainHttp }),
       logger,
     }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls'
-import { Agent, buildConnector, type Dispatcher, ProxyAgent } from 'undici'
+import { Agent, buildConnector, type Dispatcher, EnvHttpProxyAgent, ProxyAgent } from 'undici'
 import { PurserError } from '../model/errors.ts'
 
 /** How a host is connected to. */
@@ -16,6 +16,13 @@ export interface Connection {
   proxy?: string
 }
 
+/** What this host's environment says of proxies: `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`; URLs, and names that need none. */
+export interface ProxyEnvironment {
+  http: string
+  https: string
+  none: string
+}
+
 export const PLAIN_CONNECTION: Connection = { ca: [], clients: [], verify: true }
 
 /** Configurations come and go with the files; so many of them have connections at once. */
@@ -27,10 +34,12 @@ const HEADERS_BYTES_MAX = 64 * 1024
 /** Connections that are kept open, apart for each way of making them: one made without a check serves no host that has one. */
 export class Dispatchers {
   readonly #dialTimeoutMs: number
+  readonly #proxies: ProxyEnvironment | undefined
   readonly #byConnection = new Map<string, Dispatcher>()
 
-  constructor(dialTimeoutMs: number) {
+  constructor(dialTimeoutMs: number, proxies?: ProxyEnvironment) {
     this.#dialTimeoutMs = dialTimeoutMs
+    this.#proxies = proxies
   }
 
   for(connection: Connection): Dispatcher {
@@ -62,6 +71,12 @@ export class Dispatchers {
     const common = { timeout: dialTimeoutMs, allowH2: false }
     const secure = () => ({ ...common, rejectUnauthorized: verify, secureContext: contextOf(connection) })
     if (proxy !== undefined) return new ProxyAgent({ ...options, uri: proxy, requestTls: secure(), proxyTls: common })
+    if (this.#proxies) {
+      const { http, https, none } = this.#proxies
+      const given = { httpProxy: http, httpsProxy: https, noProxy: none }
+      const connect = secure()
+      return new EnvHttpProxyAgent({ ...options, ...given, connect, requestTls: connect, proxyTls: common })
+    }
 
     const plain = buildConnector(common)
     let sealed: buildConnector.connector | undefined // Made when first needed: reading the authorities takes some 70 ms.
@@ -88,10 +103,10 @@ function allAuthorities(): string[] {
   return authorities
 }
 
-function contextOf({ ca, clients }: Connection): SecureContext {
+function contextOf({ ca, clients, verify }: Connection): SecureContext {
   try {
     return createSecureContext({
-      ca: [...allAuthorities(), ...ca],
+      ...(verify ? { ca: [...allAuthorities(), ...ca] } : {}),
       cert: clients.map(({ cert }) => cert),
       key: clients.map(({ key }) => key),
     })

@@ -27,11 +27,7 @@ export interface ExchangeParts {
   pauses: HostPauses
   /** A host that asks for a longer pause than this is not waited for. */
   retryAfterMaxMs: number
-  /** Hosts that turned out not to speak TLS. */
-  withoutTls: Set<string>
 }
-
-const WITHOUT_TLS_MAX = 1000
 
 /** One attempt at one host: a request or two, and what the last one was answered with. */
 export class Exchange {
@@ -41,12 +37,21 @@ export class Exchange {
   readonly #ref: ImageReference
   readonly #parts: ExchangeParts
   readonly #auth: Authorizer
+  readonly #withoutTls: Set<string>
 
-  constructor(host: RegistryHost, ref: ImageReference, parts: ExchangeParts, auth: Authorizer) {
+  /** @param withoutTls hosts that turned out not to speak TLS, to be told of others */
+  constructor(
+    host: RegistryHost,
+    ref: ImageReference,
+    parts: ExchangeParts,
+    auth: Authorizer,
+    withoutTls: Set<string>,
+  ) {
     this.host = host
     this.#ref = ref
     this.#parts = parts
     this.#auth = auth
+    this.#withoutTls = withoutTls
   }
 
   /** One attempt of which only success (or a range that cannot be had) comes back. */
@@ -79,14 +84,13 @@ export class Exchange {
     scopes: readonly string[] = scopesFor(this.#ref, 'pull'),
   ): Promise<TransportResponse> {
     const { name, scheme } = this.host
-    const { withoutTls } = this.#parts
-    const wasSealed = !withoutTls.has(name) // Of several at once, another one may find out first.
+    const wasSealed = !this.#withoutTls.has(name) // Of several at once, another one may find out first.
     try {
       return await this.#authorised(request, signal, scopes)
     } catch (error) {
-      const mayBePlain = scheme === 'https-or-http' && wasSealed && withoutTls.size < WITHOUT_TLS_MAX
+      const mayBePlain = scheme === 'https-or-http' && wasSealed
       if (!mayBePlain || !speaksNoTls(finalError(error), name)) throw error
-      withoutTls.add(name)
+      this.#withoutTls.add(name)
       return await this.#authorised(request, signal, scopes)
     }
   }
@@ -135,7 +139,7 @@ export class Exchange {
   }
 
   #apiOf({ name, scheme, path }: RegistryHost): URL {
-    const isPlain = scheme === 'http' || (scheme === 'https-or-http' && this.#parts.withoutTls.has(name))
+    const isPlain = scheme === 'http' || (scheme === 'https-or-http' && this.#withoutTls.has(name))
     return new URL(`${isPlain ? 'http' : 'https'}://${name}${path}/`)
   }
 

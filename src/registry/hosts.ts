@@ -49,7 +49,7 @@ async function hostOf(entry: HostEntry, registry: string, plainHttp: (name: stri
   const name = location?.host ?? own
   // As containerd has it: the registry itself, when only its directory is there, can do everything.
   const isItself = location === undefined
-  const isLocal = isItself && isLoopback(registry)
+  const isLocal = isItself && isLoopback(registry) && !plainHttp(registry)
   const skipVerify = isLocal && portOf(registry) !== '80' ? true : entry.skipVerify
   const hasTls = entry.caFiles !== undefined || entry.clientFiles !== undefined || skipVerify !== undefined
   const ca = await Promise.all((entry.caFiles ?? []).map(readPem))

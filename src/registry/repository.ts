@@ -81,6 +81,7 @@ export class Repository {
   readonly #auth: Authorizer
   readonly #attempts = new AttemptLog()
   readonly #foreign: ForeignLayers
+  readonly #withoutTls = new Set<string>()
   /** Hosts that were away, or broke off again and again. */
   readonly #failed = new Set<string>()
   readonly #brokenBodies = new Map<string, number>()
@@ -258,7 +259,7 @@ export class Repository {
     const { logger, pauses, retryAfterMaxMs } = this.#parts
     const once = async (): Promise<T> => {
       await pauses.wait(host.name, retryAfterMaxMs, signal)
-      const exchange = new Exchange(host, this.ref, this.#parts, this.#auth)
+      const exchange = new Exchange(host, this.ref, this.#parts, this.#auth, this.#withoutTls)
       try {
         const result = await call(exchange)
         this.#attempts.add(host.name, exchange.status)
@@ -311,7 +312,9 @@ export class Repository {
 /** The last host is the registry itself, so what it says counts; why the ones before it did not help stands with it. */
 function told(failures: readonly { host: RegistryHost; error: PurserError }[]): PurserError {
   const last = failures.at(-1)?.error ?? new PurserError('internal', 'no host was asked')
-  const before = failures.slice(0, -1).map(({ host, error }) => `${host.name}: ${error.message}`)
+  const before = failures
+    .slice(0, -1)
+    .map(({ host: { name }, error: { message } }) => (message.includes(name) ? message : `${name}: ${message}`))
   if (before.length === 0) return last
   const { code, message, remedy } = last
   return new PurserError(code, `${message}; before that, ${before.slice(0, 3).join('; ')}`, {

@@ -4,7 +4,7 @@ import { errorCodeOf, PurserError } from '../model/errors.ts'
 import { Secret } from '../model/secret.ts'
 import { clientSpan, failureOfStatus } from '../tracing/spans.ts'
 import { currentTraceparent, noTracing, type Span, type Tracer } from '../tracing/tracer.ts'
-import { type Connection, Dispatchers, PLAIN_CONNECTION } from './dispatchers.ts'
+import { type Connection, Dispatchers, PLAIN_CONNECTION, type ProxyEnvironment } from './dispatchers.ts'
 import { isLoopback } from './endpoint.ts'
 import { Retryable } from './retry.ts'
 
@@ -12,6 +12,7 @@ export interface TransportOptions {
   userAgent: string
   timeouts?: { connectMs?: number; headersMs?: number; bodyStallMs?: number }
   tracer?: Tracer
+  proxies?: ProxyEnvironment | undefined
 }
 
 export interface TransportRequest {
@@ -53,10 +54,10 @@ export class Transport {
   readonly #bodyStallMs: number
   readonly #tracer: Tracer
 
-  constructor({ userAgent, timeouts = {}, tracer = noTracing }: TransportOptions) {
+  constructor({ userAgent, timeouts = {}, tracer = noTracing, proxies }: TransportOptions) {
     const { connectMs = 10_000, headersMs = 30_000, bodyStallMs = 30_000 } = timeouts
     this.#userAgent = userAgent
-    this.#dispatchers = new Dispatchers(connectMs)
+    this.#dispatchers = new Dispatchers(connectMs, proxies)
     this.#headersMs = headersMs
     this.#bodyStallMs = bodyStallMs
     this.#tracer = tracer
