@@ -1,3 +1,5 @@
+import type { JobControl } from './protocol.ts'
+
 const SEQUENCE = 0 // Int32: rises with every change, so that no wake-up is lost
 const FAILED = 1 // Int32: 1 once the download has failed
 const TOTAL = 1 // BigInt64 at byte 8
@@ -65,16 +67,18 @@ export class AvailableBytesReader {
   /**
    * Blocks the thread until there are more than `beyond` bytes.
    *
-   * @param isCancelled looked at before each wait; whoever sets it calls `wake`
+   * @param control its cancellation is looked at before each wait, and whoever cancels calls `wake`; it is told of waits
    * @returns bytes there are; undefined when the download failed or the work was cancelled
    */
-  waitBeyond(beyond: number, isCancelled: () => boolean): number | undefined {
+  waitBeyond(beyond: number, control: Pick<JobControl, 'isCancelled' | 'setWaiting'>): number | undefined {
     for (;;) {
       const sequence = Atomics.load(this.#words, SEQUENCE)
-      if (isCancelled() || Atomics.load(this.#words, FAILED) === 1) return undefined
+      if (control.isCancelled() || Atomics.load(this.#words, FAILED) === 1) return undefined
       const total = Number(Atomics.load(this.#longs, TOTAL))
       if (total > beyond) return total
+      control.setWaiting('for-bytes')
       Atomics.wait(this.#words, SEQUENCE, sequence)
+      control.setWaiting('not')
     }
   }
 }

@@ -115,7 +115,7 @@ function readCompressed(job: LayerJob, control: JobControl, output: (piece: Buff
     let isHashNeeded = true
     for (let at = 0; at < sizeBytes; ) {
       const wanted = decoder ? at : Math.min(MAGIC_BYTES, sizeBytes) - 1
-      const there = available ? available.waitBeyond(wanted, () => control.isCancelled()) : sizeBytes
+      const there = available ? available.waitBeyond(wanted, control) : sizeBytes
       if (there === undefined || control.isCancelled()) throw cancelled()
       const length = readSync(fd, input, 0, Math.min(INPUT_BYTES, there - at, sizeBytes - at), at)
       if (length === 0) throw tooShort(job, at)

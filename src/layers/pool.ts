@@ -41,6 +41,9 @@ export interface LayerPoolOptions {
 /** Bytes that have to be there before a thread is given to a growing file. */
 const START_BYTES = 256 * 1024
 const PROGRESS_MS = 200
+/** Threads that wait for bytes may be stood in for by others, so many times as many as there are. */
+const STAND_INS_MAX = 2
+const STAND_IN_MS = 50
 /** More room is asked for when there is no more than this: before a thread has to wait for it. */
 const ROOM_AHEAD_BYTES = 16 * 1024 * 1024
 /** As much as a thread writes at a time. */
@@ -59,14 +62,16 @@ interface Waiting {
  *
  * A thread that has begun a growing file keeps it to its end and blocks while it waits for bytes. So a download must
  * never wait for an extraction, only the other way round; and a file is begun only once some of it is there, so that
- * threads are not taken by downloads that have not started.
+ * threads are not taken by downloads that have not started. While it waits, another thread stands in for it, so that slow
+ * downloads do not hold up what is there.
  */
 export class LayerPool {
   readonly #threads: number
   readonly #limits: LayerLimits
   readonly #idleMs: number
   readonly #idle: { thread: Worker; timer: NodeJS.Timeout }[] = []
-  readonly #busy = new Set<Worker>()
+  readonly #busy = new Map<Worker, JobControl>()
+  #lookAgain: NodeJS.Timeout | undefined
   readonly #stop = new AbortController()
   readonly #waiting: Waiting[] = []
   #onQuiet: (() => void) | undefined
@@ -178,7 +183,7 @@ export class LayerPool {
 
   /** Gives free threads to the largest layers that can begin. */
   #next(): void {
-    while (this.#busy.size < this.#threads) {
+    while (this.#hasThread()) {
       let best: Waiting | undefined
       for (const each of this.#waiting) {
         if (canBegin(each.request) && (!best || comesBefore(each.request, best.request))) best = each
@@ -188,10 +193,25 @@ export class LayerPool {
       const rested = this.#idle.pop()
       clearTimeout(rested?.timer)
       const thread = rested?.thread ?? this.#startThread()
-      this.#busy.add(thread)
+      this.#busy.set(thread, best.control)
       thread.ref()
       best.start(thread)
     }
+  }
+
+  #hasThread(): boolean {
+    if (this.#busy.size < this.#threads) return true
+    let working = 0
+    for (const control of this.#busy.values()) if (!control.isWaiting()) working += 1
+    if (working < this.#threads && this.#busy.size < this.#threads * (1 + STAND_INS_MAX)) return true
+    // Nobody tells when a thread begins to wait.
+    if (this.#lookAgain === undefined && this.#waiting.some(({ request }) => canBegin(request))) {
+      this.#lookAgain = setTimeout(() => {
+        this.#lookAgain = undefined
+        this.#next()
+      }, STAND_IN_MS).unref()
+    }
+    return false
   }
 
   #startThread(): Worker {

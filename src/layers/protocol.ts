@@ -59,6 +59,7 @@ const CANCELLED = 0
 const TAR_BYTES = 1
 const ENTRIES = 2
 const ROOM = 3
+const WAITING = 4
 const UNBOUNDED = 2n ** 62n
 /** How long a worker waits for room before it looks whether it has been cancelled. */
 const ROOM_WAIT_MS = 100
@@ -69,7 +70,7 @@ export class JobControl {
   readonly #longs: BigInt64Array
 
   constructor(shared?: SharedArrayBuffer) {
-    this.shared = shared ?? new SharedArrayBuffer(32)
+    this.shared = shared ?? new SharedArrayBuffer(40)
     this.#longs = new BigInt64Array(this.shared)
     if (!shared) this.#longs[ROOM] = UNBOUNDED
   }
@@ -80,6 +81,15 @@ export class JobControl {
 
   isCancelled(): boolean {
     return Atomics.load(this.#longs, CANCELLED) === 1n
+  }
+
+  /** Said by the worker: its thread does nothing meanwhile. */
+  setWaiting(state: 'for-bytes' | 'not'): void {
+    Atomics.store(this.#longs, WAITING, state === 'not' ? 0n : 1n)
+  }
+
+  isWaiting(): boolean {
+    return Atomics.load(this.#longs, WAITING) === 1n
   }
 
   /** Lets the worker go on up to so many bytes of the tar. */

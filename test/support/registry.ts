@@ -194,7 +194,7 @@ function clientOf(address: string): Omit<TestRegistry, typeof Symbol.asyncDispos
 }
 
 async function send(url: string, init: RequestInit): Promise<Response> {
-  const response = await fetch(url, { ...init, signal: AbortSignal.timeout(30_000) })
+  const response = await fetch(url, { ...init, signal: AbortSignal.timeout(180_000) })
   const text = await response.text()
   if (!response.ok) throw new Error(`${init.method} ${url}: ${response.status} ${text}`)
   return response

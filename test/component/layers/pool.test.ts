@@ -51,6 +51,21 @@ test('a layer is extracted while its file is still growing', async () => {
   await pool.close()
 })
 
+test('a thread that waits for bytes holds up nobody else', async () => {
+  using work = temporaryDirectory()
+  const pool = new LayerPool({ threads: 1 })
+  const slow = growingFile(join(work.path, 'slow'), layer)
+  slow.append(300_000)
+  const extracting = pool.extract({ ...slow, target: undefined, whiteouts: 'ignore' }, within())
+  writeFileSync(join(work.path, 'whole'), layer)
+  const whole = { path: join(work.path, 'whole'), sizeBytes: layer.length }
+  const { digest } = await pool.extract({ source: whole, target: undefined, whiteouts: 'ignore' }, within())
+  assert.equal(digest, sha256(layer))
+  while (slow.append(300_000));
+  assert.equal((await extracting).digest, sha256(layer))
+  await pool.close()
+})
+
 test('the first bytes may arrive one by one', async () => {
   using work = temporaryDirectory()
   const pool = new LayerPool({ threads: 1 })

@@ -1,0 +1,67 @@
+import { randomFillSync } from 'node:crypto'
+import { startNode } from '../../test/support/daemon.ts'
+import { startRegistry, tarLayer } from '../../test/support/registry.ts'
+import { startBenchRegistry } from '../support/images.ts'
+import { purser } from '../support/purser.ts'
+import type { Found } from '../support/scenario.ts'
+import { inPairs, median, quantile, timed } from '../support/statistics.ts'
+import { apiLatencies, memoryOf, pullWithContainerd, pullWithPurser, TMPFS } from './sides.ts'
+
+const LARGE_BYTES = 2 ** 30
+const ROUNDS = 2
+
+/** A layer of 1 GiB, and what pulling costs besides time. */
+export async function memory(): Promise<Found> {
+  await using many = await startBenchRegistry(['multi:gzip'])
+  await using one = await startRegistry()
+  const content = Buffer.allocUnsafe(LARGE_BYTES)
+  randomFillSync(content, 0, LARGE_BYTES / 2)
+  content.copy(content, LARGE_BYTES / 2, 0, LARGE_BYTES / 2)
+  const layers = [await tarLayer([{ name: 'large', content }])]
+  const large = await one.pushImage({ repository: 'large', tag: 'latest', layers, compression: 'zstd' })
+  layers.length = 0
+
+  const pairs = await inPairs(ROUNDS, {
+    purser: () => pullWithPurser(TMPFS, [large.reference]),
+    containerd: () => pullWithContainerd(TMPFS, [large.reference]),
+  })
+  const found: Found = {
+    method: `Memory and API: VmHWM of the daemon after the pull, less its VmRSS before; requests that list containers, one after the other while
+multi:gzip is pulled. The layer of 1 GiB is zstd and cannot be compressed; ${ROUNDS} pairs, on tmpfs.`,
+    measures: [
+      {
+        what: 'one layer of 1 GiB',
+        unit: 'ms',
+        purser: median(pairs.purser),
+        containerd: median(pairs.containerd),
+        ratio: pairs.ratio,
+      },
+    ],
+    samples: { 'purser 1 GiB': pairs.purser, 'containerd 1 GiB': pairs.containerd },
+  }
+  for (const [what, reference] of [
+    ['multi:gzip', many.reference('multi:gzip')],
+    ['1 GiB', large.reference],
+  ] as const) {
+    await using node = await startNode({ parent: TMPFS })
+    const before = memoryOf(node.pid).now
+    const pulling = purser(node, 'pull', '--quiet', reference)
+    const latencies = await apiLatencies(node, pulling)
+    await timed(() => pulling)
+    found.measures.push({
+      what: `memory over idle while pulling ${what}`,
+      unit: 'MiB',
+      purser: memoryOf(node.pid).peak - before,
+      budget: { atMost: 200 },
+    })
+    if (what !== 'multi:gzip') continue
+    found.samples['API while pulling'] = [0.5, 0.9, 0.99, 1].map((share) => quantile(latencies, share))
+    found.measures.push({
+      what: 'API while pulling, p99',
+      unit: 'ms',
+      purser: quantile(latencies, 0.99),
+      budget: { atMost: 20 },
+    })
+  }
+  return found
+}
