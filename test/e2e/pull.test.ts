@@ -169,6 +169,27 @@ test('a layer that is cut off is resumed where it ended; one that always is fail
   await fails(other.name, 69, /cut the connection|fewer bytes|another number of bytes/)
 })
 
+test('bytes of two files under one digest are fetched once more, from the beginning', async () => {
+  const image = await push()
+  const isLayer = isBlob(layerOf(image))
+  let asked = 0
+  proxy.lie(async (request, upstream, response) => {
+    if (!isLayer(request) || ++asked > 1) return false
+    const { headers, body, status } = await upstream()
+    const wrong = Buffer.from(body)
+      .fill(0x5a, 100, 200)
+      .subarray(0, Math.floor(body.length / 2))
+    response.writeHead(status, headers)
+    response.write(wrong, () => response.destroy())
+    return true
+  })
+  const result = await pull(image.name)
+  assert.equal(result.exitCode, 0, result.stderr)
+  const ranges = proxy.seen.filter(isLayer).map(({ range }) => range)
+  assert.equal(ranges.at(-1), undefined)
+  assert.equal((await node.cli('rmi', image.name)).exitCode, 0)
+})
+
 test('a server that fails for a while is asked again, with the patience it asks for; one that always does is named', async () => {
   const image = await push()
   let failures = 2

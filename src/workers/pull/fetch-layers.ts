@@ -71,6 +71,11 @@ async function bring(
     if (within.signal.aborted || errorCodeOf(error) !== 'data_loss' || !wanted.isPatchwork || layer.isFetchedAgain)
       throw error
     layer.isFetchedAgain = true
+    if (layer.unpacking) {
+      await snapshotter.remove(layer.unpacking.dir, within.signal)
+      layer.unpacking.claim[Symbol.dispose]()
+      delete layer.unpacking
+    }
     return 'patchwork'
   } finally {
     layer.fetchedBytes += wanted.fetchedBytes
