@@ -106,7 +106,7 @@ function compareWithUmoci(
     theirs[path] = 'directory'
     mine[path] = 'directory'
   }
-  // Go's tar reader takes an extended attribute without a value for none.
+  // umoci leaves out an extended attribute without a value.
   for (const [path, line] of Object.entries(mine)) mine[path] = line.replace(' user.empty=', '')
   assert.deepEqual(mine, theirs)
   return true
