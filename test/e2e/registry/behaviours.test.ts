@@ -378,15 +378,13 @@ describe('what a registry sends', () => {
   test('an index that says it lists itself, or is nested for ever, ends', async () => {
     const repository = 'odd/nested'
     let descriptor = { mediaType: INDEX, digest: digestOf('nothing') as string, size: 7 }
-    const self = JSON.stringify({ schemaVersion: 2, mediaType: INDEX, manifests: [{ ...descriptor, size: 300 }] })
     const pushed = new Map<string, string>()
     const keep = (document: string) => {
       pushed.set(digestOf(document), document)
       descriptor = { mediaType: INDEX, digest: digestOf(document), size: document.length }
       return descriptor
     }
-    keep(self)
-    for (let depth = 0; depth < 200; depth++)
+    for (let depth = 0; depth < 600; depth++)
       keep(JSON.stringify({ schemaVersion: 2, mediaType: INDEX, manifests: [descriptor, descriptor] }))
     const outer = descriptor
     pulls.proxy.lie((asked, _upstream, response) => {
@@ -405,8 +403,19 @@ describe('what a registry sends', () => {
       }
       return true
     })
-    await pulls.fails(`${pulls.proxy.address}/${repository}:latest`, 64, /nested|documents/)
-    assert.ok(pulls.proxy.seen.length < 200)
+    await pulls.fails(`${pulls.proxy.address}/${repository}:latest`, 64, /has more than 500 documents/)
+    assert.ok(pulls.proxy.seen.length < 510)
+    // One that lists itself can only lie about its digest.
+    const claimed = digestOf('claimed')
+    const manifests = [{ mediaType: INDEX, digest: claimed, size: 200 }]
+    const itself = JSON.stringify({ schemaVersion: 2, mediaType: INDEX, manifests }).padEnd(200)
+    pulls.proxy.lie((asked, _upstream, response) => {
+      if (!isManifest(asked)) return false
+      const headers = { 'content-type': INDEX, 'content-length': '200', 'docker-content-digest': claimed }
+      response.writeHead(200, headers).end(asked.method === 'HEAD' ? undefined : itself)
+      return true
+    })
+    await pulls.fails(`${pulls.proxy.address}/${repository}:latest`, 65, new RegExp(`sends sha256:.* as ${claimed}`))
   })
 })
 
