@@ -9,6 +9,7 @@ import { sloSchema } from '../projections/sli/objectives.ts'
 import { isLoopback } from '../registry/endpoint.ts'
 import { trustSchema } from '../trust/policy.ts'
 import { pullSchema } from './pull-config.ts'
+import { serveSchema } from './serve-config.ts'
 import { snapshotterSchema, unpackSchema } from './snapshot-config.ts'
 
 const runtime = z.strictObject({
@@ -135,6 +136,7 @@ const configSchema = z.strictObject({
         .enum(['never', 'on-unavailable', 'always'])
         .default('always')
         .describe('whether the next host of a hosts.toml is asked when one has failed'),
+      serve: serveSchema,
     })
     .prefault({}),
   tracing: z

@@ -56,6 +56,7 @@ import { recordMissing } from './missing.ts'
 import { pulling } from './pulling.ts'
 import { openRegistry } from './registry.ts'
 import { openRuntimes, SEARCH_PATH } from './runtimes.ts'
+import { serveImages } from './serve-images.ts'
 import { proxiesOf } from './snapshot-config.ts'
 import { forgetUnsynced, removeUnknownSnapshots, unpackAgain } from './snapshots-at-start.ts'
 import { observeStorage, SnapshotUsage } from './storage-metrics.ts'
@@ -297,6 +298,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   )
   if (config.metrics.listen !== undefined)
     starting.use(await serveMetrics(config.metrics.listen, services.metrics, logger))
+  starting.use(await serveImages(config, { log, intake, content, logger }))
   starting.use(releaseWhenIdle(logger))
   logger.info({ ...reconciled, position: log.head, startMs: Math.round(performance.now() - begunAt) }, 'ready')
   return starting.move()

@@ -80,6 +80,11 @@ const PARTS: Readonly<Record<string, Part>> = {
   'workers/snapshot': worker,
   'workers/task': worker,
   api: { imports: [], types: ['archive', 'log', 'projections', 'queue', 'secrets'], packages: [] },
+  'api/distribution': {
+    imports: ['commands', 'oci'],
+    types: ['log', 'queue'],
+    packages: ['pino'],
+  },
   'api/http': {
     imports: ['api', 'archive', 'commands', 'log', 'oci', 'projections', 'tracing'],
     types: ['host', 'queue'],
