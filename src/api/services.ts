@@ -114,6 +114,14 @@ export interface Referrers {
   }[]
 }
 
+/** What images are made of. */
+export interface ImageDetailsReader {
+  /** @throws PurserError not_found */
+  of(namespace: string, name: string): Promise<object>
+  /** @throws PurserError not_found */
+  diff(namespace: string, one: string, other: string, signal: AbortSignal): Promise<object>
+}
+
 /** The sealed part of the log. */
 export interface Books {
   archive: Archive
@@ -139,6 +147,7 @@ export interface Services {
   archives: Archives
   /** What refers to an image at its registry. @throws PurserError as a pull does */
   referrers(image: string, artifactType: string | undefined, signal: AbortSignal): Promise<Referrers>
+  imageDetails: ImageDetailsReader
   /** Metrics as text. */
   metrics(format: 'prometheus' | 'openmetrics'): Promise<string>
   /** Reasons why the daemon is not ready; empty when it is. */

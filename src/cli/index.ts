@@ -47,9 +47,22 @@ export const verbs: readonly Listed[] = [
     name: 'image',
     summary: 'images',
     verbs: [
+      { name: 'check', summary: 'hash anew what is on disk of images', load: () => import('./image-check.ts') },
+      {
+        name: 'convert',
+        summary: 'make an image of the same content with layers in zstd',
+        load: () => import('./image-convert.ts'),
+      },
+      { name: 'diff', summary: 'what differs between two images', load: () => import('./image-diff.ts') },
       { name: 'export', summary: 'the same as save', load: save },
       { name: 'import', summary: 'the same as load', load },
+      {
+        name: 'inspect',
+        summary: 'all that is known of images, with history and sizes',
+        load: () => import('./image-inspect.ts'),
+      },
       { name: 'ls', summary: 'the same as images', load: images },
+      { name: 'pin', summary: 'keep images: they are removed by force only', load: () => import('./image-pin.ts') },
       { name: 'pull', summary: 'the same as pull', load: pull },
       { name: 'push', summary: 'the same as push', load: push },
       {
@@ -59,6 +72,7 @@ export const verbs: readonly Listed[] = [
       },
       { name: 'rm', summary: 'the same as rmi', load: rmi },
       { name: 'tag', summary: 'the same as tag', load: tag },
+      { name: 'unpin', summary: 'let images be removed again', load: () => import('./image-unpin.ts') },
       {
         name: 'verify',
         summary: 'check signatures against the policies of the node',
@@ -151,6 +165,11 @@ export const verbs: readonly Listed[] = [
       { name: 'rm', summary: 'remove pools and their tasks', load: () => import('./pool-rm.ts') },
       { name: 'scale', summary: 'change how many tasks are kept ready', load: () => import('./pool-scale.ts') },
     ],
+  },
+  {
+    name: 'prefetch',
+    summary: 'pull images ahead of need, behind all that is waited for',
+    load: () => import('./prefetch.ts'),
   },
   {
     name: 'projection',

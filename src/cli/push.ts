@@ -1,3 +1,4 @@
+import { imageNamed } from './line/image-name.ts'
 import { defineVerb } from './line/verb.ts'
 import { readRegistryAuth, registryAuthOptions } from './options/registry-auth.ts'
 import { followCommand } from './terminal/follow-command.ts'
@@ -11,8 +12,9 @@ export const verb = defineVerb({
     ...registryAuthOptions,
     to: { value: 'name', help: 'where to, when it is not the name itself' },
   },
-  async run({ client, flags, args: [subject = ''], format }) {
+  async run({ client, flags, args: [given = ''], format }) {
     const { quiet, platform, to } = flags
+    const subject = await imageNamed(client, given)
     const registryAuth = await readRegistryAuth(flags)
     const accepted = await client.submit('image.push', { subject, payload: { platform, to }, registryAuth })
     const isShown = !quiet && format === 'table'

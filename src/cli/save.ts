@@ -3,6 +3,7 @@ import { rename, rm, stat } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { PurserError, toPurserError } from '../model/errors.ts'
+import { imageNamed } from './line/image-name.ts'
 import { defineVerb } from './line/verb.ts'
 
 export const verb = defineVerb({
@@ -11,12 +12,13 @@ export const verb = defineVerb({
     output: { short: 'o', value: 'file', completes: 'file', help: 'file to write, instead of standard output' },
     platform: { value: 'os/arch', help: 'only this one; all that are here without it' },
   },
-  async run({ client, flags: { output, platform }, args: [subject = '', ...also] }) {
+  async run({ client, flags: { output, platform }, args }) {
     if (output === undefined && process.stdout.isTTY) {
       throw new PurserError('invalid_argument', 'an archive is not written to a terminal', {
         remedy: 'name a file with -o, or redirect: purser save IMAGE > image.tar',
       })
     }
+    const [subject = '', ...also] = await Promise.all(args.map((given) => imageNamed(client, given)))
     const { id } = await client.execute('image.export', { subject, payload: { also, platform } })
     const bytes = Readable.from(client.fetchArchive(id), { objectMode: false })
     if (output === undefined) await pipeline(bytes, process.stdout, { end: false })

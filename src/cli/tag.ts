@@ -1,3 +1,4 @@
+import { imageNamed } from './line/image-name.ts'
 import { defineVerb } from './line/verb.ts'
 
 export const verb = defineVerb({
@@ -6,7 +7,8 @@ export const verb = defineVerb({
     { name: 'name', count: '1' },
   ],
   options: {},
-  async run({ client, args: [source = '', subject = ''] }) {
+  async run({ client, args: [given = '', subject = ''] }) {
+    const source = await imageNamed(client, given)
     await client.execute('image.tag', { subject, payload: { source } })
     return 0
   },

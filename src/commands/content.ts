@@ -51,18 +51,41 @@ export const content = defineAggregate({
   name: 'content',
   id: digestSchema,
   initial: { status: 'absent' } as ContentState,
-  commands: { 'content.delete': z.strictObject({}).describe('remove a blob from the namespace') },
-  leadsTo: { 'content.delete': ['content.deleted'] },
+  commands: {
+    'content.delete': z.strictObject({}).describe('remove a blob from the namespace'),
+    'content.heal': z
+      .strictObject({})
+      .describe('hash a blob anew; one that is not as it should be is set aside and fetched from where it came from'),
+  },
+  leadsTo: {
+    'content.delete': ['content.deleted'],
+    'content.heal': ['content.corrupted', 'content.quarantined', 'content.healed'],
+  },
   events: {
     'content.committed': event(
       1,
       'a blob is stored, and its bytes have its digest',
       z.strictObject({ sizeBytes: z.int().nonnegative(), mediaType: z.string(), labels }),
     ),
+    'content.corrupted': event(
+      1,
+      'a blob on disk is not what its digest says',
+      z.strictObject({ found: z.string().describe('its digest now, or why it has none') }),
+    ),
+    'content.quarantined': event(
+      1,
+      'the bytes that are not what their digest says are kept elsewhere',
+      z.strictObject({ file: z.string().describe('name below ROOT/quarantine') }),
+    ),
+    'content.healed': event(
+      1,
+      'the blob is there again, fetched from where it came from',
+      z.strictObject({ source: z.string(), sizeBytes: z.int().nonnegative() }),
+    ),
     'content.deleted': event(1, 'a blob is gone from the namespace', z.strictObject({})),
   },
-  decide(state, { subject }) {
-    if (state.status === 'present') return [{ type: 'content.deleted', data: {} }]
+  decide(state, { type, subject }) {
+    if (state.status === 'present') return type === 'content.heal' ? [] : [{ type: 'content.deleted', data: {} }]
     return refuse('not_found', `content ${subject} is not in this namespace`, 'purser info shows what is stored')
   },
   evolve(state, event): ContentState {
@@ -72,6 +95,10 @@ export const content = defineAggregate({
           return { ...state, labels: withSources(state.labels, event.data.labels), by: event.correlationid }
         }
         return { status: 'present', ...event.data, createdAt: event.time, by: event.correlationid }
+      case 'content.corrupted':
+      case 'content.quarantined':
+      case 'content.healed':
+        return state
       case 'content.deleted':
         return content.initial
     }

@@ -50,6 +50,10 @@ export type ImageState =
       superseded?: Digest[]
     } & ImageTarget)
 
+/** Marks an image that no collection and no rmi without force removes. @see containerd, internal/cri/labels */
+export const PINNED = 'io.cri-containerd.pinned'
+const PIN: Labels = { [PINNED]: 'pinned' }
+
 const absent = { status: 'absent' } as ImageState
 const images: Kind<ImageState> = { name: 'image', initial: absent }
 
@@ -134,12 +138,29 @@ export const image = defineAggregate({
         platform: z.string().optional().describe('os/arch[/variant]; all that are here by default'),
       })
       .describe('see what an archive of an image is made of; GET /v1/exports/{command} then sends it'),
+    'image.pin': z.strictObject({}).describe('keep an image: it is removed by force only'),
+    'image.unpin': z.strictObject({}).describe('let an image be removed again'),
+    'image.check': z
+      .strictObject({
+        heal: z
+          .enum(['no', 'refetch'])
+          .default('no')
+          .describe('refetch: what is not as it should be is brought again from the registry it came from'),
+      })
+      .describe('hash anew what is on disk of an image'),
+    'image.convert': z
+      .strictObject({
+        source: imageName.describe('the image whose layers are compressed anew'),
+        compression: z.literal('zstd').default('zstd'),
+        level: z.int().min(1).max(19).default(3).describe('1 is fast, 19 small'),
+      })
+      .describe('make an image of the same content with layers that are compressed otherwise'),
     'image.delete': z
       .strictObject({
         inUse: z
           .enum(['refuse', 'allow'])
           .default('refuse')
-          .describe('whether a container that uses it stands in the way'),
+          .describe('whether a container that uses it, or that it is pinned, stands in the way'),
       })
       .describe('remove the name of an image'),
   },
@@ -161,6 +182,10 @@ export const image = defineAggregate({
     'image.commit': ['content.committed', 'task.pause', 'task.resume', 'image.committed'],
     'image.verify': ['image.verified', 'image.refused'],
     'image.tag': ['image.tagged'],
+    'image.pin': ['image.pinned'],
+    'image.unpin': ['image.unpinned'],
+    'image.check': ['content.corrupted', 'content.heal', 'image.checked'],
+    'image.convert': ['image.converting', 'content.committed', 'image.converted'],
     'image.delete': ['image.deleted'],
   },
   events: {
@@ -246,6 +271,33 @@ export const image = defineAggregate({
       'an archive of the image may be fetched by whoever asked for it',
       z.strictObject({ digest: digestSchema, platforms: z.array(z.string()), sizeBytes: z.int().nonnegative() }),
     ),
+    'image.pinned': event(1, 'the image is kept until somebody unpins it', z.strictObject({})),
+    'image.unpinned': event(1, 'the image may be removed', z.strictObject({})),
+    'image.checked': event(
+      1,
+      'all that is on disk of the image was hashed',
+      z.strictObject({
+        blobs: z.int().nonnegative(),
+        readBytes: z.int().nonnegative(),
+        corrupted: z.array(digestSchema),
+        missing: z.array(digestSchema),
+        durationMs: z.number().nonnegative(),
+      }),
+    ),
+    'image.converting': event(1, 'layers are about to be compressed anew', z.strictObject({ source: imageName })),
+    'image.converted': event(
+      1,
+      'an image of the same content as another, its layers compressed otherwise',
+      z.strictObject({
+        source: imageName,
+        image: imageTarget,
+        labels,
+        compression: z.string(),
+        sourceBytes: z.int().nonnegative().describe('of the layers before'),
+        bytes: z.int().nonnegative().describe('of the layers now'),
+        durationMs: z.number().nonnegative(),
+      }),
+    ),
     'image.deleted': event(1, 'the name is gone; what only it held is garbage', z.strictObject({})),
   },
   decide(state, { type, namespace, subject, payload }, view) {
@@ -278,11 +330,30 @@ export const image = defineAggregate({
         const source = view.get(images, namespace, payload.source)
         if (source.status === 'absent') return unknown(payload.source, namespace)
         return [
-          { type: 'image.tagged', data: { source: payload.source, image: targetOf(source), labels: source.labels } },
+          {
+            type: 'image.tagged',
+            data: { source: payload.source, image: targetOf(source), labels: unpinned(source.labels) },
+          },
         ]
+      }
+      case 'image.pin':
+        if (state.status === 'absent') return unknown(subject, namespace)
+        return PINNED in state.labels ? [] : [{ type: 'image.pinned', data: {} }]
+      case 'image.unpin':
+        if (state.status === 'absent') return unknown(subject, namespace)
+        return PINNED in state.labels ? [{ type: 'image.unpinned', data: {} }] : []
+      case 'image.check':
+        return state.status === 'absent' ? unknown(subject, namespace) : []
+      case 'image.convert': {
+        const source = view.get(images, namespace, payload.source)
+        if (source.status === 'absent') return unknown(payload.source, namespace)
+        return [{ type: 'image.converting', data: { source: payload.source } }]
       }
       case 'image.delete': {
         if (state.status === 'absent') return unknown(subject, namespace)
+        if (payload.inUse === 'refuse' && PINNED in state.labels) {
+          return refuse('failed_precondition', `image ${subject} is pinned`, `purser image unpin ${subject}, or rmi -f`)
+        }
         const user = payload.inUse === 'refuse' ? userOf(view, namespace, subject) : undefined
         if (user === undefined) return [{ type: 'image.deleted', data: {} }]
         return refuse(
@@ -303,6 +374,8 @@ export const image = defineAggregate({
       case 'image.pushing':
       case 'image.pushed':
       case 'image.refused':
+      case 'image.checked':
+      case 'image.converting':
         return state
       case 'image.verified': {
         const { policy, signers, digest } = event.data
@@ -312,13 +385,16 @@ export const image = defineAggregate({
       case 'image.pulled':
       case 'image.imported':
       case 'image.committed':
+      case 'image.converted':
       case 'image.tagged': {
         const createdAt = state.status === 'present' ? state.createdAt : event.time
         const superseded = supersededBy(state, event.data.image.target.digest)
+        // A name that is pinned stays so, whatever it comes to stand for.
+        const pin = state.status === 'present' && PINNED in state.labels ? PIN : {}
         return {
           status: 'present',
           ...event.data.image,
-          labels: event.data.labels,
+          labels: { ...event.data.labels, ...pin },
           createdAt,
           updatedAt: event.time,
           ...(superseded.length === 0 ? {} : { superseded }),
@@ -326,11 +402,17 @@ export const image = defineAggregate({
       }
       case 'image.unpacked':
         return state.status === 'present' ? { ...state, snapshotter: event.data.snapshotter } : state
+      case 'image.pinned':
+        return state.status === 'present' ? { ...state, labels: { ...state.labels, ...PIN } } : state
+      case 'image.unpinned':
+        return state.status === 'present' ? { ...state, labels: unpinned(state.labels) } : state
       case 'image.deleted':
         return absent
     }
   },
 })
+
+const unpinned = ({ [PINNED]: _, ...rest }: Labels): Labels => rest
 
 const unknown = (name: string, namespace: string) =>
   refuse('not_found', `image ${name} is not in namespace ${namespace}`, 'purser images')

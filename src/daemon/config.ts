@@ -172,6 +172,13 @@ const configSchema = z.strictObject({
         .describe('of an archive that is loaded, when it is decompressed, at most'),
     })
     .prefault({}),
+  scrub: z
+    .strictObject({
+      bytesPerSecond: z.int().min(1024).default(4_194_304).describe('read of stored blobs, to find what has rotted'),
+      every: duration.prefault('7d').describe('from the end of one round to the beginning of the next'),
+    })
+    .transform(({ every, bytesPerSecond }) => ({ everyMs: every, bytesPerSecond }))
+    .prefault({}),
   slo: sloSchema,
   defaultRuntime: z.string().optional().describe('by default crun where it works, or else runc'),
   trust: trustSchema,

@@ -33,8 +33,10 @@ import { ImageVerifier } from '../trust/verifier.ts'
 import { gcHandlers } from '../workers/gc/index.ts'
 import { collectAfterFailedPulls } from '../workers/gc/trigger.ts'
 import { ImageArchives } from '../workers/pull/archives.ts'
+import { ImageDetails } from '../workers/pull/details.ts'
 import { removeDiscarded } from '../workers/pull/discard.ts'
 import { pullHandlers } from '../workers/pull/index.ts'
+import { Scrubber } from '../workers/pull/scrubber.ts'
 import { SnapshotDurability } from '../workers/snapshot/durability.ts'
 import { snapshotHandlers } from '../workers/snapshot/index.ts'
 import { SnapshotInsight } from '../workers/snapshot/insight.ts'
@@ -200,6 +202,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     ...pulling(config, content),
     progress,
     uploads,
+    quarantineDir: join(root, 'quarantine'),
     runDir,
     shims,
     tasks,
@@ -261,6 +264,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     sealing,
     archives: new ImageArchives(log.documents, content, uploads),
     referrers: (image, type, within) => listReferrers(registry.open(parseReference(image)), type, within),
+    imageDetails: new ImageDetails(log.documents, content),
     streams: new TaskStreams(log, tasks, paths),
     slis,
     snapshots: new SnapshotInsight(log.documents, snapshotters),
@@ -298,6 +302,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   )
   if (config.metrics.listen !== undefined)
     starting.use(await serveMetrics(config.metrics.listen, services.metrics, logger))
+  starting.use(new Scrubber({ ...config.scrub, log, intake, content, file: join(root, 'scrub.json'), logger }))
   starting.use(await serveImages(config, { log, intake, content, logger }))
   starting.use(releaseWhenIdle(logger))
   logger.info({ ...reconciled, position: log.head, startMs: Math.round(performance.now() - begunAt) }, 'ready')

@@ -351,6 +351,8 @@ test('every file is imported by another one, but for those that something else s
     'src/cli/main.ts',
     'src/host/mount-thread.ts',
     'src/layers/diff/diff-thread.ts',
+    'src/layers/compare-worker.ts',
+    'src/layers/recompress-worker.ts',
     'src/layers/worker.ts',
   ]
   const imported = new Set([...sources.flatMap(({ imports }) => imports.map(({ target }) => target)), ...started])

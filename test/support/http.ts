@@ -28,6 +28,7 @@ import { Outcomes } from '../../src/queue/outcomes.ts'
 import { SealingKey } from '../../src/secrets/sealing-key.ts'
 import { Shims } from '../../src/shim/shims.ts'
 import { ImageArchives } from '../../src/workers/pull/archives.ts'
+import { ImageDetails } from '../../src/workers/pull/details.ts'
 import { SnapshotInsight } from '../../src/workers/snapshot/insight.ts'
 import { TaskPaths } from '../../src/workers/task/paths.ts'
 import { TaskStreams } from '../../src/workers/task/streams.ts'
@@ -92,6 +93,7 @@ export async function startApi({ stalledMs, group = 'purser', queued = ['image.p
       sealing: await SealingKey.open(join(dir, 'seal.key')),
       archives: new ImageArchives(log.documents, content, uploads),
       referrers: async () => Promise.reject(new Error('there is no registry here')),
+      imageDetails: new ImageDetails(log.documents, content),
       snapshots: new SnapshotInsight(log.documents, new Map()),
       streams: new TaskStreams(log, tasks, paths),
       slis,

@@ -5,6 +5,7 @@ import { containerStreams } from './container-streams.ts'
 import { daemon } from './daemon.ts'
 import { eventSchemas } from './event-schema.ts'
 import { eventStreams } from './events.ts'
+import { imageDetails } from './image-details.ts'
 import { logArchive } from './log.ts'
 import { openapi } from './openapi.ts'
 import { warmPools } from './pools.ts'
@@ -28,6 +29,7 @@ export const resources: readonly Resource[] = [
   daemon,
   eventSchemas,
   eventStreams,
+  imageDetails,
   logArchive,
   projectionStatus,
   records,

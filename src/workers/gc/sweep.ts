@@ -110,6 +110,6 @@ async function removeIngests({ effects, signal }: GcJob): Promise<number> {
 
 function isImageUnderWay(view: View): boolean {
   for (const { state } of view.list(command))
-    if (isActive(state) && /^(?:image|diff)\./.test(state.command.type)) return true
+    if (isActive(state) && /^(?:(?:image|diff)\.|content\.heal$)/.test(state.command.type)) return true
   return false
 }

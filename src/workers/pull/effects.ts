@@ -27,6 +27,8 @@ export interface PullEffects {
   progress: Progress
   uploads: Uploads
   trust: ImageVerifier
+  /** For blobs that are not what their digests say. */
+  quarantineDir: string
   /** For mounts that are needed for a moment. */
   runDir: string
 }
