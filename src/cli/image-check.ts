@@ -7,7 +7,7 @@ import { humanSize, print } from './terminal/output.ts'
 interface Finding {
   digest: string
   sizeBytes: number
-  status: 'ok' | 'missing' | 'corrupted'
+  status: 'ok' | 'missing' | 'corrupted' | 'discarded'
   found?: string
 }
 

@@ -11,7 +11,8 @@ type CheckJob = Job<unknown, unknown, PullEffects>
 interface Finding {
   digest: Digest
   sizeBytes: number
-  status: 'ok' | 'missing' | 'corrupted'
+  /** discarded: it is unpacked, and its blob was removed on purpose. */
+  status: 'ok' | 'missing' | 'corrupted' | 'discarded'
   /** What is wrong with a corrupted one. */
   found?: string
 }
@@ -34,7 +35,7 @@ export const checkImage = definePullHandler(image, 'image.check', async (job) =>
     held.use(effects.content.hold(layer.digest))
     findings.push(await checkLayer(job, layer))
   }
-  const bad = findings.filter(({ status }) => status !== 'ok')
+  const bad = findings.filter(({ status }) => status === 'missing' || status === 'corrupted')
   await job.append(
     ...bad.flatMap(({ digest, status, found = '' }) =>
       status === 'corrupted' ? [content.fact(digest, 'content.corrupted', { found })] : [],
@@ -51,7 +52,7 @@ export const checkImage = definePullHandler(image, 'image.check', async (job) =>
     bad.filter(({ status }) => status === wanted).map(({ digest }) => digest)
   const facts = {
     blobs: findings.length,
-    readBytes: findings.reduce((sum, each) => sum + (each.status === 'missing' ? 0 : each.sizeBytes), 0),
+    readBytes: findings.reduce((sum, each) => sum + each.sizeBytes, 0),
     corrupted: digests('corrupted'),
     missing: digests('missing'),
     durationMs: Math.round(performance.now() - begunAt),
@@ -74,11 +75,14 @@ async function checkDocument({ effects }: CheckJob, digest: Digest): Promise<Fin
 }
 
 async function checkLayer(
-  { effects, signal }: CheckJob,
+  { effects, signal, view, namespace }: CheckJob,
   { digest, diffId }: ImageTarget['layers'][number],
 ): Promise<Finding> {
   const there = await effects.content.stat(digest)
-  if (!there) return { digest, sizeBytes: 0, status: 'missing' }
+  if (!there) {
+    const isKnown = view.get(content, namespace, digest).status === 'present'
+    return { digest, sizeBytes: 0, status: isKnown ? 'missing' : 'discarded' }
+  }
   const { sizeBytes } = there
   const algorithm = digest.startsWith('sha512:') ? 'sha512' : 'sha256'
   const source = { path: effects.content.path(digest), sizeBytes, algorithm } as const
