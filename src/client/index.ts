@@ -265,8 +265,9 @@ export class PurserClient {
       const query = { offset: String(offset + sent) }
       const put = { method: 'PUT', body: piece.subarray(sent), signal } as const
       const arrived = await this.#json<{ sizeBytes: number }>(pathWith(path, query), put).catch((error: unknown) => {
-        if (fateOf(error) !== 'lost') throw error
-        return this.#persist(() => this.#json<{ sizeBytes: number }>(path, { signal }), 'any', signal)
+        const fate = fateOf(error)
+        if (fate === 'answered' || (fate === 'absent' && offset + sent === 0)) throw error
+        return this.#arrived(path, signal)
       })
       sent = arrived.sizeBytes - offset
       if (sent === piece.length) return offset + sent
@@ -274,6 +275,15 @@ export class PurserClient {
       throw new PurserError('aborted', 'the daemon has lost what it was sent of the archive', {
         remedy: 'send it again',
       })
+    }
+  }
+
+  async #arrived(path: string, signal?: AbortSignal): Promise<{ sizeBytes: number }> {
+    try {
+      return await this.#persist(() => this.#json<{ sizeBytes: number }>(path, { signal }), 'any', signal)
+    } catch (error) {
+      if (!(error instanceof PurserError) || error.code !== 'not_found') throw error
+      return { sizeBytes: 0 } // It broke off before it had begun.
     }
   }
 
