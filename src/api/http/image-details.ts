@@ -1,23 +1,17 @@
 import { z } from 'zod'
 import { image, imageTarget } from '../../commands/image.ts'
-import { labels } from '../../model/labels.ts'
 import { parse } from '../../model/parse.ts'
 import { defineRoute, noQuery, type Resource } from './route.ts'
+import { imageSchema } from './schemas.ts'
 
 const layer = imageTarget.shape.layers.element.extend({
   createdBy: z.string().optional().describe('the step that made it'),
   sharedWith: z.array(z.string()).describe('other images that have it'),
 })
 
-const detailsSchema = imageTarget.extend({
-  name: z.string(),
-  namespace: z.string(),
-  labels,
-  createdAt: z.iso.datetime(),
-  updatedAt: z.iso.datetime(),
+const detailsSchema = imageSchema.omit({ version: true }).extend({
   layers: z.array(layer),
   names: z.array(z.string()).describe('all that it has'),
-  sizeBytes: z.int().nonnegative(),
   sharedBytes: z.int().nonnegative().describe('of layers that other images have too'),
   uniqueBytes: z.int().nonnegative().describe('what would be free without it'),
   configuration: z.unknown().describe('the document as its author wrote it'),
