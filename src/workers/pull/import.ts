@@ -4,7 +4,10 @@ import { snapshotId } from '../../commands/snapshot.ts'
 import { detectCompression, MAGIC_BYTES } from '../../layers/compression.ts'
 import { archivedImages, type DockerSource, type LayoutSource } from '../../layout/archived-images.ts'
 import { TarFile } from '../../layout/tar-file.ts'
+
+import { mapLimited } from '../../model/concurrency.ts'
 import { type Digest, digestOf, splitDigest } from '../../model/digest.ts'
+
 import { PurserError } from '../../model/errors.ts'
 import { chainIdOf } from '../../oci/chain-id.ts'
 import { type ImageConfig, parseImageConfig } from '../../oci/image-config.ts'
@@ -18,6 +21,7 @@ import { checkLayers, parseConfig } from './resolve.ts'
 
 const LAYER = 'application/vnd.oci.image.layer.v1.tar'
 const INDEX_DEPTH_MAX = 4
+const LAYERS_AT_ONCE = 3
 
 /** Every layer is hashed on both sides of its compression before it becomes a blob: an archive is believed in nothing. */
 export const importImage = definePullHandler(image, 'image.import', async (job) => {
@@ -78,13 +82,14 @@ class Reader {
       }
       const config = parseConfig(document.config, await this.#document(document.config))
       checkLayers(document, config, 'fetch')
-      const layers = []
-      for (const [index, layer] of document.layers.entries()) {
-        const diffId = config.diffIds[index] ?? layer.digest
-        await this.#layer(pathOf(layer.digest), { expected: layer.digest, sizeBytes: layer.sizeBytes, diffId })
+      const { signal } = this.#job
+      const layers = await mapLimited(document.layers, LAYERS_AT_ONCE, signal, async (layer, within, index) => {
+        const { digest, sizeBytes } = layer
+        const diffId = config.diffIds[index] ?? digest
+        await this.#layer(pathOf(digest), { expected: digest, sizeBytes, diffId, index }, within)
         await this.#record(layer)
-        layers.push({ ...bare(layer), diffId })
-      }
+        return { ...bare(layer), diffId }
+      })
       return {
         target: bare(target),
         platform: formatPlatform(config.platform),
@@ -101,15 +106,14 @@ class Reader {
     const bytes = await this.#archive.read(source.config, DOCUMENT_BYTES_MAX)
     const config = parseImageConfig(bytes)
     checkCount(source, config)
-    const layers = []
-    for (const [index, path] of source.layers.entries()) {
-      const diffId = config.diffIds[index]
-      if (diffId === undefined) continue
-      const { digest, sizeBytes } = await this.#layer(path, { diffId })
+    const { signal } = this.#job
+    const layers = await mapLimited(config.diffIds, LAYERS_AT_ONCE, signal, async (diffId, within, index) => {
+      const path = source.layers[index] ?? ''
+      const { digest, sizeBytes } = await this.#layer(path, { diffId, index }, within)
       const layer = { mediaType: await this.#mediaType(path), digest, sizeBytes }
       await this.#record(layer)
-      layers.push({ ...layer, diffId })
-    }
+      return { ...layer, diffId }
+    })
     const described = await this.#made(bytes, MEDIA_TYPES.ociConfig)
     const manifest = {
       schemaVersion: 2,
@@ -145,9 +149,11 @@ class Reader {
   /** A layer becomes a blob once both of its digests hold. */
   async #layer(
     path: string,
-    { expected, sizeBytes, diffId }: { expected?: Digest; sizeBytes?: number; diffId: Digest },
+    wanted: { expected?: Digest; sizeBytes?: number; diffId: Digest; index: number },
+    signal: AbortSignal,
   ): Promise<{ digest: Digest; sizeBytes: number }> {
-    const { effects, command, signal } = this.#job
+    const { expected, sizeBytes, diffId, index } = wanted
+    const { effects, command } = this.#job
     const { content: store, layers: pool } = effects
     const there = this.#archive.sizeOf(path)
     if (expected !== undefined) {
@@ -156,7 +162,7 @@ class Reader {
       if (stored) return { digest: expected, sizeBytes: stored.sizeBytes }
       if (there !== undefined && there !== sizeBytes) throw wrongSize(expected, sizeBytes ?? 0, there)
     }
-    const ref = `import-${command.id}`
+    const ref = `import-${command.id}-${index}`
     const ingest = await store.ingest(ref, {
       hash: 'elsewhere',
       ...(expected === undefined ? {} : { digest: expected }),

@@ -127,7 +127,10 @@ describe('the configuration', () => {
       .filter((key) => /^(log|redis|workers|registry)$/.test(key))
     for (const section of sections) {
       const keys = ((await refused(`[${section}]\nnosuch = 1`)).remedy ?? '').split(' are ')[1]?.split(', ') ?? []
-      for (const key of keys) assert.match(shipped, new RegExp(`^#? ?${key} = `, 'm'), `${section}.${key}`)
+      for (const key of keys) {
+        const shown = new RegExp(`^#? ?(?:${key} = |\\[${section}\\.${key}\\])`, 'm')
+        assert.match(shipped, shown, `${section}.${key}`)
+      }
     }
   })
 })
