@@ -288,6 +288,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     }),
     rebuild: async (mode) => rebuildState(log, redis, aggregates, mode, await books.snapshots.base(log)),
   }
+  starting.use(await serveImages(config, { log, intake, content, logger }))
   starting.use(
     await startHttp({
       services,
@@ -303,7 +304,6 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   if (config.metrics.listen !== undefined)
     starting.use(await serveMetrics(config.metrics.listen, services.metrics, logger))
   starting.use(new Scrubber({ ...config.scrub, log, intake, content, file: join(root, 'scrub.json'), logger }))
-  starting.use(await serveImages(config, { log, intake, content, logger }))
   starting.use(releaseWhenIdle(logger))
   logger.info({ ...reconciled, position: log.head, startMs: Math.round(performance.now() - begunAt) }, 'ready')
   return starting.move()
