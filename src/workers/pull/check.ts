@@ -1,6 +1,6 @@
 import { content } from '../../commands/content.ts'
 import { type ImageTarget, image } from '../../commands/image.ts'
-import type { Digest } from '../../model/digest.ts'
+import { type Digest, splitDigest } from '../../model/digest.ts'
 import { errorCodeOf, PurserError } from '../../model/errors.ts'
 import type { Job } from '../../queue/handler.ts'
 import { DOCUMENT_BYTES_MAX } from '../../registry/client.ts'
@@ -84,7 +84,7 @@ async function checkLayer(
     return { digest, sizeBytes: 0, status: isKnown ? 'missing' : 'discarded' }
   }
   const { sizeBytes } = there
-  const algorithm = digest.startsWith('sha512:') ? 'sha512' : 'sha256'
+  const { algorithm } = splitDigest(digest)
   const source = { path: effects.content.path(digest), sizeBytes, algorithm } as const
   try {
     const read = await effects.layers.extract({ source, target: undefined, whiteouts: 'ignore' }, signal)
