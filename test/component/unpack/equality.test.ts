@@ -74,7 +74,8 @@ function hidesInNothing(layersOfEntries: readonly (readonly TestEntry[])[]): boo
     const hidden = /(?:^|\/)\.wh\.([^/]+)$/.exec(path)?.[1]
     if (hidden !== undefined) {
       if (!known.has(parent)) return true
-      const prefix = hidden === '.wh..opq' ? `${parent}/` : `${parent}/${hidden}`.replace(/^\//, '')
+      const within = parent === '' ? '' : `${parent}/`
+      const prefix = hidden === '.wh..opq' ? within : `${within}${hidden}`
       known = new Set([...known].filter((each) => each === '' || !each.startsWith(prefix)))
       continue
     }
