@@ -147,6 +147,20 @@ export const verbs: readonly Listed[] = [
       { name: 'rm', summary: 'remove empty namespaces', load: () => import('./namespace-rm.ts') },
     ],
   },
+  {
+    name: 'network',
+    summary: 'networks that containers are run in',
+    verbs: [
+      { name: 'create', summary: 'make networks', load: () => import('./network-create.ts') },
+      {
+        name: 'inspect',
+        summary: 'networks and the containers in them, as JSON',
+        load: () => import('./network-inspect.ts'),
+      },
+      { name: 'ls', summary: 'list networks', load: () => import('./network-ls.ts') },
+      { name: 'rm', summary: 'remove networks that no container uses', load: () => import('./network-rm.ts') },
+    ],
+  },
   { name: 'pause', summary: 'freeze containers', load: () => import('./pause.ts') },
   {
     name: 'pool',

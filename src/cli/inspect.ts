@@ -10,6 +10,7 @@ const PATHS = {
   command: (name: string) => `/v1/commands/${encodeURIComponent(name)}`,
   content: (name: string) => `/v1/content/${encodeURIComponent(name)}`,
   snapshot: (name: string) => `/v1/snapshots/${name.split('/').map(encodeURIComponent).join('/')}`,
+  network: (name: string) => `/v1/networks/${encodeURIComponent(name)}`,
   namespace: (name: string) => `/v1/namespaces/${encodeURIComponent(name)}`,
 }
 type Kind = keyof typeof PATHS

@@ -33,6 +33,7 @@ export const verb = defineVerb({
         COMMAND: ({ options: { entrypoint = [], args = [] } }) => shortened([...entrypoint, ...args].join(' ')),
         CREATED: ({ createdAt }) => age(createdAt),
         STATUS: (each) => pooled.get(each.id) ?? statusOf(each),
+        PORTS: portsOf,
       })
     return 0
   },
@@ -51,6 +52,17 @@ async function readyInPools(client: PurserClient, rows: readonly ContainerView[]
 function shortened(command: string): string {
   const text = JSON.stringify(command)
   return text.length > COMMAND_CHARACTERS ? `${text.slice(0, COMMAND_CHARACTERS - 2)}…"` : text
+}
+
+/** As docker shows them; of a container that has ended nothing leads to it. */
+function portsOf({ options: { ports = [] }, task }: ContainerView): string {
+  if (task?.interfaces === undefined) return ''
+  return ports
+    .map(({ hostIp = '0.0.0.0', hostPort, containerPort, protocol }) => {
+      const address = hostIp.includes(':') ? `[${hostIp}]` : hostIp
+      return `${address}:${hostPort}->${containerPort}/${protocol}`
+    })
+    .join(', ')
 }
 
 function statusOf({ status, task }: ContainerView): string {

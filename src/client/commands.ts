@@ -5,6 +5,7 @@ import type { content } from '../commands/content.ts'
 import type { image } from '../commands/image.ts'
 import type { maintenance } from '../commands/maintenance.ts'
 import type { namespace } from '../commands/namespace.ts'
+import type { network } from '../commands/network.ts'
 import type { pool } from '../commands/pool.ts'
 import type { poolMember } from '../commands/pool-member.ts'
 import type { snapshot } from '../commands/snapshot.ts'
@@ -19,6 +20,7 @@ type Schemas = typeof collection.commands &
   typeof image.commands &
   typeof maintenance.commands &
   typeof namespace.commands &
+  typeof network.commands &
   typeof pool.commands &
   typeof poolMember.commands &
   typeof snapshot.commands &

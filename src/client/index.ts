@@ -10,6 +10,7 @@ import type {
   ContainerView,
   contentView,
   ImageView,
+  NetworkView,
   namespaceView,
   PoolView,
   snapshotView,
@@ -39,6 +40,7 @@ export type {
 export type TaskView = ReturnType<typeof taskView>
 export type SnapshotView = ReturnType<typeof snapshotView>
 export type ContentView = ReturnType<typeof contentView>
+export type { NetworkView } from '../projections/views.ts'
 export type NamespaceView = ReturnType<typeof namespaceView>
 export type SucceededCommand = Extract<CommandView, { result: unknown }>
 
@@ -49,6 +51,7 @@ export interface Lists {
   content: ContentView
   images: ImageView
   namespaces: NamespaceView
+  networks: NetworkView
   pools: PoolView
   snapshots: SnapshotView
   tasks: TaskView

@@ -1,10 +1,11 @@
 import { z } from 'zod'
-import { defineAggregate, type Kind, refuse } from '../model/aggregate.ts'
+import { defineAggregate, type Kind, type Refusal, refuse } from '../model/aggregate.ts'
 import { digestSchema } from '../model/digest.ts'
 import { event } from '../model/event-schema.ts'
 import { identifier } from '../model/ids.ts'
 import { type Labels, labels } from '../model/labels.ts'
 import { type ContainerOptions, containerOptions } from '../oci/spec/container-options.ts'
+import { networkConflict } from '../oci/spec/network-options.ts'
 import { imageName } from './image-name.ts'
 import { tasks } from './task.ts'
 
@@ -102,7 +103,12 @@ export const container = defineAggregate({
     'container.remove': ['task.kill', 'task.delete', 'snapshot.remove', 'container.delete'],
   },
   events: {
-    'container.created': event(1, 'the record of a container, which its tasks are made from', record),
+    'container.created': event(
+      2,
+      'the record of a container, which its tasks are made from',
+      record,
+      (data) => data, // Version 2 knows networks by name, and what goes with them.
+    ),
     'container.labelled': event(1, 'labels were set, over those that it had', z.strictObject({ labels })),
     'container.deleting': event(1, 'the record is about to go, and its files with it', z.strictObject({})),
     'container.deleted': event(1, 'the record and its files are gone', z.strictObject({})),
@@ -110,7 +116,8 @@ export const container = defineAggregate({
   decide(state, { type, namespace, subject, payload }, view) {
     switch (type) {
       case 'container.create':
-        if (state.status === 'absent') return [{ type: 'container.created', data: payload }]
+        if (state.status === 'absent')
+          return conflicting(payload.options) ?? [{ type: 'container.created', data: payload }]
         return refuse(
           'already_exists',
           `container ${subject} exists in namespace ${namespace}`,
@@ -157,6 +164,13 @@ export const container = defineAggregate({
     }
   },
 })
+
+function conflicting(options: ContainerOptions): Refusal | undefined {
+  const conflict = networkConflict(options)
+  return (
+    conflict && refuse('invalid_argument', `options.${conflict.field}: ${conflict.message}`, 'see purser run --help')
+  )
+}
 
 const unknown = (id: string, namespace: string) =>
   refuse('not_found', `container ${id} is not in namespace ${namespace}`, 'purser ps -a lists what there is')

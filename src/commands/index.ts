@@ -7,6 +7,7 @@ import { image } from './image.ts'
 import { logBook } from './log.ts'
 import { maintenance } from './maintenance.ts'
 import { namespace } from './namespace.ts'
+import { network } from './network.ts'
 import { pool } from './pool.ts'
 import { poolMember } from './pool-member.ts'
 import { request } from './request.ts'
@@ -24,6 +25,7 @@ const all: AnyAggregate[] = [
   logBook,
   maintenance,
   namespace,
+  network,
   pool,
   poolMember,
   request,

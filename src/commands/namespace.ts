@@ -5,6 +5,7 @@ import { identifier } from '../model/ids.ts'
 import { type Labels, labels } from '../model/labels.ts'
 import { container } from './container.ts'
 import { image } from './image.ts'
+import { network } from './network.ts'
 import { snapshot } from './snapshot.ts'
 
 export type NamespaceState = { status: 'absent' } | { status: 'present'; labels: Labels; createdAt: string }
@@ -52,6 +53,7 @@ function holds(view: View, name: string): string | undefined {
     ['containers', [...view.list(container, name)].length],
     ['images', [...view.list(image, name)].length],
     ['snapshots', [...view.list(snapshot, name)].length],
+    ['networks', [...view.list(network, name)].length],
   ] as const
   const held = counts.filter(([, count]) => count > 0).map(([what, count]) => `${count} ${what}`)
   return held.length > 0 ? held.join(', ') : undefined

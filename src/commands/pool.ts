@@ -128,7 +128,13 @@ export const pool = defineAggregate({
   },
   events: {
     // Since version 2 a template may leave the runtime to the node.
-    'pool.created': event(2, 'tasks are to be kept ready', poolSpec, (data) => data),
+    'pool.created': event(
+      3,
+      'tasks are to be kept ready',
+      poolSpec,
+      (data) => data,
+      (data) => data, // Version 3 knows networks by name, and what goes with them.
+    ),
     'pool.scaled': event(1, 'how many are kept ready was changed', sizing),
     'pool.draining': event(1, 'no more are made, and those that are ready end', z.strictObject({})),
     'pool.deleting': event(1, 'the pool is about to go, and its tasks before it', z.strictObject({})),

@@ -23,6 +23,15 @@ const signal = z.string().max(16).refine(isSignal, 'a signal is SIGTERM, TERM or
 
 const sent = z.strictObject({ signal: z.int().nonnegative(), target: z.string(), execId: z.string().optional() })
 
+const networkInterface = z.strictObject({
+  network: z.string(),
+  name: z.string().describe('in the container'),
+  mac: z.string().optional(),
+  addresses: z.array(z.string()).describe('with their prefix'),
+  gateway: z.string().optional(),
+})
+export type NetworkInterface = z.output<typeof networkInterface>
+
 export type ExecState =
   | { status: 'starting'; process: ExecProcess }
   | { status: 'running'; process: ExecProcess; pid: number; startedAt: string }
@@ -36,6 +45,8 @@ interface Made {
   origin: string
   /** The command that sent the last signal, or was about to. */
   lastKill?: string
+  /** In networks, besides loopback; absent when it is in none, and again once it has ended. */
+  interfaces?: NetworkInterface[]
 }
 
 interface Live extends Made {
@@ -92,7 +103,13 @@ export const task = defineAggregate({
     'task.delete': z.strictObject({}).describe('remove an ended or never started task'),
   },
   leadsTo: {
-    'task.create': ['task.creating', 'task.created', 'task.create-failed'],
+    'task.create': [
+      'task.creating',
+      'task.network-attaching',
+      'task.network-attached',
+      'task.created',
+      'task.create-failed',
+    ],
     'task.start': ['task.started'],
     'task.exec': ['task.exec-starting', 'task.exec-started', 'task.exec-failed'],
     'task.kill': ['task.killing', 'task.killed'],
@@ -103,6 +120,16 @@ export const task = defineAggregate({
   },
   events: {
     'task.creating': event(1, 'a task is about to be created', z.strictObject({ runtime: z.string() })),
+    'task.network-attaching': event(
+      1,
+      'it is about to be taken into networks',
+      z.strictObject({ networks: z.array(z.string()) }),
+    ),
+    'task.network-attached': event(
+      1,
+      'it is in its networks, with these addresses',
+      z.strictObject({ interfaces: z.array(networkInterface) }),
+    ),
     'task.created': event(
       1,
       'its process waits to be started',
@@ -125,7 +152,7 @@ export const task = defineAggregate({
       }),
     ),
     'task.oom': event(1, 'the kernel ended a process of its cgroup for want of memory', z.strictObject({})),
-    'task.released': event(1, 'shim, mounts and cgroup of an ended task are gone', z.strictObject({})),
+    'task.released': event(1, 'shim, mounts, cgroup and network of an ended task are gone', z.strictObject({})),
     'task.killing': event(1, 'a signal is about to be sent', sent),
     'task.killed': event(1, 'a signal was sent', sent),
     'task.exec-starting': event(
@@ -214,9 +241,10 @@ export const task = defineAggregate({
     }
     switch (state.status) {
       case 'creating':
+        if (event.type === 'task.network-attached') return { ...state, interfaces: event.data.interfaces }
         if (event.type === 'task.created') {
-          const { runtime, origin } = state
-          return { status: 'created', runtime, origin, ...event.data, createdAt: event.time, execs: {} }
+          const { status: _, since: __, ...made } = state
+          return { status: 'created', ...made, ...event.data, createdAt: event.time, execs: {} }
         }
         if (event.type === 'task.exited') return stopped(state, event.data)
         return state

@@ -8,6 +8,7 @@ import { Secret } from '../model/secret.ts'
 import { sloSchema } from '../projections/sli/objectives.ts'
 import { isLoopback } from '../registry/endpoint.ts'
 import { trustSchema } from '../trust/policy.ts'
+import { networkSchema } from './network-config.ts'
 import { pullSchema } from './pull-config.ts'
 import { serveSchema } from './serve-config.ts'
 import { snapshotterSchema, unpackSchema } from './snapshot-config.ts'
@@ -200,6 +201,7 @@ const configSchema = z.strictObject({
       message: 'not a loopback address: whoever reaches it can read the metrics; say remote = true to mean it',
     })
     .prefault({}),
+  network: networkSchema,
   snapshotter: snapshotterSchema,
   runtime: z.record(z.string(), runtime).default({}).describe('runtimes by name, besides runc and crun'),
 })

@@ -14,6 +14,7 @@ import { LayerPool } from '../layers/pool.ts'
 import { Uploads } from '../layout/uploads.ts'
 import { rebuildState } from '../log/rebuild.ts'
 import { PurserError, toPurserError } from '../model/errors.ts'
+import { Networks } from '../network/networks.ts'
 import { parseReference } from '../oci/reference.ts'
 import { startProjections } from '../projections/index.ts'
 import { Progress } from '../projections/progress.ts'
@@ -179,7 +180,9 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   })
   await shims.open(signal)
   starting.defer(() => shims.close())
-  const tasks = new Tasks({ log, intake, shims, paths, logger })
+  const { timeout: timeoutMs, default: defaultNetwork, ...cni } = config.network
+  const networks = await Networks.open({ root, state, ...cni, timeoutMs, logger })
+  const tasks = new Tasks({ log, intake, shims, paths, networks, logger })
   starting.defer(() => tasks.stop())
   await rm(eventsAddress, { force: true })
   const events = await listenForTaskEvents({
@@ -207,6 +210,8 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     shims,
     tasks,
     paths,
+    networks,
+    defaultNetwork,
     sealing,
     defaultRuntime: runtimes.defaultFor,
     userFiles: new UserFilesOfImages(runDir),
@@ -237,7 +242,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   starting.use(removeDiscarded({ log, store: content, sync: (within) => durability.sync(within), logger }))
 
   // Before any command goes on: handlers find the tasks that they left.
-  const reconciled = await reconcileTasks({ log, tasks, shims, paths, logger, signal })
+  const reconciled = await reconcileTasks({ log, tasks, shims, paths, networks, logger, signal })
   await relay.start()
   starting.use(unpackAgain(toUnpack, intake, logger))
   starting.defer(async () => {

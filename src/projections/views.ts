@@ -3,6 +3,7 @@ import type { ContainerState } from '../commands/container.ts'
 import type { ContentState } from '../commands/content.ts'
 import type { ImageState } from '../commands/image.ts'
 import type { NamespaceState } from '../commands/namespace.ts'
+import type { NetworkState } from '../commands/network.ts'
 import type { PoolState } from '../commands/pool.ts'
 import type { PoolMemberState } from '../commands/pool-member.ts'
 import { type SnapshotState, splitSnapshotId } from '../commands/snapshot.ts'
@@ -89,6 +90,14 @@ export function namespaceView({ id, version, state }: Entry<Present<NamespaceSta
   const { status: _, ...namespace } = state
   return { name: id, version, ...namespace }
 }
+
+export const networkView = ({ namespace, id, version, state }: Entry<Present<NetworkState>>) => ({
+  name: id,
+  namespace,
+  version,
+  ...state,
+})
+export type NetworkView = ReturnType<typeof networkView>
 
 /** @param members of this pool */
 export function poolView(

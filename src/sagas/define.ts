@@ -5,6 +5,8 @@ import { handlersFor, type Job } from '../queue/handler.ts'
 export interface SagaEffects {
   /** The runtime of a container for which none is named. */
   defaultRuntime(options: ContainerOptions): string
+  /** The network of a container for which none is named. */
+  defaultNetwork: string
 }
 
 /** A composite command: plain code over steps, each a command of its own. It touches nothing but the queue. */

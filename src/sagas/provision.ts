@@ -4,6 +4,7 @@ import { type ImageState, image } from '../commands/image.ts'
 import { snapshot, snapshotId } from '../commands/snapshot.ts'
 import { PurserError } from '../model/errors.ts'
 import { chainIdOf } from '../oci/chain-id.ts'
+import { networkConflict } from '../oci/spec/network-options.ts'
 import { bothSteps, type Saga, undoStep } from './define.ts'
 import { requireTrust } from './trusted-image.ts'
 
@@ -14,6 +15,14 @@ type PresentImage = Extract<ImageState, { status: 'present' }>
 export async function provision(saga: Saga<ContainerState, Request>, undo: AsyncDisposableStack): Promise<void> {
   const { id, payload } = saga
   if (saga.state.status !== 'absent' && saga.state.origin !== saga.command.correlationId) saga.decide() // Refuses: the name is in use.
+  const options = { ...payload.options, network: payload.options.network ?? saga.effects.defaultNetwork }
+  const conflict = networkConflict(options)
+  if (conflict) {
+    throw new PurserError('invalid_argument', `options.${conflict.field}: ${conflict.message}`, {
+      remedy: 'see purser run --help',
+      field: `options.${conflict.field}`,
+    })
+  }
   const present = await unpackedImage(saga)
   const { snapshotter } = payload
   const parent = chainIdOf(present.layers.map((layer) => layer.diffId))
@@ -21,7 +30,7 @@ export async function provision(saga: Saga<ContainerState, Request>, undo: Async
   undoStep(saga, undo, 'undo-snapshot', { type: 'snapshot.remove', subject })
   const prepare = saga.step('prepare', { type: 'snapshot.prepare', subject, payload: { parent } })
   undoStep(saga, undo, 'undo-container', { type: 'container.delete', subject: id })
-  const { options, labels, onExit, timeoutMs } = payload
+  const { labels, onExit, timeoutMs } = payload
   const before = saga.state // Redelivered, it keeps to what it chose then.
   const chosen = before.status === 'absent' ? saga.effects.defaultRuntime(options) : before.runtime
   const create = saga.step('create', {

@@ -19,6 +19,7 @@ import { Uploads } from '../../src/layout/uploads.ts'
 import { rebuildState } from '../../src/log/rebuild.ts'
 import type { Fact } from '../../src/model/aggregate.ts'
 import { type Cause, type StoredEvent, spontaneous } from '../../src/model/event.ts'
+import { Networks } from '../../src/network/networks.ts'
 import { startProjections } from '../../src/projections/index.ts'
 import { Progress } from '../../src/projections/progress.ts'
 import { Observations } from '../../src/projections/sli/observations.ts'
@@ -73,7 +74,9 @@ export async function startApi({ stalledMs, group = 'purser', queued = ['image.p
     searchPath: SEARCH_PATH,
     logger,
   })
-  const tasks = new Tasks({ log, intake, shims, paths, logger })
+  const { timeout: timeoutMs, ...cni } = config.network
+  const networks = await Networks.open({ root: config.root, state: config.state, ...cni, timeoutMs, logger })
+  const tasks = new Tasks({ log, intake, shims, paths, networks, logger })
   starting.defer(() => tasks.stop())
   const register = daemonMetrics()
   const observations = starting.use(new Observations(join(dir, 'observations'), register, dir))

@@ -3,6 +3,7 @@ import { container } from '../../commands/container.ts'
 import { content } from '../../commands/content.ts'
 import { image } from '../../commands/image.ts'
 import { namespace } from '../../commands/namespace.ts'
+import { network } from '../../commands/network.ts'
 import { snapshot, snapshotId } from '../../commands/snapshot.ts'
 import { task } from '../../commands/task.ts'
 import type { Documents } from '../../log/documents.ts'
@@ -15,6 +16,7 @@ import {
   contentView,
   imageView,
   namespaceView,
+  networkView,
   snapshotView,
   taskView,
 } from '../../projections/views.ts'
@@ -52,6 +54,7 @@ const shownContainer: Shown<typeof container.initial> = {
 const shownContent: Shown<typeof content.initial> = { of: content, view: contentView, labels: labelsOf }
 const shownImage: Shown<typeof image.initial> = { of: image, view: imageView, labels: labelsOf }
 const shownNamespace: Shown<typeof namespace.initial> = { of: namespace, view: namespaceView, labels: labelsOf }
+const shownNetwork: Shown<typeof network.initial> = { of: network, view: networkView, labels: labelsOf }
 const shownSnapshot: Shown<typeof snapshot.initial> = { of: snapshot, view: snapshotView, labels: labelsOf }
 const shownTask: Shown<typeof task.initial> = { of: task, view: taskView, labels: labelsOfContainer }
 
@@ -131,6 +134,7 @@ export const records: Resource = {
     listRoute('/v1/content', shownContent, schemas.contentSchema),
     listRoute('/v1/images', shownImage, schemas.imageSchema),
     listRoute('/v1/namespaces', shownNamespace, schemas.namespaceSchema),
+    listRoute('/v1/networks', shownNetwork, schemas.networkSchema),
     listRoute('/v1/snapshots', shownSnapshot, schemas.snapshotSchema),
     listRoute('/v1/tasks', shownTask, schemas.taskSchema),
     defineRoute({
@@ -177,6 +181,18 @@ export const records: Resource = {
       handle: async (call) => {
         const name = parse(namespace.id, call.params.name, 'name')
         return one(call, shownNamespace, name, name, 'purser namespace ls')
+      },
+    }),
+    defineRoute({
+      method: 'GET',
+      path: '/v1/networks/{name}',
+      summary: 'A network that was made here',
+      scope: 'namespace',
+      query: noQuery,
+      answers: { 200: { description: 'the network', schema: schemas.networkSchema } },
+      handle: async (call) => {
+        const name = parse(network.id, call.params.name, 'name')
+        return one(call, shownNetwork, call.namespace, name, 'purser network ls')
       },
     }),
     defineRoute({

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { container } from '../../commands/container.ts'
 import { imageTarget } from '../../commands/image.ts'
+import { network } from '../../commands/network.ts'
 import { pool } from '../../commands/pool.ts'
 import { task } from '../../commands/task.ts'
 import { commandEnvelope } from '../../model/command.ts'
@@ -13,6 +14,7 @@ import type {
   ContainerView,
   contentView,
   ImageView,
+  NetworkView,
   namespaceView,
   PoolView,
   snapshotView,
@@ -62,6 +64,7 @@ const taskFields = z.strictObject({
   startedAt: instant.optional(),
   exitCode: z.int().optional(),
   exitedAt: instant.optional(),
+  interfaces: task.events['task.network-attached'].data.shape.interfaces.optional(),
   reason: z.string().optional().describe("why, when it was not the process's own exit"),
   oomKills: z.int().nonnegative().optional(),
   host: z.enum(['held', 'released']).optional(),
@@ -112,6 +115,13 @@ export const contentSchema = z.strictObject({
 
 export const namespaceSchema = z.strictObject({ name: z.string(), version, labels, createdAt: instant })
 
+export const networkSchema = network.events['network.created'].data.extend({
+  name: z.string(),
+  ...stored,
+  status: z.enum(['present', 'removing']),
+  createdAt: instant,
+})
+
 const poolMemberSchema = z.strictObject({
   container: z.string(),
   status: z.enum(['warming', 'ready', 'claiming', 'claimed', 'returned', 'retiring']),
@@ -154,6 +164,7 @@ type Shapes = {
   content: [ReturnType<typeof contentView>, typeof contentSchema]
   image: [ImageView, typeof imageSchema]
   namespace: [ReturnType<typeof namespaceView>, typeof namespaceSchema]
+  network: [NetworkView, typeof networkSchema]
   pool: [PoolView, typeof poolSchema]
   snapshot: [ReturnType<typeof snapshotView>, typeof snapshotSchema]
   task: [ReturnType<typeof taskView>, typeof taskSchema]
@@ -169,6 +180,7 @@ const described: Described<Shapes> = {
   content: true,
   image: true,
   namespace: true,
+  network: true,
   pool: true,
   snapshot: true,
   task: true,

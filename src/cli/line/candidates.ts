@@ -124,6 +124,11 @@ const SOURCES: Readonly<Record<Source, (client: PurserClient, signal: AbortSigna
     (await Array.fromAsync(client.list('images', {}, signal))).map(({ name }) => ({ word: name })),
   namespace: async (client, signal) =>
     (await Array.fromAsync(client.list('namespaces', {}, signal))).map(({ name }) => ({ word: name })),
+  network: async (client, signal) =>
+    (await Array.fromAsync(client.list('networks', {}, signal))).map(({ name, subnet }) => ({
+      word: name,
+      help: subnet,
+    })),
   shell: async () => ['bash', 'zsh', 'fish'].map((word) => ({ word })),
   subject: async (client, signal) => [
     ...(await SOURCES.container(client, signal)),

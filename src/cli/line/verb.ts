@@ -2,7 +2,17 @@ import type { PurserClient } from '../../client/index.ts'
 import type { Format } from '../terminal/output.ts'
 
 /** What stands where a value is wanted, so that a shell can complete it. `file` is left to the shell. */
-export type Source = 'command' | 'container' | 'content' | 'file' | 'image' | 'namespace' | 'shell' | 'subject' | 'verb'
+export type Source =
+  | 'command'
+  | 'container'
+  | 'content'
+  | 'file'
+  | 'image'
+  | 'namespace'
+  | 'network'
+  | 'shell'
+  | 'subject'
+  | 'verb'
 
 /** An option without a value: present or not. `--rm=false` takes it back. */
 export interface SwitchOption {

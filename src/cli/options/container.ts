@@ -7,6 +7,7 @@ import type { FlagsOf, OptionSpecs } from '../line/verb.ts'
 import { parseDetachKeys } from '../terminal/detach-keys.ts'
 import { envFile, secretVariable, variable } from './env.ts'
 import { mount, volume } from './mounts.ts'
+import { networkOptions, networkPayload } from './network.ts'
 import { cpus, wholeNumber } from './numbers.ts'
 
 /** What a process is started with: `run`, `create` and `exec` share it. */
@@ -56,8 +57,7 @@ export const containerOptions = {
   entrypoint: { value: 'program', help: "instead of the image's entrypoint; empty for none" },
   volume: { short: 'v', value: 'src:dst[:ro]', many: true, parse: volume, completes: 'file', help: 'bind mount' },
   mount: { value: 'spec', many: true, parse: mount, help: 'type=bind|tmpfs,source=…,target=…[,readonly]' },
-  net: { value: 'network', choices: ['none', 'host'], help: 'none by default' },
-  network: { value: 'network', choices: ['none', 'host'], help: 'the same as --net' },
+  ...networkOptions,
   memory: { short: 'm', value: 'bytes', parse: memory, help: 'memory limit: 512m' },
   cpus: { value: 'n', parse: cpus, help: 'CPU limit: 1.5' },
   'pids-limit': { value: 'n', parse: wholeNumber(1, 4_194_304), help: 'limit of processes' },
@@ -85,7 +85,6 @@ export function containerPayload(
   sealed: readonly string[],
 ): CommandPayload<'container.run'> {
   const { entrypoint, timeout } = flags
-  const network = flags.network ?? flags.net
   return {
     image,
     options: {
@@ -94,7 +93,7 @@ export function containerPayload(
       ...processPayload(flags, sealed),
       hostname: flags.hostname,
       mounts: [...flags.volume, ...flags.mount],
-      ...(network === undefined ? {} : { network: network === 'host' ? 'host' : 'none' }),
+      ...networkPayload(flags),
       resources: { memoryBytes: flags.memory, cpus: flags.cpus, pidsLimit: flags['pids-limit'] },
       stopSignal: flags['stop-signal'],
       readOnlyRoot: flags['read-only'],
@@ -139,7 +138,7 @@ export const submitOptions = (flags: ContainerFlags) => ({
   idempotencyKey: flags['idempotency-key'] ?? randomUUID(),
 })
 
-function label(text: string): [key: string, value: string] {
+export function label(text: string): [key: string, value: string] {
   const at = text.indexOf('=')
   const key = at < 0 ? text : text.slice(0, at)
   if (key !== '') return [key, at < 0 ? '' : text.slice(at + 1)]

@@ -46,13 +46,15 @@ export interface SpecInput {
   /** Of the machine, in the image spec's words: `amd64`. */
   arch: string
   cgroupVersion: 1 | 2
-  /** Used when the options name none; by default the first 12 characters of the id. */
+  /** Instead of what hostnameOf says. */
   hostname?: string
   /** Device nodes besides the default ones; the container may read, write and make them. */
   devices?: readonly Device[]
   annotations?: Readonly<Record<string, string>>
   /** Bind mounts of `/etc/resolv.conf`, `/etc/hosts` and the like; a mount of the options at the same place wins. */
   networkFiles?: readonly Mount[]
+  /** A network namespace to join. */
+  networkNamespace?: string | undefined
   /** -1000 to 1000; absent, it is inherited from the shim. Lowering it needs CAP_SYS_RESOURCE. */
   oomScoreAdj?: number
 }
@@ -66,7 +68,7 @@ export interface SpecInput {
 export function buildSpec(input: SpecInput): Spec {
   const { image, options } = input
   const user = resolveUser(options.user ?? image.User ?? '', { passwd: input.passwd, group: input.group })
-  const hostname = options.hostname ?? input.hostname ?? input.id.slice(0, 12)
+  const hostname = input.hostname ?? hostnameOf(options, input.id)
   const devices = input.devices ?? []
   return {
     ociVersion: '1.0.2',
@@ -85,7 +87,7 @@ export function buildSpec(input: SpecInput): Spec {
     hostname,
     mounts: mountsOf(input.networkFiles ?? [], options.mounts),
     linux: {
-      namespaces: defaultNamespaces(options.network, input.cgroupVersion),
+      namespaces: defaultNamespaces(networkOf(input), input.cgroupVersion),
       cgroupsPath: input.cgroupsPath,
       resources: resourcesOf(options.resources, devices),
       ...(devices.length === 0 ? {} : { devices: devices.map((device) => ({ ...device })) }),
@@ -96,6 +98,10 @@ export function buildSpec(input: SpecInput): Spec {
     ...(input.annotations === undefined ? {} : { annotations: { ...input.annotations } }),
   }
 }
+
+/** The name that a container goes by: the one that is asked for, or the first 12 characters of its id. */
+export const hostnameOf = (options: Pick<ContainerOptions, 'hostname'>, id: string): string =>
+  options.hostname ?? id.slice(0, 12)
 
 /**
  * The signal that asks a container to end: the caller's, else the image's, else SIGTERM.
@@ -129,6 +135,11 @@ function argsOf(image: ImageProcess, options: ContainerOptions): string[] {
       field: 'args',
     },
   )
+}
+
+function networkOf({ networkNamespace, options }: SpecInput): 'none' | 'host' | { path: string } {
+  if (networkNamespace !== undefined) return { path: networkNamespace }
+  return options.network === 'host' ? 'host' : 'none'
 }
 
 function environmentOf(image: ImageProcess, options: ContainerOptions, hostname: string, user: ResolvedUser): string[] {

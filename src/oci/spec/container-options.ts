@@ -1,6 +1,8 @@
 import { posix } from 'node:path'
 import { z } from 'zod'
 import { isSignal } from '../signals.ts'
+import { hostname } from './hostname.ts'
+import { networkOptions } from './network-options.ts'
 
 /** The kernel's MAX_ARG_STRLEN: no argument or variable may be longer. */
 const ARG_BYTES_MAX = 131_072
@@ -106,15 +108,6 @@ const resources = z.strictObject({
     .describe('how many processes and threads there may be at once'),
 })
 
-/** One label of RFC 1123, or several joined by dots. */
-const hostname = z
-  .string()
-  .max(64, 'a hostname has 64 characters at most')
-  .regex(
-    /^[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*$/,
-    'a hostname is letters, digits and inner hyphens, in parts joined by dots',
-  )
-
 const signal = z.string().max(16).refine(isSignal, 'a signal is SIGTERM, TERM or 15; see kill -l')
 
 const terminal = z.boolean().default(false).describe('whether it gets a pseudo-terminal')
@@ -137,10 +130,7 @@ export const containerOptions = z.strictObject({
   stdin: input,
   hostname: hostname.optional().describe('name of the machine as the container sees it; by default from its id'),
   mounts: mounts.default([]).describe('mounts besides the default ones, which they replace at the same target'),
-  network: z
-    .enum(['none', 'host'])
-    .default('none')
-    .describe("none: loopback only, in a namespace of its own; host: the host's network"),
+  ...networkOptions,
   resources: resources.default({}).describe('limits; what is absent is not limited'),
   stopSignal: signal.optional().describe("signal that asks it to end, instead of the image's; SIGTERM without either"),
   readOnlyRoot: z.boolean().default(false).describe('whether the root file system is read-only'),

@@ -73,15 +73,16 @@ export const defaultMounts = (): Mount[] => [
 ]
 
 /**
- * @param network `host` shares the host's network; `none` makes a namespace with nothing in it but loopback
+ * @param network `host` shares the host's network; a path joins the namespace there; otherwise one is made, with nothing in it
+ *   but loopback
  * @param cgroupVersion with version 1 a cgroup namespace would hide the paths that tools inside read
  */
-export const defaultNamespaces = (network: 'none' | 'host', cgroupVersion: 1 | 2): Namespace[] => [
+export const defaultNamespaces = (network: 'none' | 'host' | { path: string }, cgroupVersion: 1 | 2): Namespace[] => [
   { type: 'pid' },
   { type: 'ipc' },
   { type: 'uts' },
   { type: 'mount' },
-  ...(network === 'host' ? [] : [{ type: 'network' } as const]),
+  ...(network === 'host' ? [] : [{ type: 'network', ...(network === 'none' ? {} : network) } as const]),
   ...(cgroupVersion === 2 ? [{ type: 'cgroup' } as const] : []),
 ]
 

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { container } from '../../commands/container.ts'
 import { POOL_LABEL } from '../../commands/pool-member.ts'
@@ -6,13 +6,13 @@ import { task } from '../../commands/task.ts'
 import { errorCodeOf, PurserError, toPurserError } from '../../model/errors.ts'
 import { parseImageConfig } from '../../oci/image-config.ts'
 import { buildSpec, type ImageProcess, stopSignalOf } from '../../oci/spec/build-spec.ts'
-import type { Mount } from '../../oci/spec/schema.ts'
 import { LogFile } from '../../shim/log-file.ts'
 import { LoggedOutput } from '../../shim/output-hub.ts'
 import { ProcessStdio } from '../../shim/stdio.ts'
 import { noteCreated } from './begun.ts'
 import { defineTaskHandler } from './effects.ts'
 import { removeBundle } from './live-task.ts'
+import { attachedFacts, connect, intentFacts } from './network/connect.ts'
 import { claimMount, makeClaimFiles } from './pool/claim-files.ts'
 import { reconnect } from './reconnect.ts'
 import { rootfsMounts } from './rootfs.ts'
@@ -25,7 +25,7 @@ const MOUNTS_NOTHING_ELSE = new Set(['native', 'overlayfs'])
 /** Bundle, streams, shim, `create`: a process that waits to be started. */
 export const createTask = defineTaskHandler(task, 'task.create', async (job) => {
   const { id, namespace, effects, signal, logger } = job
-  const { tasks, shims, paths, snapshotters } = effects
+  const { tasks, shims, paths, snapshotters, networks } = effects
   const made = job.view.get(container, namespace, id)
   if (made.status === 'absent') {
     throw new PurserError('not_found', `container ${id} is not in namespace ${namespace}`, { remedy: 'purser ps -a' })
@@ -48,20 +48,21 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     const own = tasks.get(namespace, id)
     if (own) {
       const { pid } = await own.shim.state({}, signal)
-      return { facts: [task.fact(id, 'task.created', { pid, stopSignal })], result: { pid } }
+      return { facts: [...attachedFacts(job), task.fact(id, 'task.created', { pid, stopSignal })], result: { pid } }
     }
     const found = await reconnect(effects, identity, made, logger, signal)
     if (found?.state.status === 'created') {
       noteCreated(bundle, found.state.pid)
       tasks.adopt(found.live)
-      return { facts: [task.fact(id, 'task.created', { pid: found.state.pid, stopSignal })] }
+      return { facts: [...attachedFacts(job), task.fact(id, 'task.created', { pid: found.state.pid, stopSignal })] }
     }
     await shims.removeRemains({ ...identity, signal })
     await removeBundle(bundle)
+    await networks.detach({ namespace, id })
   } else {
     job.decide()
     shims.requireRuntime(runtime) // Before the intent: what cannot be made could not be undone by it either.
-    await job.append(task.fact(id, 'task.creating', { runtime }))
+    await job.append(task.fact(id, 'task.creating', { runtime }), ...intentFacts(id, options))
   }
 
   await using undo = job.undoStack()
@@ -70,8 +71,10 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     undo.defer(async () => {
       await shims.removeRemains({ ...identity, signal: AbortSignal.timeout(UNDO_MS) })
       await removeBundle(bundle)
+      await networks.detach({ namespace, id })
     })
     const rootfs = await rootfsMounts(job.view, snapshotters, namespace, made, signal)
+    const connection = await connect(job, options)
     const spec = buildSpec({
       image,
       options: { ...options, env: effects.sealing.openVariables(options.env, namespace) },
@@ -80,12 +83,15 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
       ...(await effects.userFiles.read(rootfs, signal)),
       arch: effects.architecture,
       cgroupVersion: effects.cgroupVersion,
-      networkFiles: options.network === 'host' ? hostNetworkFiles() : [],
+      networkFiles: connection.files,
+      networkNamespace: connection.namespace,
     })
     // A mount namespace that was made before may not have what was mounted on the host since.
     const isApart = shims.isApart(runtime)
     const needsHostsMounts =
-      options.mounts.some(({ type }) => type === 'bind') || !MOUNTS_NOTHING_ELSE.has(made.snapshotter)
+      connection.isPinned ||
+      options.mounts.some(({ type }) => type === 'bind') ||
+      !MOUNTS_NOTHING_ELSE.has(made.snapshotter)
     const mounts = isApart && needsHostsMounts ? 'present' : 'any'
     const spare = mounts === 'present' ? undefined : shims.takeSpare(identity)
     mkdirSync(join(bundle, 'rootfs'), { recursive: true, mode: 0o711 })
@@ -111,7 +117,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     undo.move() // The task is whole: if the facts cannot be written, redelivery adopts it.
     const output = new LoggedOutput({ stdout: stdio.stdout, stderr: stdio.stderr }, log)
     tasks.adopt({ namespace, id, bundle, runtime, isApart, shim, log, stdio, output, execs: new Map() })
-    return { facts: [task.fact(id, 'task.created', { pid, stopSignal })], result: { pid } }
+    return { facts: [...attachedFacts(job), task.fact(id, 'task.created', { pid, stopSignal })], result: { pid } }
   } catch (thrown) {
     const error = toPurserError(thrown)
     await undo.disposeAsync()
@@ -121,10 +127,3 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     throw error
   }
 })
-
-/** What a container on the host's network needs to resolve names as the host does. */
-function hostNetworkFiles(): Mount[] {
-  return ['/etc/resolv.conf', '/etc/hosts']
-    .filter((path) => existsSync(path))
-    .map((path) => ({ destination: path, type: 'bind', source: path, options: ['rbind', 'rprivate', 'ro'] }))
-}

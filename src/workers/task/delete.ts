@@ -6,7 +6,7 @@ import { removeBundle } from './live-task.ts'
 /** Removes a task that has ended or was never started; nothing of it stays on the host. */
 export const deleteTask = defineTaskHandler(task, 'task.delete', async (job) => {
   const { id, namespace, signal } = job
-  const { tasks, shims, paths } = job.effects
+  const { tasks, shims, paths, networks } = job.effects
   job.decide()
   const { state } = job
   if (state.status === 'absent') return { facts: [] }
@@ -22,6 +22,7 @@ export const deleteTask = defineTaskHandler(task, 'task.delete', async (job) => 
     const bundle = paths.bundle(namespace, id)
     await shims.removeRemains({ namespace, id, bundle, runtime: state.runtime, signal })
     await removeBundle(bundle)
+    await networks.detach({ namespace, id })
   } else {
     const { state: ended } = job
     // Under way already, or tried again where it failed.

@@ -1,4 +1,5 @@
 import type { ContentStore } from '../../content/store.ts'
+import type { Networks } from '../../network/networks.ts'
 import { handlersFor } from '../../queue/handler.ts'
 import type { SealingKey } from '../../secrets/sealing-key.ts'
 import type { Shims } from '../../shim/shims.ts'
@@ -14,6 +15,7 @@ export interface TaskEffects {
   shims: Shims
   tasks: Tasks
   paths: TaskPaths
+  networks: Networks
   sealing: SealingKey
   poolMembers: PoolMembers
   userFiles: UserFilesOfImages

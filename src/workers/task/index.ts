@@ -5,6 +5,8 @@ import { deleteContainer } from './delete-container.ts'
 import type { TaskEffects } from './effects.ts'
 import { execInTask } from './exec.ts'
 import { killTask } from './kill.ts'
+import { createNetwork } from './network/create.ts'
+import { removeNetwork } from './network/remove.ts'
 import { pauseTask, resumeTask } from './pause.ts'
 import { admitMember } from './pool/admit.ts'
 import { claimFromPool } from './pool/claim.ts'
@@ -15,12 +17,14 @@ export const taskHandlers: readonly Handler<TaskEffects>[] = [
   //
   admitMember,
   claimFromPool,
+  createNetwork,
   createTask,
   deleteContainer,
   deleteTask,
   execInTask,
   killTask,
   pauseTask,
+  removeNetwork,
   resumeTask,
   startTask,
   updateTask,

@@ -50,6 +50,11 @@ export class TaskPaths {
     return join(this.#root, 'containers', namespace, id)
   }
 
+  /** `hosts`, `resolv.conf`, `hostname` of a container in a network. */
+  nameFile(namespace: string, id: string, name: string): string {
+    return join(this.container(namespace, id), name)
+  }
+
   log(namespace: string, id: string): string {
     return join(this.container(namespace, id), 'log')
   }

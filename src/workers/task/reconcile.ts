@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import { container } from '../../commands/container.ts'
 import { type ExecProcess, type TaskState, task } from '../../commands/task.ts'
 import type { EventLog } from '../../log/event-log.ts'
+import type { Networks } from '../../network/networks.ts'
 import type { Shims } from '../../shim/shims.ts'
 import { ProcessStdio } from '../../shim/stdio.ts'
 import { type LiveTask, liveExec, removeBundle, shapeOfExec } from './live-task.ts'
@@ -15,6 +16,7 @@ export interface ReconcileOptions {
   tasks: Tasks
   shims: Shims
   paths: TaskPaths
+  networks: Networks
   logger: Logger
   /** Aborts when the daemon stops. */
   signal: AbortSignal
@@ -26,6 +28,8 @@ const ADOPT_MS = 5000
 const AGAIN_MS = 2000
 
 const REMOVE_MS = 30_000
+
+const CHECK_MS = 60_000
 
 /** Its shim removes what any runtime with runc's command line has made: the bundle says which one that was. */
 const ANY_RUNTIME = 'runc'
@@ -66,7 +70,7 @@ export async function reconcileTasks(options: ReconcileOptions): Promise<Record<
  * Ends what runs on the host and is no task in the log, as after a restoration that had to go on without the last events:
  * nobody could ask for its end by any other way.
  */
-async function removeUnknown({ log, shims, paths, logger }: ReconcileOptions): Promise<number> {
+async function removeUnknown({ log, shims, paths, networks, logger }: ReconcileOptions): Promise<number> {
   let removed = 0
   const known = (namespace: string, id: string) => {
     const state: TaskState = log.documents.get(task, namespace, id)
@@ -85,6 +89,8 @@ async function removeUnknown({ log, shims, paths, logger }: ReconcileOptions): P
       logger.error({ err, namespace, id }, 'a task that the log does not know could not be removed')
     }
   }
+  const detached = await networks.reconcile(known)
+  if (detached > 0) logger.warn({ detached }, 'networks of containers that are gone were given back')
   return removed
 }
 
@@ -102,6 +108,7 @@ async function adopt(
     const found = made.status === 'absent' ? undefined : await reconnect(effects, identity, made, logger, within)
     if (found) {
       tasks.adopt(found.live)
+      void checkNetwork({ networks: effects.networks, logger }, namespace, id)
       for (const [execId, exec] of Object.entries(state.execs)) {
         if (exec.status === 'running')
           adoptExec({ tasks, paths: effects.paths, logger }, found.live, execId, exec.process)
@@ -114,6 +121,17 @@ async function adopt(
     logger.error({ err, namespace, id }, 'a task could not be adopted: it is tried again')
     return 'postponed'
   }
+}
+
+/** Nothing is done about it: only the container knows whether it can do without. */
+async function checkNetwork(
+  { networks, logger }: Pick<ReconcileOptions, 'networks' | 'logger'>,
+  namespace: string,
+  id: string,
+): Promise<void> {
+  await networks.check({ namespace, id }, AbortSignal.timeout(CHECK_MS)).catch((err) => {
+    logger.warn({ err, namespace, id }, 'the network of a container is not as it was made')
+  })
 }
 
 async function adoptLater(options: ReconcileOptions, namespace: string, id: string): Promise<void> {

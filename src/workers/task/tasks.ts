@@ -9,6 +9,7 @@ import type { EventLog } from '../../log/event-log.ts'
 import type { Fact } from '../../model/aggregate.ts'
 import { errorCodeOf, PurserError } from '../../model/errors.ts'
 import { spontaneous } from '../../model/event.ts'
+import type { Networks } from '../../network/networks.ts'
 import { insist } from '../../queue/insist.ts'
 import type { Intake } from '../../queue/intake.ts'
 import type { TaskExit } from '../../shim/shim.ts'
@@ -23,6 +24,7 @@ export interface TasksOptions {
   intake: Intake
   shims: Shims
   paths: TaskPaths
+  networks: Networks
   logger: Logger
 }
 
@@ -118,7 +120,7 @@ export class Tasks {
     await this.release(namespace, id, runtime)
   }
 
-  /** Gives back what an ended task holds on the host: container, shim, mounts, cgroup, bundle. */
+  /** Gives back what an ended task holds on the host: container, shim, mounts, cgroup, bundle, network. */
   async release(namespace: string, id: string, runtime: string): Promise<void> {
     const key = `${namespace}/${id}`
     if (!this.#isHeld(namespace, id)) return
@@ -132,7 +134,7 @@ export class Tasks {
   }
 
   async #release(namespace: string, id: string, runtime: string): Promise<void> {
-    const { shims, paths } = this.#options
+    const { shims, paths, networks } = this.#options
     const live = this.get(namespace, id)
     const bundle = paths.bundle(namespace, id)
     const signal = AbortSignal.timeout(RELEASE_MS)
@@ -140,6 +142,7 @@ export class Tasks {
     if (live && (await endThroughShim(live, signal))) await shims.removeTraces(identity)
     else await shims.removeRemains(identity)
     await removeBundle(bundle)
+    await networks.detach({ namespace, id })
     this.#live.delete(`${namespace}/${id}`)
     await this.#record(namespace, task.fact(id, 'task.released', {}), () => this.#isHeld(namespace, id))
     this.#removeIfAsked(namespace, id)

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { containerOptions } from '../../../src/oci/spec/container-options.ts'
 import { type Happening, NOW, Past } from '../../support/commands.ts'
 import { knownEvents, readGolden } from '../../support/golden.ts'
 
@@ -26,7 +27,7 @@ const committed = (id: string, parent?: string) =>
 
 test('a container name is taken once, and free again when its container is gone', () => {
   const past = new Past(containerCreated)
-  const record = like('container.created')
+  const record = like('container.created', { options: containerOptions.parse({}) })
   for (const [type, payload] of [
     ['container.create', record],
     ['container.provision', provision],
@@ -47,6 +48,21 @@ test('what needs a container is refused for one that never was, or is gone', () 
       assert.equal(past.ask(type), 'not_found', type)
     }
   }
+})
+
+test('a network is taken once, its subnet on the whole node, and it stays while a container uses it', () => {
+  const data = like('network.created', { subnet: '10.89.0.0/24', gateway: '10.89.0.1' })
+  const past = new Past({ type: 'network.created', data, id: 'blue' })
+  assert.equal(past.ask('network.create', {}, 'blue'), 'already_exists')
+  assert.deepEqual(past.ask('network.create', {}, 'blue', 'elsewhere'), ['network.created'])
+  assert.equal(past.ask('network.create', { subnet: '10.89.0.128/25' }, 'red', 'elsewhere'), 'already_exists')
+  assert.deepEqual(past.ask('network.create', { subnet: '10.89.1.0/24' }, 'red'), ['network.created'])
+  assert.equal(past.ask('network.create', { subnet: '10.89.1.0/24', gateway: '10.89.2.1' }, 'red'), 'invalid_argument')
+  assert.equal(past.ask('network.create', { gateway: '10.89.2.1' }, 'red'), 'invalid_argument')
+  assert.deepEqual(past.ask('network.remove', {}, 'blue'), ['network.removing'])
+  const options = containerOptions.parse({ network: 'red', moreNetworks: ['blue'] })
+  past.happens({ type: 'container.created', data: like('container.created', { options }) })
+  assert.equal(past.ask('network.remove', {}, 'blue'), 'failed_precondition')
 })
 
 test('a container with a task is not deleted', () => {

@@ -15,7 +15,6 @@ test('nothing asked is a container with the defaults', () => {
     tty: false,
     stdin: false,
     mounts: [],
-    network: 'none',
     resources: {},
     readOnlyRoot: false,
   })
@@ -35,7 +34,17 @@ test('every field is taken', () => {
       { type: 'bind', source: '/srv', target: '/srv/', options: ['ro', 'rslave'] },
       { type: 'tmpfs', target: '/cache', options: ['size=64m', 'mode=1777'] },
     ],
-    network: 'host',
+    network: 'blue',
+    moreNetworks: ['red'],
+    ip: '10.89.0.7',
+    mac: '02:00:00:00:00:07',
+    ports: [{ hostIp: '127.0.0.1', hostPort: 8080, containerPort: 80, protocol: 'tcp' }],
+    dns: ['10.1.1.1'],
+    dnsSearch: ['lan'],
+    extraHosts: [
+      { name: 'db', address: '10.1.1.9' },
+      { name: 'out', address: 'host-gateway' },
+    ],
     resources: { memoryBytes: 64 << 20, cpus: 1.5, cpuShares: 512, pidsLimit: 100 },
     stopSignal: 'SIGRTMIN+3',
     readOnlyRoot: true,
@@ -53,7 +62,12 @@ test('each refusal says what is allowed', () => {
   refuses({ user: 'a:b:c' }, /user:group/)
   refuses({ hostname: '-x' }, /hostname/)
   refuses({ hostname: 'a_b' }, /hostname/)
-  refuses({ network: 'bridge' }, /none/)
+  refuses({ network: 'container:' }, /none, host, container:ID/)
+  refuses({ network: 'no such' }, /none, host, container:ID/)
+  refuses({ moreNetworks: ['host'] }, /host is no name for a network/)
+  refuses({ mac: '01:00:00:00:00:00' }, /first octet even/)
+  refuses({ ip: '10.89.0' }, /IP address/)
+  refuses({ ports: [{ hostPort: 0, containerPort: 80 }] }, /hostPort is 1 at least/)
   refuses({ stopSignal: 'SIGNOPE' }, /SIGTERM/)
   refuses({ resources: { memoryBytes: 1024 } }, /6 MiB/)
   refuses({ resources: { memoryBytes: 1e7 + 0.5 } }, /int/)

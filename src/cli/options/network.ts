@@ -1,0 +1,97 @@
+import { isIP } from 'node:net'
+import { PurserError } from '../../model/errors.ts'
+import { networkMode } from '../../oci/spec/network-options.ts'
+import type { FlagsOf, OptionSpecs } from '../line/verb.ts'
+
+/** What `run`, `create` and `pool create` say of a container's network. */
+export const networkOptions = {
+  net: { value: 'network', many: true, parse: network, completes: 'network', help: 'the same as --network' },
+  network: {
+    value: 'network',
+    many: true,
+    parse: network,
+    completes: 'network',
+    help: 'none (the default), host, container:ID or the name of a network',
+  },
+  ip: { value: 'address', parse: address, help: 'its address in the network' },
+  'mac-address': { value: 'mac', help: 'MAC address of its interface' },
+  publish: {
+    short: 'p',
+    value: '[ip:]host:container[/proto]',
+    many: true,
+    parse: publishedPort,
+    help: 'a port of the host that leads to one of the container',
+  },
+  dns: { value: 'address', many: true, parse: address, help: 'name server' },
+  'dns-search': { value: 'domain', many: true, help: 'domain in which short names are looked for' },
+  'add-host': { value: 'name:address', many: true, parse: extraHost, help: 'a line for /etc/hosts' },
+} as const satisfies OptionSpecs
+
+export function networkPayload(flags: FlagsOf<typeof networkOptions>) {
+  const [first, ...more] = [...flags.net, ...flags.network]
+  const odd = more.length === 0 ? undefined : [first ?? '', ...more].find((each) => networkMode(each)?.kind !== 'named')
+  if (odd !== undefined) {
+    throw new PurserError('invalid_argument', `--network ${odd} cannot be had together with another network`, {
+      remedy: 'give it alone, or networks that have names',
+      field: 'network',
+    })
+  }
+  return {
+    network: first,
+    ...(more.length === 0 ? {} : { moreNetworks: more }),
+    ip: flags.ip,
+    mac: flags['mac-address'],
+    ...ifAny('ports', flags.publish),
+    ...ifAny('dns', flags.dns),
+    ...ifAny('dnsSearch', flags['dns-search']),
+    ...ifAny('extraHosts', flags['add-host']),
+  }
+}
+
+const ifAny = <K extends string, T>(key: K, values: T[]): { [Key in K]?: T[] } =>
+  values.length === 0 ? {} : ({ [key]: values } as { [Key in K]?: T[] })
+
+function network(text: string): string {
+  if (networkMode(text) !== undefined) return text
+  throw new PurserError('invalid_argument', `${JSON.stringify(text)} is no network`, {
+    remedy: 'write none, host, container:ID or the name of a network',
+  })
+}
+
+export function address(text: string): string {
+  if (isIP(text) !== 0) return text
+  throw new PurserError('invalid_argument', `${JSON.stringify(text)} is no IP address`, { remedy: 'write 10.89.0.7' })
+}
+
+const PUBLISH = /^(?:(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):)?(\d{1,5}):(\d{1,5})(?:\/(tcp|udp|sctp))?$/
+
+export function publishedPort(text: string) {
+  const [, v6, v4, host, container, protocol] = PUBLISH.exec(text) ?? []
+  const hostIp = v6 ?? v4
+  const ports = [Number(host), Number(container)]
+  const isValid = ports.every((port) => port >= 1 && port <= 65_535) && (hostIp === undefined || isIP(hostIp) !== 0)
+  if (isValid) {
+    return {
+      ...(hostIp === undefined ? {} : { hostIp }),
+      hostPort: Number(host),
+      containerPort: Number(container),
+      protocol: protocolOf(protocol),
+    }
+  }
+  throw new PurserError('invalid_argument', `${JSON.stringify(text)} publishes no port`, {
+    remedy:
+      'write HOST:CONTAINER, with an address before it and /tcp, /udp or /sctp after it as needed: 127.0.0.1:8080:80/tcp',
+  })
+}
+
+const protocolOf = (text: string | undefined): 'tcp' | 'udp' | 'sctp' =>
+  text === 'udp' || text === 'sctp' ? text : 'tcp'
+
+function extraHost(text: string): { name: string; address: string } {
+  const at = text.search(/[:=]/)
+  const [name, given] = [text.slice(0, Math.max(at, 0)), text.slice(at + 1).replace(/^\[(.*)\]$/, '$1')]
+  if (name !== '' && (given === 'host-gateway' || isIP(given) !== 0)) return { name, address: given }
+  throw new PurserError('invalid_argument', `${JSON.stringify(text)} is no line for /etc/hosts`, {
+    remedy: 'write NAME:ADDRESS, or NAME:host-gateway',
+  })
+}

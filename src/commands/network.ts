@@ -1,0 +1,132 @@
+import { z } from 'zod'
+import { defineAggregate, type Refusal, refuse, type View } from '../model/aggregate.ts'
+import { event } from '../model/event-schema.ts'
+import { type Labels, labels } from '../model/labels.ts'
+import { networkName, networksOf } from '../oci/spec/network-options.ts'
+import { firstHost, formatSubnet, isHostOf, overlap, parseSubnet, type Subnet } from '../oci/subnet.ts'
+import { containers } from './container.ts'
+
+/** Room for a gateway, a container and two addresses that nobody may have; and no more than a private network offers. */
+const PREFIX_MIN = 8
+const PREFIX_MAX = 29
+
+const subnet = z.string().refine((text) => {
+  const { prefix = 0 } = parseSubnet(text) ?? {}
+  return prefix >= PREFIX_MIN && prefix <= PREFIX_MAX
+}, `a subnet is an IPv4 address and a prefix of ${PREFIX_MIN} to ${PREFIX_MAX}, no bit set beyond it: 10.89.3.0/24`)
+
+const bridge = z.strictObject({
+  driver: z.literal('bridge'),
+  subnet,
+  gateway: z.ipv4().describe("the bridge's own address, which is the containers' way out"),
+  internal: z.boolean().describe('whether nothing leads out of it'),
+  bridge: z.string().describe('name of its interface on the host'),
+  labels,
+})
+export type BridgeNetwork = z.output<typeof bridge>
+
+export type NetworkState =
+  | { status: 'absent' }
+  | ({ status: 'present' | 'removing'; createdAt: string } & BridgeNetwork & { labels: Labels })
+
+/** Networks that Purser makes. What administrators have laid out for CNI is used by its name, and is no record. */
+export const network = defineAggregate({
+  name: 'network',
+  id: networkName,
+  initial: { status: 'absent' } as NetworkState,
+  commands: {
+    'network.create': z
+      .strictObject({
+        driver: z.enum(['bridge'], 'bridge is the only driver; for others write a conflist').default('bridge'),
+        subnet: subnet.optional().describe('by default a free one of 10.89.0.0/16'),
+        gateway: z.ipv4().optional().describe('by default the first address of the subnet'),
+        internal: z.boolean().default(false).describe('whether nothing leads out of it'),
+        labels: labels.default({}),
+      })
+      .describe('make a network that containers can be run in'),
+    'network.remove': z.strictObject({}).describe('remove a network that no container uses'),
+  },
+  leadsTo: {
+    'network.create': ['network.created'],
+    'network.remove': ['network.removing', 'network.removed'],
+  },
+  events: {
+    'network.created': event(1, 'containers can be run in it; its bridge comes with the first of them', bridge),
+    'network.removing': event(1, 'its bridge is about to go', z.strictObject({})),
+    'network.removed': event(1, 'it is gone, and its bridge', z.strictObject({})),
+  },
+  decide(state, { type, namespace, subject, payload }, view) {
+    switch (type) {
+      case 'network.create': {
+        if (state.status !== 'absent') {
+          return refuse('already_exists', `network ${subject} exists in namespace ${namespace}`, 'choose another name')
+        }
+        const { subnet: asked, gateway, ...rest } = payload
+        const refusal = asked === undefined ? withoutSubnet(gateway) : unfit(asked, gateway, view)
+        if (refusal) return refusal
+        // The handler knows the host: its bridge, and what is free there.
+        return [{ type: 'network.created', data: { ...rest, subnet: asked ?? '', gateway: gateway ?? '', bridge: '' } }]
+      }
+      case 'network.remove': {
+        if (state.status === 'absent') {
+          return refuse('not_found', `network ${subject} is not in namespace ${namespace}`, 'purser network ls')
+        }
+        const users = usersOf(view, namespace, subject)
+        if (users.length === 0) return [{ type: 'network.removing', data: {} }]
+        return refuse(
+          'failed_precondition',
+          `network ${subject} is used by ${users.length === 1 ? 'container' : 'containers'} ${users.slice(0, 5).join(', ')}`,
+          'remove them first: purser rm',
+        )
+      }
+    }
+  },
+  evolve(state, event): NetworkState {
+    switch (event.type) {
+      case 'network.created':
+        return { status: 'present', ...event.data, createdAt: event.time }
+      case 'network.removing':
+        return state.status === 'absent' ? state : { ...state, status: 'removing' }
+      case 'network.removed':
+        return network.initial
+    }
+  },
+})
+
+const withoutSubnet = (gateway: string | undefined): Refusal | undefined =>
+  gateway === undefined
+    ? undefined
+    : refuse('invalid_argument', `gateway ${gateway} is given without the subnet that it is of`, 'give the subnet too')
+
+function unfit(text: string, gateway: string | undefined, view: View): Refusal | undefined {
+  const asked = parseSubnet(text)
+  if (!asked) return refuse('invalid_argument', `${text} is no subnet`, 'write 10.89.3.0/24')
+  if (gateway !== undefined && !isHostOf(gateway, asked)) {
+    return refuse(
+      'invalid_argument',
+      `gateway ${gateway} is no address of a machine in ${text}`,
+      `as ${firstHost(asked)} is`,
+    )
+  }
+  for (const { namespace, id, subnet } of takenSubnets(view)) {
+    if (!overlap(subnet, asked)) continue
+    return refuse(
+      'already_exists',
+      `subnet ${text} overlaps with ${formatSubnet(subnet)} of network ${id} in namespace ${namespace}`,
+      'choose another subnet',
+    )
+  }
+  return undefined
+}
+
+/** Subnets of all networks of the node: they share its routes. */
+export const takenSubnets = (view: View): { namespace: string; id: string; subnet: Subnet }[] =>
+  [...view.list(network)].flatMap(({ namespace, id, state }) => {
+    const subnet = state.status === 'absent' ? undefined : parseSubnet(state.subnet)
+    return subnet ? [{ namespace, id, subnet }] : []
+  })
+
+const usersOf = (view: View, namespace: string, name: string): string[] =>
+  [...view.list(containers, namespace)].flatMap(({ id, state }) =>
+    state.status !== 'absent' && networksOf(state.options).includes(name) ? [id] : [],
+  )

@@ -1,0 +1,142 @@
+import { z } from 'zod'
+import { PurserError } from '../model/errors.ts'
+import { type Conflist, conflistSchema, type PluginConfig } from './conflist.ts'
+import { type Invocation, type PluginSearch, runPlugin } from './plugin.ts'
+
+/** What only the container knows, given to the plugins that have the capability. @see CNI conventions, "Dynamic" */
+export interface RuntimeConfig {
+  portMappings?: { hostPort: number; containerPort: number; protocol: string; hostIP?: string }[]
+  ips?: string[]
+  mac?: string
+}
+
+const runtimeConfigSchema = z.looseObject({}).transform((value): RuntimeConfig => value)
+
+/** @see CNI specification 1.0.0, section 5, "ADD Success" */
+const resultSchema = z.looseObject({
+  interfaces: z
+    .array(z.looseObject({ name: z.string(), mac: z.string().optional(), sandbox: z.string().optional() }))
+    .default([]),
+  ips: z
+    .array(z.looseObject({ address: z.string(), gateway: z.string().optional(), interface: z.int().optional() }))
+    .default([]),
+  dns: z
+    .looseObject({
+      nameservers: z.array(z.string()).optional(),
+      search: z.array(z.string()).optional(),
+      options: z.array(z.string()).optional(),
+    })
+    .default({}),
+})
+export type CniResult = z.output<typeof resultSchema>
+
+/** One interface of a container, as it is kept until it is taken away. */
+export const attachmentSchema = z.strictObject({
+  /** As the user names the network. */
+  network: z.string(),
+  ifName: z.string(),
+  list: conflistSchema,
+  runtimeConfig: runtimeConfigSchema,
+  /** What the plugins said; absent while they are at it. */
+  result: resultSchema.optional(),
+})
+export type Attachment = z.output<typeof attachmentSchema>
+
+export interface Sandbox {
+  containerId: string
+  /** Path of its network namespace; empty when that is gone. */
+  netns: string
+}
+
+const CAPABILITIES = ['portMappings', 'ips', 'mac'] as const
+const WHAT = {
+  portMappings: 'publish ports',
+  ips: 'give an address that is asked for',
+  mac: 'give a MAC address that is asked for',
+}
+
+/** @throws PurserError failed_precondition when nothing in the network could do what is asked */
+export function requireCapabilities(network: string, list: Conflist, asked: RuntimeConfig): void {
+  for (const capability of CAPABILITIES) {
+    if (asked[capability] === undefined || list.plugins.some(({ capabilities }) => capabilities?.[capability])) continue
+    throw new PurserError(
+      'failed_precondition',
+      `network ${network} cannot ${WHAT[capability]}: none of its plugins has the capability ${capability}`,
+      { remedy: 'leave that out, or use another network' },
+    )
+  }
+}
+
+/** ADD, by one plugin after the other. @returns what they made of it */
+export async function addTo(
+  { network, list, ifName, runtimeConfig }: Attachment,
+  sandbox: Sandbox,
+  search: PluginSearch,
+  signal: AbortSignal,
+): Promise<CniResult> {
+  let result: unknown
+  for (const plugin of list.plugins) {
+    const call = invocation('ADD', { network, list, ifName, runtimeConfig }, plugin, sandbox, result)
+    result = (await runPlugin(call, search, signal)) ?? result
+  }
+  const parsed = resultSchema.safeParse(result ?? {})
+  if (parsed.success) return parsed.data
+  throw new PurserError(
+    'internal',
+    `network ${network}: what its plugins answered is no result: ${parsed.error.issues[0]?.message}`,
+  )
+}
+
+/** CHECK. @throws PurserError with what is not as it was made */
+export async function check(
+  attachment: Attachment,
+  sandbox: Sandbox,
+  search: PluginSearch,
+  signal: AbortSignal,
+): Promise<void> {
+  if (attachment.list.disableCheck) return
+  for (const plugin of attachment.list.plugins) {
+    await runPlugin(invocation('CHECK', attachment, plugin, sandbox, attachment.result), search, signal)
+  }
+}
+
+/** DEL, by all plugins, the last first, whatever one of them says. @returns what failed */
+export async function deleteFrom(
+  attachment: Attachment,
+  sandbox: Sandbox,
+  search: PluginSearch,
+  signal: AbortSignal,
+): Promise<unknown[]> {
+  const failures: unknown[] = []
+  for (const plugin of attachment.list.plugins.toReversed()) {
+    const call = invocation('DEL', attachment, plugin, sandbox, attachment.result)
+    await runPlugin(call, search, signal).catch((error: unknown) => failures.push(error))
+  }
+  return failures
+}
+
+function invocation(
+  verb: Invocation['verb'],
+  { network, list, ifName, runtimeConfig }: Omit<Attachment, 'result'>,
+  plugin: PluginConfig,
+  sandbox: Sandbox,
+  prevResult: unknown,
+): Invocation {
+  const given = CAPABILITIES.filter((name) => plugin.capabilities?.[name] && runtimeConfig[name] !== undefined)
+  return {
+    verb,
+    network,
+    type: plugin.type,
+    ...sandbox,
+    ifName,
+    config: {
+      ...plugin,
+      cniVersion: list.cniVersion,
+      name: list.name,
+      ...(given.length === 0
+        ? {}
+        : { runtimeConfig: Object.fromEntries(given.map((name) => [name, runtimeConfig[name]])) }),
+      ...(prevResult === undefined ? {} : { prevResult }),
+    },
+  }
+}

@@ -1,0 +1,302 @@
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
+import { readdir, readFile, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import type { Logger } from 'pino'
+import { z } from 'zod'
+import { PurserError } from '../model/errors.ts'
+import { type PublishedPort, publishedPort } from '../oci/spec/network-options.ts'
+import { type BridgeSettings, bridgeConflist, bridgeName } from './bridge.ts'
+import {
+  type Attachment,
+  addTo,
+  attachmentSchema,
+  check,
+  deleteFrom,
+  type RuntimeConfig,
+  requireCapabilities,
+} from './cni.ts'
+import { type Conflist, findConflist } from './conflist.ts'
+import { type Interface, interfacesOf } from './interfaces.ts'
+import { isPinned, pinNamespace, pinnedIn, unpinNamespace } from './netns.ts'
+
+export interface NetworksOptions {
+  root: string
+  state: string
+  confDir: string
+  pluginDirs: readonly string[]
+  timeoutMs: number
+  logger: Logger
+}
+
+export interface AttachRequest {
+  namespace: string
+  id: string
+  /** By the names that the user gave them; the first is eth0. */
+  networks: readonly { name: string; list: Conflist }[]
+  ports: readonly PublishedPort[]
+  /** Of the only network. */
+  ip?: string | undefined
+  mac?: string | undefined
+}
+
+/** What a container has of networks: kept on disk from before the first plugin runs until the last has taken it away. */
+const recordSchema = z.strictObject({
+  namespace: z.string(),
+  id: z.string(),
+  netns: z.string(),
+  ports: z.array(publishedPort),
+  attachments: z.array(attachmentSchema),
+})
+type NetworkRecord = z.output<typeof recordSchema>
+
+/** No network has this name. */
+const ALLOCATION = ' allocation'
+
+const keyOf = ({ namespace, id }: { namespace: string; id: string }): string => `${namespace}/${id}`
+
+/** A pair of underscores is in no identifier. */
+const containerIdOf = ({ namespace, id }: { namespace: string; id: string }): string => `${namespace}__${id}`
+
+/** Takes containers into networks and out of them, through CNI. */
+export class Networks {
+  readonly #options: NetworksOptions
+  readonly #records = new Map<string, NetworkRecord>()
+  /** The last that is done in each network: plugins are not made for two at a time. */
+  readonly #turns = new Map<string, Promise<unknown>>()
+
+  private constructor(options: NetworksOptions) {
+    this.#options = options
+  }
+
+  /** With what an earlier daemon has left on disk. */
+  static async open(options: NetworksOptions): Promise<Networks> {
+    const networks = new Networks(options)
+    const dir = join(options.root, 'networks')
+    for (const namespace of await readdir(dir).catch(() => [])) {
+      for (const name of await readdir(join(dir, namespace))) {
+        const file = join(dir, namespace, name)
+        const record = name.endsWith('.json') ? parsed(await readFile(file, 'utf8')) : undefined
+        if (record) networks.#records.set(keyOf(record), record)
+        else await rm(file, { force: true }) // Not whole: nothing was done before it was.
+      }
+    }
+    return networks
+  }
+
+  /** @throws PurserError not_found when no file of the directory is of that network */
+  async conflist(name: string): Promise<Conflist> {
+    const found = await findConflist(this.#options.confDir, name)
+    if (found) return found
+    throw new PurserError('not_found', `network ${name} is neither one of purser's nor in ${this.#options.confDir}`, {
+      remedy: `purser network create ${name}`,
+    })
+  }
+
+  /** The configuration of a network of ours. */
+  bridge(settings: BridgeSettings): Conflist {
+    return bridgeConflist(settings, join(this.#options.state, 'ipam'), this.#options.pluginDirs)
+  }
+
+  bridgeName(namespace: string, name: string): string {
+    return bridgeName(this.#options.state, namespace, name)
+  }
+
+  /** Does what chooses a subnet, one after the other. */
+  allocate(work: () => Promise<void>): Promise<void> {
+    return this.#inTurn(ALLOCATION, work)
+  }
+
+  netnsOf(container: { namespace: string; id: string }): string {
+    return join(this.#options.state, 'netns', containerIdOf(container))
+  }
+
+  /** The interfaces of a container; undefined when it is in no network, or not wholly. */
+  interfaces(container: { namespace: string; id: string }): Interface[] | undefined {
+    const record = this.#records.get(keyOf(container))
+    if (!record || record.attachments.some(({ result }) => result === undefined)) return undefined
+    return interfacesOf(record.attachments)
+  }
+
+  /** What the networks say of name servers. */
+  dnsOf(container: { namespace: string; id: string }): { nameservers: string[]; search: string[] } {
+    const all = (this.#records.get(keyOf(container))?.attachments ?? []).flatMap(({ result }) =>
+      result ? [result.dns] : [],
+    )
+    return {
+      nameservers: all.flatMap(({ nameservers = [] }) => nameservers),
+      search: all.flatMap(({ search = [] }) => search),
+    }
+  }
+
+  /**
+   * Makes a network namespace and an interface of each network in it.
+   *
+   * @throws PurserError of what failed; nothing of it is left then
+   */
+  async attach(request: AttachRequest, signal: AbortSignal): Promise<Interface[]> {
+    const { namespace, id, ports } = request
+    const asked = askedOf(request)
+    for (const { name, list, runtimeConfig } of asked) requireCapabilities(name, list, runtimeConfig)
+    await this.detach({ namespace, id }) // What an earlier attempt, or one that failed to end, has left.
+    const record: NetworkRecord = { namespace, id, netns: this.netnsOf(request), ports: [...ports], attachments: [] }
+    this.#requireFreePorts(record)
+    try {
+      this.#write(record)
+      await pinNamespace(record.netns, signal)
+      const sandbox = { containerId: containerIdOf(record), netns: record.netns }
+      for (const [at, { name, list, runtimeConfig }] of asked.entries()) {
+        const attachment: Attachment = { network: name, ifName: `eth${at}`, list, runtimeConfig }
+        record.attachments.push(attachment)
+        this.#write(record) // Before the plugins run: whoever comes after knows what to take away.
+        attachment.result = await this.#inTurn(list.name, () => addTo(attachment, sandbox, this.#search, signal))
+        this.#write(record)
+      }
+      return interfacesOf(record.attachments)
+    } catch (error) {
+      await this.detach(request)
+      throw error
+    }
+  }
+
+  /** Whether all is as it was made. @throws PurserError of what is not */
+  async check(container: { namespace: string; id: string }, signal: AbortSignal): Promise<void> {
+    const record = this.#records.get(keyOf(container))
+    if (!record) return
+    const sandbox = { containerId: containerIdOf(record), netns: record.netns }
+    for (const attachment of record.attachments) {
+      await this.#inTurn(attachment.list.name, () => check(attachment, sandbox, this.#search, signal))
+    }
+  }
+
+  /**
+   * Takes a container out of its networks and lets go of its namespace, however much of that is left. What a plugin could
+   * not do is logged, and tried again when the daemon starts, or the container does.
+   */
+  async detach(container: { namespace: string; id: string }): Promise<void> {
+    const record = this.#records.get(keyOf(container))
+    if (!record) return
+    const { logger } = this.#options
+    const netns = isPinned(record.netns) ? record.netns : ''
+    const sandbox = { containerId: containerIdOf(record), netns }
+    let isWhole = true
+    for (const attachment of record.attachments.toReversed()) {
+      const failures = await this.#inTurn(attachment.list.name, () =>
+        // Bounded by the time that each plugin may take: what was begun is brought to its end.
+        deleteFrom(attachment, sandbox, this.#search, new AbortController().signal),
+      )
+      for (const err of failures) {
+        isWhole = false
+        logger.error(
+          { err, ...container, network: attachment.network },
+          'a container could not be taken out of a network',
+        )
+      }
+    }
+    await unpinNamespace(record.netns)
+    if (isWhole) {
+      await rm(this.#fileOf(record), { force: true })
+      this.#records.delete(keyOf(record))
+    } else record.ports = []
+  }
+
+  /** Takes out of their networks all containers that hold none, and removes namespaces that are nobody's. @returns how many */
+  async reconcile(holds: (namespace: string, id: string) => boolean): Promise<number> {
+    let removed = 0
+    const held = new Set<string>()
+    for (const record of [...this.#records.values()]) {
+      if (holds(record.namespace, record.id)) held.add(record.netns)
+      else {
+        await this.detach(record)
+        removed += 1
+      }
+    }
+    for (const path of await pinnedIn(join(this.#options.state, 'netns'))) {
+      if (held.has(path)) continue
+      await unpinNamespace(path)
+      removed += 1
+    }
+    return removed
+  }
+
+  get #search() {
+    return { dirs: this.#options.pluginDirs, timeoutMs: this.#options.timeoutMs }
+  }
+
+  async #inTurn<T>(network: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#turns.get(network)
+    const mine = (before ?? Promise.resolve()).then(work, work)
+    const settled = mine.catch(() => {})
+    this.#turns.set(network, settled)
+    try {
+      return await mine
+    } finally {
+      if (this.#turns.get(network) === settled) this.#turns.delete(network)
+    }
+  }
+
+  /** Plugins would lead one port to two containers. */
+  #requireFreePorts({ ports }: NetworkRecord): void {
+    for (const other of this.#records.values()) {
+      for (const taken of other.ports) {
+        const port = ports.find((each) => collide(each, taken))
+        if (!port) continue
+        throw new PurserError(
+          'failed_precondition',
+          `port ${port.hostPort}/${port.protocol} is published by container ${other.id}`,
+          {
+            remedy: 'choose another port, or remove that container',
+            field: 'ports',
+          },
+        )
+      }
+    }
+  }
+
+  #fileOf({ namespace, id }: NetworkRecord): string {
+    return join(this.#options.root, 'networks', namespace, `${id}.json`)
+  }
+
+  #write(record: NetworkRecord): void {
+    const file = this.#fileOf(record)
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+    writeFileSync(`${file}.new`, JSON.stringify(record), { mode: 0o600 })
+    renameSync(`${file}.new`, file)
+    this.#records.set(keyOf(record), record)
+  }
+}
+
+function parsed(text: string): NetworkRecord | undefined {
+  try {
+    return recordSchema.parse(JSON.parse(text))
+  } catch {
+    return undefined
+  }
+}
+
+const collide = (a: PublishedPort, b: PublishedPort): boolean =>
+  a.hostPort === b.hostPort &&
+  a.protocol === b.protocol &&
+  (a.hostIp === b.hostIp || isAny(a.hostIp) || isAny(b.hostIp))
+
+const isAny = (ip: string | undefined): boolean => ip === undefined || ip === '0.0.0.0' || ip === '::'
+
+/** Ports are published by one network: the first that can, or else the first, which is refused then. */
+function askedOf({ networks, ports, ip, mac }: AttachRequest) {
+  const publishes = ({ list }: { list: Conflist }) =>
+    list.plugins.some(({ capabilities }) => capabilities?.portMappings)
+  const publisher = Math.max(0, networks.findIndex(publishes))
+  const portMappings = ports.map(({ hostIp, hostPort, containerPort, protocol }) => ({
+    hostPort,
+    containerPort,
+    protocol,
+    ...(hostIp === undefined ? {} : { hostIP: hostIp }),
+  }))
+  return networks.map(({ name, list }, at) => {
+    const runtimeConfig: RuntimeConfig = {
+      ...(ports.length > 0 && at === publisher ? { portMappings } : {}),
+      ...(ip === undefined ? {} : { ips: [ip] }),
+      ...(mac === undefined ? {} : { mac }),
+    }
+    return { name, list, runtimeConfig }
+  })
+}

@@ -1,0 +1,113 @@
+import { isIP } from 'node:net'
+import { z } from 'zod'
+import { identifier } from '../../model/ids.ts'
+import { hostname } from './hostname.ts'
+
+const address = z.string().refine((text) => isIP(text) !== 0, 'it is an IP address: 10.89.0.7')
+
+const port = (what: string) => z.int().min(1, `${what} is 1 at least`).max(65_535, `${what} is 65535 at most`)
+
+/** A port of the host that leads to one of the container. */
+export const publishedPort = z.strictObject({
+  hostIp: address.optional().describe('address of the host; all of them without it'),
+  hostPort: port('hostPort'),
+  containerPort: port('containerPort'),
+  protocol: z.enum(['tcp', 'udp', 'sctp']).default('tcp'),
+})
+export type PublishedPort = z.output<typeof publishedPort>
+
+/** What is written in place of the name of a network. */
+const RESERVED = new Set(['none', 'host', 'container'])
+
+export const networkName = identifier.refine((name) => !RESERVED.has(name), {
+  error: ({ input }) => `${input} is no name for a network: it has a meaning of its own`,
+})
+
+const mode = z
+  .string()
+  .max(90)
+  .refine((text) => text === 'none' || text === 'host' || networkMode(text) !== undefined, {
+    error: ({ input }) => `${JSON.stringify(input)} is none of: none, host, container:ID, the name of a network`,
+  })
+
+/** What a caller may ask of a container's network. Absent is what the node has as its default, `none` unless it is configured. */
+export const networkOptions = {
+  network: mode
+    .optional()
+    .describe(
+      "none: loopback only; host: the host's network; container:ID: that of another container; or the name of a network",
+    ),
+  moreNetworks: z.array(networkName).min(1).max(16).optional().describe('networks besides that one, each an interface'),
+  ip: address.optional().describe('its address in the network, instead of the next that is free'),
+  mac: z
+    .string()
+    .regex(
+      /^[0-9a-fA-F][02468aceACE](?::[0-9a-fA-F]{2}){5}$/,
+      'a MAC address is 02:42:ac:11:00:02, its first octet even',
+    )
+    .optional()
+    .describe('MAC address of its interface'),
+  ports: z.array(publishedPort).min(1).max(1024).optional().describe('ports of the host that lead to it'),
+  dns: z.array(address).min(1).max(8).optional().describe("name servers, instead of the network's or the host's"),
+  dnsSearch: z.array(hostname).min(1).max(32).optional().describe('domains in which short names are looked for'),
+  extraHosts: z
+    .array(z.strictObject({ name: hostname, address: z.union([address, z.literal('host-gateway')]) }))
+    .min(1)
+    .max(256)
+    .optional()
+    .describe('lines for /etc/hosts; host-gateway is the gateway of its first network'),
+}
+
+type NetworkOptions = { [Key in keyof typeof networkOptions]?: z.output<(typeof networkOptions)[Key]> }
+
+export type NetworkMode =
+  | { kind: 'none' | 'host' }
+  | { kind: 'container'; id: string }
+  | { kind: 'named'; name: string }
+
+/** @returns undefined for what is not written as a network is */
+export function networkMode(text: string | undefined): NetworkMode | undefined {
+  if (text === undefined || text === 'none') return { kind: 'none' }
+  if (text === 'host') return { kind: 'host' }
+  const other = /^container:(.*)$/.exec(text)?.[1]
+  if (other !== undefined) return identifier.safeParse(other).success ? { kind: 'container', id: other } : undefined
+  return networkName.safeParse(text).success ? { kind: 'named', name: text } : undefined
+}
+
+/** The networks that a container has an interface in, its first one first. */
+export function networksOf({ network, moreNetworks = [] }: NetworkOptions): string[] {
+  const mode = networkMode(network)
+  return mode?.kind === 'named' ? [mode.name, ...moreNetworks] : []
+}
+
+/** What does not go together, once it is known which network is meant. */
+export function networkConflict(options: NetworkOptions): { field: string; message: string } | undefined {
+  const { network = 'none', moreNetworks, ip, mac, ports, dns, dnsSearch, extraHosts } = options
+  const names = networksOf(options)
+  if (names.length === 0) {
+    const given = Object.entries({ moreNetworks, ip, mac, ports }).find(([, value]) => value !== undefined)
+    if (given)
+      return { field: given[0], message: `${given[0]} needs a network with a name, and the network is ${network}` }
+    if (networkMode(network)?.kind === 'container' && (dns ?? dnsSearch ?? extraHosts)) {
+      return {
+        field: 'network',
+        message: `${network} brings its own resolv.conf and hosts: no dns, dnsSearch or extraHosts`,
+      }
+    }
+    return undefined
+  }
+  const twice = names.find((name, at) => names.indexOf(name) !== at)
+  if (twice !== undefined) return { field: 'moreNetworks', message: `network ${twice} is named twice` }
+  const both = ip ?? mac
+  if (both !== undefined && names.length > 1) {
+    return {
+      field: ip === undefined ? 'mac' : 'ip',
+      message: `${both} can be given with one network only, not with ${names.length}`,
+    }
+  }
+  const sockets = (ports ?? []).map(({ hostIp = '', hostPort, protocol }) => `${hostIp}:${hostPort}/${protocol}`)
+  const same = sockets.find((socket, at) => sockets.indexOf(socket) !== at)
+  return same === undefined
+    ? undefined
+    : { field: 'ports', message: `port ${same.replace(/^:/, '')} is published twice` }
+}

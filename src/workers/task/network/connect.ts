@@ -1,0 +1,138 @@
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { network } from '../../../commands/network.ts'
+import { task } from '../../../commands/task.ts'
+import type { Fact } from '../../../model/aggregate.ts'
+import { PurserError } from '../../../model/errors.ts'
+import type { Conflist } from '../../../network/conflist.ts'
+import { nameFiles } from '../../../network/name-files.ts'
+import { hostnameOf } from '../../../oci/spec/build-spec.ts'
+import type { ContainerOptions } from '../../../oci/spec/container-options.ts'
+import { networkMode, networksOf } from '../../../oci/spec/network-options.ts'
+import type { Mount } from '../../../oci/spec/schema.ts'
+import type { Job } from '../../../queue/handler.ts'
+import type { TaskEffects } from '../effects.ts'
+
+type TaskJob = Job<unknown, unknown, TaskEffects>
+
+/** What a container's spec says of its network. */
+export interface Connection {
+  /** A namespace to join. */
+  namespace?: string
+  /** Whether it is one of ours, mounted just now. */
+  isPinned: boolean
+  files: Mount[]
+}
+
+const NAME_FILES = ['hosts', 'resolv.conf', 'hostname'] as const
+
+/** Of a container that is in no network, there are none. */
+export function intentFacts(id: string, options: ContainerOptions): Fact[] {
+  const networks = networksOf(options)
+  return networks.length === 0 ? [] : [task.fact(id, 'task.network-attaching', { networks })]
+}
+
+export function attachedFacts({ namespace, id, effects }: TaskJob): Fact[] {
+  const interfaces = effects.networks.interfaces({ namespace, id })
+  return interfaces ? [task.fact(id, 'task.network-attached', { interfaces })] : []
+}
+
+/** Takes a container into the networks that its options name, and makes the files that go with them. */
+export async function connect(job: TaskJob, options: ContainerOptions): Promise<Connection> {
+  const mode = networkMode(options.network)
+  switch (mode?.kind) {
+    case 'named':
+      return await attach(job, options)
+    case 'container':
+      return join(job, mode.id)
+    case 'host':
+      return { isPinned: false, files: asksForNames(options) ? writeNameFiles(job, options, []) : filesOfHost() }
+    default:
+      return { isPinned: false, files: asksForNames(options) ? writeNameFiles(job, options, []) : [] }
+  }
+}
+
+const asksForNames = ({ dns, dnsSearch, extraHosts }: ContainerOptions): boolean =>
+  (dns ?? dnsSearch ?? extraHosts) !== undefined
+
+async function attach(job: TaskJob, options: ContainerOptions): Promise<Connection> {
+  const { namespace, id, effects, signal } = job
+  const networks: { name: string; list: Conflist }[] = []
+  for (const name of networksOf(options)) {
+    networks.push({ name, list: await conflistOf(job, name, networks.length === 0) })
+  }
+  const { ports = [], ip, mac } = options
+  const interfaces = await effects.networks.attach({ namespace, id, networks, ports, ip, mac }, signal)
+  return {
+    namespace: effects.networks.netnsOf({ namespace, id }),
+    isPinned: true,
+    files: writeNameFiles(job, options, interfaces),
+  }
+}
+
+async function conflistOf(job: TaskJob, name: string, isDefaultRoute: boolean): Promise<Conflist> {
+  const { namespace, view, effects } = job
+  const state = view.get(network, namespace, name)
+  if (state.status === 'present') return effects.networks.bridge({ ...state, namespace, name, isDefaultRoute })
+  if (state.status === 'absent') return await effects.networks.conflist(name)
+  throw new PurserError('failed_precondition', `network ${name} is being removed`, { remedy: 'choose another network' })
+}
+
+/** That of another container's process, with the files that go with it. */
+function join({ namespace, view, effects }: TaskJob, other: string): Connection {
+  const state = view.get(task, namespace, other)
+  if (!('pid' in state)) {
+    throw new PurserError('failed_precondition', `container ${other}, whose network is asked for, does not run`, {
+      remedy: `purser start ${other}; purser ps -a lists the ids`,
+    })
+  }
+  const paths = NAME_FILES.map((name) => ({ name, source: effects.paths.nameFile(namespace, other, name) }))
+  return {
+    namespace: `/proc/${state.pid}/ns/net`,
+    isPinned: false,
+    files: paths.filter(({ source }) => existsSync(source)).map(({ name, source }) => bind(name, source, 'rw')),
+  }
+}
+
+function writeNameFiles(
+  { namespace, id, effects }: TaskJob,
+  options: ContainerOptions,
+  interfaces: readonly { addresses: readonly string[]; gateway?: string }[],
+): Mount[] {
+  const dns = effects.networks.dnsOf({ namespace, id })
+  const gateway = interfaces.find((each) => each.gateway !== undefined)?.gateway
+  if (gateway === undefined && options.extraHosts?.some(({ address }) => address === 'host-gateway')) {
+    throw new PurserError(
+      'failed_precondition',
+      'host-gateway is asked for, and the container is in no network with one',
+      {
+        remedy: 'name a network, or write an address',
+        field: 'extraHosts',
+      },
+    )
+  }
+  const texts = nameFiles({
+    hostname: hostnameOf(options, id),
+    addresses: interfaces.flatMap(({ addresses }) => addresses.map((address) => address.split('/')[0] ?? '')),
+    gateway,
+    extraHosts: options.extraHosts ?? [],
+    nameservers: options.dns ?? dns.nameservers,
+    search: options.dnsSearch ?? dns.search,
+  })
+  mkdirSync(effects.paths.container(namespace, id), { recursive: true, mode: 0o700 })
+  return NAME_FILES.map((name) => {
+    const path = effects.paths.nameFile(namespace, id, name)
+    writeFileSync(path, texts[name], { mode: 0o644 })
+    return bind(name, path, 'rw')
+  })
+}
+
+/** What a container on the host's network needs to resolve names as the host does. */
+const filesOfHost = (): Mount[] =>
+  ['resolv.conf', 'hosts'].filter((name) => existsSync(`/etc/${name}`)).map((name) => bind(name, `/etc/${name}`, 'ro'))
+
+const bind = (name: string, source: string, access: 'ro' | 'rw'): Mount => ({
+  destination: `/etc/${name}`,
+  type: 'bind',
+  source,
+  options: ['rbind', 'rprivate', access],
+})

@@ -1,0 +1,210 @@
+import assert from 'node:assert/strict'
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import { pushTinyImage } from '../../../scripts/tiny-image.ts'
+import { startNode, type TestNode } from '../../support/daemon.ts'
+import { events } from '../../support/faults.ts'
+import { enterOwnNetwork, networkState } from '../../support/own-network.ts'
+import { startRegistry, type TestRegistry } from '../../support/registry.ts'
+
+enterOwnNetwork()
+
+let registry: TestRegistry
+let node: TestNode
+let image: string
+
+before(async () => {
+  registry = await startRegistry()
+  node = await startNode()
+  image = await pushTinyImage({ registry: registry.address, repository: 'network', tag: 'latest' })
+  await ok('pull', image)
+})
+after(async () => {
+  await node[Symbol.asyncDispose]()
+  await registry[Symbol.asyncDispose]()
+})
+
+async function ok(...args: string[]): Promise<string> {
+  const { exitCode, stdout, stderr } = await node.cli(...args)
+  assert.equal(exitCode, 0, `purser ${args.join(' ')}: ${stderr}`)
+  return stdout.trim()
+}
+
+async function refused(...args: string[]): Promise<string> {
+  const { exitCode, stderr } = await node.cli(...args)
+  assert.notEqual(exitCode, 0, `purser ${args.join(' ')} is refused`)
+  return stderr
+}
+
+interface Inspected {
+  task: { pid: number; interfaces: { name: string; addresses: string[]; mac: string; gateway: string }[] }
+}
+
+const inspect = async (id: string): Promise<Inspected> => JSON.parse(await ok('inspect', '--type', 'container', id))[0]
+
+async function addressOf(id: string): Promise<string> {
+  const { task } = await inspect(id)
+  return task.interfaces[0]?.addresses[0]?.split('/')[0] ?? ''
+}
+
+/** Nothing of any container is left. */
+async function assertNothingLeft(bridges: string[]): Promise<void> {
+  const { interfaces, rules } = networkState()
+  assert.deepEqual(rules, [])
+  assert.deepEqual(
+    interfaces.filter((name) => name !== 'lo' && !bridges.includes(name)),
+    [],
+  )
+  assert.deepEqual(await readdir(join(node.state, 'netns')), [])
+  const records = await readdir(join(node.root, 'networks', 'default'))
+  assert.deepEqual(records, [])
+  for (const network of await readdir(join(node.state, 'ipam')).catch(() => [])) {
+    const files = await readdir(join(node.state, 'ipam', network))
+    assert.deepEqual(
+      files.filter((file) => /^\d+\./.test(file)),
+      [],
+    )
+  }
+}
+
+const SERVE = ['sh', '-c', 'echo "hello from $HOSTNAME" > /index.html; exec busybox httpd -f -p 80 -h /']
+/** As soon as it is served. */
+const fetchInside = (url: string) => ['sh', '-c', `until busybox wget -q -O - ${url}; do sleep 0.05; done`]
+
+async function fetchHere(url: string): Promise<string> {
+  const deadline = Date.now() + 10_000
+  while (true) {
+    const answer = await fetch(url).then(
+      (response) => response.text(),
+      () => undefined,
+    )
+    if (answer !== undefined) return answer.trim()
+    assert.ok(Date.now() < deadline, `${url} does not answer`)
+    await delay(20)
+  }
+}
+
+async function removeAll(): Promise<void> {
+  const ids = (await ok('ps', '-aq')).split('\n').filter((id) => id !== '')
+  if (ids.length > 0) await ok('rm', '-f', ...ids)
+}
+
+test('containers of a network reach each other, a published port leads into one, and nothing is left of them', async () => {
+  await ok('network', 'create', 'blue')
+  await ok('run', '-d', '--name', 'web', '--network', 'blue', '-p', '8080:80', image, ...SERVE)
+  const web = await inspect('web')
+  const at = await addressOf('web')
+  assert.match(at, /^10\.89\.0\.\d+$/)
+  assert.equal(web.task.interfaces[0]?.gateway, '10.89.0.1')
+  assert.match(await ok('ps'), /0\.0\.0\.0:8080->80\/tcp/)
+  assert.equal(await ok('run', '--rm', '--network', 'blue', image, ...fetchInside(`http://${at}/`)), 'hello from web')
+  assert.equal(await fetchHere('http://10.89.0.1:8080/'), 'hello from web')
+  assert.match(await refused('network', 'rm', 'blue'), /network blue is used by container web/)
+  assert.match(
+    await refused('run', '--rm', '--network', 'blue', '-p', '8080:81', image, 'true'),
+    /8080\/tcp is published by container web/,
+  )
+  const shared = ['run', '--rm', '--network', 'container:web', image]
+  assert.equal(await ok(...shared, ...fetchInside('http://127.0.0.1/')), 'hello from web')
+  assert.match(await ok(...shared, 'cat', '/etc/hosts'), new RegExp(`^${at}\tweb$`, 'm'))
+  const bridge = JSON.parse(await ok('network', 'inspect', 'blue'))[0].bridge
+  assert.ok(networkState().interfaces.includes(bridge))
+  await removeAll()
+  await assertNothingLeft([bridge])
+  await ok('network', 'rm', 'blue')
+  await assertNothingLeft([])
+})
+
+test('address, MAC address, name servers and hosts are as they were asked for', async () => {
+  await ok('network', 'create', '--subnet', '10.77.3.0/24', '--gateway', '10.77.3.254', 'red')
+  const names = ['--hostname', 'box.lan', '--dns', '10.1.1.1', '--dns-search', 'lan', '--add-host', 'db:10.1.1.9']
+  const place = ['--network', 'red', '--ip', '10.77.3.9', '--mac-address', '02:00:00:00:00:09']
+  const script = 'cat /etc/resolv.conf /etc/hosts /etc/hostname; ip -o addr show eth0; ip link show eth0; ip route'
+  const seen = await ok('run', '--rm', ...place, ...names, '--add-host', 'out:host-gateway', image, 'sh', '-c', script)
+  for (const line of [
+    /^nameserver 10\.1\.1\.1$/m,
+    /^search lan$/m,
+    /^10\.77\.3\.9\tbox\.lan box$/m,
+    /^10\.1\.1\.9\tdb$/m,
+    /^10\.77\.3\.254\tout$/m,
+    /^box\.lan$/m,
+    /inet 10\.77\.3\.9\/24/,
+    /02:00:00:00:00:09/,
+    /^default via 10\.77\.3\.254/m,
+  ]) {
+    assert.match(seen, line)
+  }
+  assert.match(
+    await refused('network', 'create', '--subnet', '10.77.3.128/25', 'pink'),
+    /overlaps with 10\.77\.3\.0\/24 of network red/,
+  )
+  assert.match(
+    await refused('run', '--rm', '--network', 'red', '--ip', '10.9.9.9', image, 'true'),
+    /plugin bridge failed to add the container: .*10\.9\.9\.9/,
+  )
+  await removeAll()
+  await ok('network', 'rm', 'red')
+  await assertNothingLeft([])
+})
+
+test('a container is in several networks at once; one that is internal leads nowhere', async () => {
+  await ok('network', 'create', 'front')
+  await ok('network', 'create', '--internal', 'back')
+  const seen = await ok(
+    'run',
+    '--rm',
+    '--network',
+    'front',
+    '--network',
+    'back',
+    image,
+    'sh',
+    '-c',
+    'ip -o -4 addr; ip route',
+  )
+  assert.match(seen, /eth0 {4}inet 10\.89\.\d+\.\d+\/24/)
+  assert.match(seen, /eth1 {4}inet 10\.89\.\d+\.\d+\/24/)
+  assert.equal(seen.match(/default/g)?.length, 1)
+  assert.doesNotMatch(await ok('run', '--rm', '--network', 'back', image, 'ip', 'route'), /default/)
+  assert.match(
+    await refused('run', '--rm', '--network', 'back', '-p', '81:81', image, 'true'),
+    /network back cannot publish ports/,
+  )
+  await removeAll()
+  await ok('network', 'rm', 'front', 'back')
+  await assertNothingLeft([])
+})
+
+test('what does not go together is refused before anything is done', async () => {
+  assert.match(
+    await refused('run', '-p', '80:80', image, 'true'),
+    /ports needs a network with a name, and the network is none/,
+  )
+  assert.match(await refused('run', '-p', '80', image, 'true'), /"80" publishes no port/)
+  assert.match(
+    await refused('run', '--rm', '--network', 'nowhere', image, 'true'),
+    /network nowhere is neither one of purser's nor in \/etc\/cni\/net\.d/,
+  )
+  assert.match(
+    await refused('run', '--rm', '--network', 'container:none-such', image, 'true'),
+    /container none-such, whose network is asked for, does not run/,
+  )
+  assert.match(await refused('network', 'rm', 'nowhere'), /network nowhere is not in namespace default/)
+  await removeAll()
+})
+
+test('without a network there is loopback alone, and no event and no file of any', async () => {
+  assert.equal(
+    await ok('run', '--name', 'alone', image, 'sh', '-c', 'ip -o link | cut -d: -f2; cat /etc/hosts || true'),
+    'lo',
+  )
+  const types = (await events(node, 'task/alone')).map(({ type }) => type)
+  assert.ok(types.includes('task.created'))
+  assert.deepEqual(
+    types.filter((type) => type.includes('network')),
+    [],
+  )
+  await removeAll()
+})

@@ -1,0 +1,39 @@
+import { spawnSync } from 'node:child_process'
+import { CLONE, unshare } from '../../src/host/syscalls.ts'
+
+/**
+ * Takes this thread, and all programs and threads that it starts from now on, into a network namespace of its own, with nothing
+ * in it but loopback: what they do to interfaces, routes and iptables is gone with them, and nobody else sees it.
+ */
+export function enterOwnNetwork(): void {
+  unshare(CLONE.NEWNET)
+  run('ip', 'link', 'set', 'lo', 'up')
+}
+
+/** Runs a program to its end. @returns what it printed */
+export function run(program: string, ...args: string[]): string {
+  const { status, stdout, stderr, error } = spawnSync(program, args, { encoding: 'utf8' })
+  if (error) throw error
+  if (status !== 0) throw new Error(`${program} ${args.join(' ')}: ${status}: ${stderr}`)
+  return stdout
+}
+
+export interface NetworkState {
+  /** Names of interfaces of this namespace. */
+  interfaces: string[]
+  /** Rules and chains of iptables that name a container or are made for one. */
+  rules: string[]
+}
+
+/** What is in this network namespace. */
+export function networkState(): NetworkState {
+  const links = JSON.parse(run('ip', '-json', 'link')) as { ifname: string }[]
+  const rules = run('iptables-save').split('\n')
+  return {
+    interfaces: links.map(({ ifname }) => ifname),
+    // Chains that are shared by all containers stay: CNI-FORWARD, CNI-HOSTPORT-DNAT and so on.
+    rules: rules.filter(
+      (rule) => /CNI-DN-|CNI-[0-9a-f]{24}|\d+\.\d+\.\d+\.\d+\/32/.test(rule) && !rule.includes('127.0.0.1/32'),
+    ),
+  }
+}
