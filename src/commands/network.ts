@@ -3,7 +3,7 @@ import { defineAggregate, type Refusal, refuse, type View } from '../model/aggre
 import { event } from '../model/event-schema.ts'
 import { type Labels, labels } from '../model/labels.ts'
 import { networkName, networksOf } from '../oci/spec/network-options.ts'
-import { firstHost, formatSubnet, isHostOf, overlap, parseSubnet, type Subnet } from '../oci/subnet.ts'
+import { firstHost, formatSubnet, freeSubnet, isHostOf, overlap, parseSubnet, type Subnet } from '../oci/subnet.ts'
 import { containers } from './container.ts'
 
 /** Room for a gateway, a container and two addresses that nobody may have; and no more than a private network offers. */
@@ -61,11 +61,15 @@ export const network = defineAggregate({
         if (state.status !== 'absent') {
           return refuse('already_exists', `network ${subject} exists in namespace ${namespace}`, 'choose another name')
         }
-        const { subnet: asked, gateway, ...rest } = payload
+        const { subnet: text, gateway, ...rest } = payload
+        const asked = text === undefined ? undefined : parseSubnet(text)
         const refusal = asked === undefined ? withoutSubnet(gateway) : unfit(asked, gateway, view)
         if (refusal) return refusal
+        const chosen = asked ?? chooseSubnet(view)
+        if (chosen === undefined) return noneFree()
         // The handler knows the host: its bridge, and what is free there.
-        return [{ type: 'network.created', data: { ...rest, subnet: asked ?? '', gateway: gateway ?? '', bridge: '' } }]
+        const data = { ...rest, subnet: formatSubnet(chosen), gateway: gateway ?? firstHost(chosen), bridge: '' }
+        return [{ type: 'network.created', data }]
       }
       case 'network.remove': {
         if (state.status === 'absent') {
@@ -98,9 +102,8 @@ const withoutSubnet = (gateway: string | undefined): Refusal | undefined =>
     ? undefined
     : refuse('invalid_argument', `gateway ${gateway} is given without the subnet that it is of`, 'give the subnet too')
 
-function unfit(text: string, gateway: string | undefined, view: View): Refusal | undefined {
-  const asked = parseSubnet(text)
-  if (!asked) return refuse('invalid_argument', `${text} is no subnet`, 'write 10.89.3.0/24')
+function unfit(asked: Subnet, gateway: string | undefined, view: View): Refusal | undefined {
+  const text = formatSubnet(asked)
   if (gateway !== undefined && !isHostOf(gateway, asked)) {
     return refuse(
       'invalid_argument',
@@ -119,8 +122,15 @@ function unfit(text: string, gateway: string | undefined, view: View): Refusal |
   return undefined
 }
 
+/** @param alsoTaken what only the host knows of */
+export const chooseSubnet = (view: View, alsoTaken: readonly Subnet[] = []): Subnet | undefined =>
+  freeSubnet([...takenSubnets(view).map(({ subnet }) => subnet), ...alsoTaken])
+
+const noneFree = (): Refusal =>
+  refuse('failed_precondition', 'every /24 of 10.89.0.0/16 is taken', 'name a subnet: --subnet 10.77.3.0/24')
+
 /** Subnets of all networks of the node: they share its routes. */
-export const takenSubnets = (view: View): { namespace: string; id: string; subnet: Subnet }[] =>
+const takenSubnets = (view: View): { namespace: string; id: string; subnet: Subnet }[] =>
   [...view.list(network)].flatMap(({ namespace, id, state }) => {
     const subnet = state.status === 'absent' ? undefined : parseSubnet(state.subnet)
     return subnet ? [{ namespace, id, subnet }] : []

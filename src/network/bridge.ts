@@ -2,8 +2,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
-import { PurserError } from '../model/errors.ts'
-import { overlap, type Subnet, subnetAround } from '../oci/subnet.ts'
+import { type Subnet, subnetAround } from '../oci/subnet.ts'
 import type { Conflist } from './conflist.ts'
 import { runTool } from './netns.ts'
 
@@ -11,22 +10,8 @@ import { runTool } from './netns.ts'
 export const bridgeName = (state: string, namespace: string, name: string): string =>
   `pr-${createHash('sha256').update(`${state}\0${namespace}\0${name}`).digest('hex').slice(0, 12)}`
 
-const FIRST: Subnet = { base: 10 * 2 ** 24 + 89 * 2 ** 16, prefix: 24 }
-const SUBNETS = 256
-
-/** The first /24 of 10.89.0.0/16 that neither a network nor an interface of the host has. @throws PurserError when there is none */
-export function freeSubnet(taken: readonly Subnet[]): Subnet {
-  const used = [...taken, ...hostSubnets()]
-  for (let at = 0; at < SUBNETS; at++) {
-    const subnet = { base: FIRST.base + at * 256, prefix: 24 }
-    if (!used.some((other) => overlap(other, subnet))) return subnet
-  }
-  throw new PurserError('failed_precondition', 'every /24 of 10.89.0.0/16 is taken', {
-    remedy: 'name one with --subnet',
-  })
-}
-
-function hostSubnets(): Subnet[] {
+/** Subnets that interfaces of the host are in. */
+export function hostSubnets(): Subnet[] {
   const addresses = Object.values(networkInterfaces()).flatMap((each) => each ?? [])
   return addresses.flatMap(({ family, address, cidr }) => {
     const subnet = family === 'IPv4' && cidr !== null ? subnetAround(address, Number(cidr.split('/')[1])) : undefined

@@ -44,3 +44,15 @@ export function isHostOf(address: string, { base, prefix }: Subnet): boolean {
 }
 
 export const firstHost = ({ base }: Subnet): string => formatAddress(base + 1)
+
+const POOL: Subnet = { base: 10 * 2 ** 24 + 89 * 2 ** 16, prefix: 16 }
+
+/** The first /24 of 10.89.0.0/16 that overlaps with none of these; undefined when there is none. */
+export function freeSubnet(taken: readonly Subnet[]): Subnet | undefined {
+  const inPool = taken.filter((each) => overlap(each, POOL))
+  for (let base = POOL.base; base < POOL.base + sizeOf(POOL.prefix); base += sizeOf(24)) {
+    const subnet = { base, prefix: 24 }
+    if (!inPool.some((each) => overlap(each, subnet))) return subnet
+  }
+  return undefined
+}

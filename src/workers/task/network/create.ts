@@ -1,5 +1,6 @@
-import { network, takenSubnets } from '../../../commands/network.ts'
-import { freeSubnet } from '../../../network/bridge.ts'
+import { chooseSubnet, network } from '../../../commands/network.ts'
+import { PurserError } from '../../../model/errors.ts'
+import { hostSubnets } from '../../../network/bridge.ts'
 import { firstHost, formatSubnet, parseSubnet } from '../../../oci/subnet.ts'
 import { defineTaskHandler } from '../effects.ts'
 
@@ -12,7 +13,12 @@ export const createNetwork = defineTaskHandler(network, 'network.create', async 
     if (job.attempt > 1 && job.state.status === 'present') return
     job.decide()
     const asked = payload.subnet === undefined ? undefined : parseSubnet(payload.subnet)
-    const subnet = asked ?? freeSubnet(takenSubnets(view).map((each) => each.subnet))
+    const subnet = asked ?? chooseSubnet(view, hostSubnets())
+    if (subnet === undefined) {
+      throw new PurserError('failed_precondition', 'networks and interfaces have every /24 of 10.89.0.0/16', {
+        remedy: 'name a subnet: --subnet 10.77.3.0/24',
+      })
+    }
     const { gateway = firstHost(subnet), driver, internal, labels } = payload
     const bridge = effects.networks.bridgeName(namespace, id)
     const data = { driver, subnet: formatSubnet(subnet), gateway, internal, bridge, labels }
