@@ -131,7 +131,12 @@ async function unpackAlone(
   const { priority } = job.command
   const given = { priority, room: space.roomFor(layer) }
   const extract = (from: { path: string; available?: AvailableBytes }) =>
-    extractAlone({ pool, snapshotter, runDir }, { ...layer, ...from, ...given }, dir, position, signal)
+    extractAlone({ pool, snapshotter, runDir }, { ...layer, ...from, ...given }, dir, position, signal).catch(
+      (error: unknown) => {
+        signal.throwIfAborted()
+        throw inLayer(layer.digest, error)
+      },
+    )
   using followed = await wanted.follow()
   if (!followed) {
     await wanted.stored()
@@ -146,7 +151,7 @@ async function unpackAlone(
   } catch (error) {
     if (signal.aborted) throw signal.reason
     followed.suspect()
-    throw inLayer(layer.digest, error)
+    throw error
   }
 }
 
