@@ -9,7 +9,7 @@ import { workDir } from '../support/work-dir.ts'
 import { pullWithContainerd, pullWithPurser, TMPFS } from './sides.ts'
 
 const ROUNDS = 3
-const DISK_ROUNDS = 1
+const DISK_ROUNDS = 2
 const IMAGES: readonly BenchImage[] = ['multi:gzip', 'multi:zstd', 'base:latest']
 
 /** A fresh daemon pulls and unpacks one image. */
@@ -48,7 +48,7 @@ checks no digest and knows no whiteout.`,
   })
   found.samples['curl | gunzip | tar'] = plain.containerd
   found.measures.push({
-    what: 'cold pull, multi:gzip, as a share of a parallel curl | gunzip | tar',
+    what: 'cold pull, multi:gzip, as a share of curl, gunzip and tar of all layers at once',
     unit: 'share',
     purser: plain.ratio,
     budget: { atMost: 1 },

@@ -238,7 +238,9 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     logger,
   })
   starting.use(collectAfterFailedPulls(log, intake, logger))
-  const durability = starting.use(new SnapshotDurability({ log, snapshotters, logger }))
+  const durability = starting.use(
+    new SnapshotDurability({ log, snapshotters, isBusy: () => effects.transfers.isActive, logger }),
+  )
   starting.use(removeDiscarded({ log, store: content, sync: (within) => durability.sync(within), logger }))
 
   // Before any command goes on: handlers find the tasks that they left.

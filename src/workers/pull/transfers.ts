@@ -69,6 +69,11 @@ export class Transfers {
     return this.#byDigest.has(digest)
   }
 
+  /** Whether anything is being fetched, or is still being read while it was. */
+  get isActive(): boolean {
+    return this.#byDigest.size > 0
+  }
+
   want(request: WantBlobRequest, signal: AbortSignal): WantedBlob {
     const { digest, sizeBytes } = request
     const known = this.#byDigest.get(digest)

@@ -15,6 +15,8 @@ const FACTS_MAX = 500
 export interface DurabilityOptions {
   log: EventLog
   snapshotters: ReadonlyMap<string, Snapshotter>
+  /** Whether pulls wait for the disk now. */
+  isBusy: () => boolean
   logger: Logger
 }
 
@@ -76,6 +78,7 @@ export class SnapshotDurability implements AsyncDisposable {
     clearTimeout(this.#timer)
     this.#timer = setTimeout(
       () => {
+        if (this.#options.isBusy() && performance.now() < latest) return this.#schedule()
         this.#pendingSince = undefined
         this.#syncing = this.#syncing.then(() => this.#syncInsistently())
       },
