@@ -37,8 +37,10 @@ export const attachmentSchema = z.strictObject({
   ifName: z.string(),
   list: conflistSchema,
   runtimeConfig: runtimeConfigSchema,
-  /** What the plugins said; absent while they are at it. */
+  /** What the plugins have made of it, as far as they are. */
   result: resultSchema.optional(),
+  /** Whether all have done their part. */
+  isWhole: z.boolean(),
 })
 export type Attachment = z.output<typeof attachmentSchema>
 
@@ -67,24 +69,30 @@ export function requireCapabilities(network: string, list: Conflist, asked: Runt
   }
 }
 
-/** ADD, by one plugin after the other. @returns what they made of it */
+/**
+ * ADD, by one plugin after the other.
+ *
+ * @param keep is called with the attachment after each: what a plugin has done it finds again by its result
+ */
 export async function addTo(
-  { network, list, ifName, runtimeConfig }: Attachment,
+  attachment: Attachment,
   sandbox: Sandbox,
   search: PluginSearch,
   signal: AbortSignal,
-): Promise<CniResult> {
-  let result: unknown
-  for (const plugin of list.plugins) {
-    const call = invocation('ADD', { network, list, ifName, runtimeConfig }, plugin, sandbox, result)
-    result = (await runPlugin(call, search, signal)) ?? result
+  keep: () => void,
+): Promise<void> {
+  const { network, list } = attachment
+  for (const [at, plugin] of list.plugins.entries()) {
+    const call = invocation('ADD', attachment, plugin, sandbox, attachment.result)
+    const parsed = resultSchema.safeParse((await runPlugin(call, search, signal)) ?? attachment.result ?? {})
+    if (!parsed.success) {
+      const why = parsed.error.issues[0]?.message
+      throw new PurserError('internal', `network ${network}: what plugin ${plugin.type} answered is no result: ${why}`)
+    }
+    attachment.result = parsed.data
+    attachment.isWhole = at === list.plugins.length - 1
+    keep()
   }
-  const parsed = resultSchema.safeParse(result ?? {})
-  if (parsed.success) return parsed.data
-  throw new PurserError(
-    'internal',
-    `network ${network}: what its plugins answered is no result: ${parsed.error.issues[0]?.message}`,
-  )
 }
 
 /** CHECK. @throws PurserError with what is not as it was made */
@@ -117,7 +125,7 @@ export async function deleteFrom(
 
 function invocation(
   verb: Invocation['verb'],
-  { network, list, ifName, runtimeConfig }: Omit<Attachment, 'result'>,
+  { network, list, ifName, runtimeConfig }: Omit<Attachment, 'result' | 'isWhole'>,
   plugin: PluginConfig,
   sandbox: Sandbox,
   prevResult: unknown,

@@ -36,6 +36,13 @@ export async function pinNamespace(path: string, signal: AbortSignal): Promise<v
   await runTool('unshare', [`--net=${path}`, '--', 'ip', 'link', 'set', 'lo', 'up'], signal)
 }
 
+/** An interface with addresses and nobody behind it: a pair of which both ends are here. @param addresses with their prefix */
+export async function addStandIn(netns: string, name: string, addresses: readonly string[], signal: AbortSignal) {
+  const inside = [`--net=${netns}`, '--', 'ip']
+  await runTool('nsenter', [...inside, 'link', 'add', name, 'type', 'veth'], signal)
+  for (const address of addresses) await runTool('nsenter', [...inside, 'address', 'add', address, 'dev', name], signal)
+}
+
 /** Lets go of it; what is in it goes with the last process. Fine when it is gone, or half of it. */
 export async function unpinNamespace(path: string): Promise<void> {
   unmount(path)

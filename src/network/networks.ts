@@ -17,7 +17,8 @@ import {
 } from './cni.ts'
 import { type Conflist, findConflist } from './conflist.ts'
 import { type Interface, interfacesOf } from './interfaces.ts'
-import { isPinned, pinNamespace, pinnedIn, unpinNamespace } from './netns.ts'
+import { addStandIn, isPinned, pinNamespace, pinnedIn, unpinNamespace } from './netns.ts'
+import { requirePlugins } from './plugin.ts'
 
 export interface NetworksOptions {
   root: string
@@ -53,6 +54,8 @@ type NetworkRecord = z.output<typeof recordSchema>
 const ALLOCATION = ' allocation'
 
 const keyOf = ({ namespace, id }: { namespace: string; id: string }): string => `${namespace}/${id}`
+
+const STAND_IN_MS = 30_000
 
 /** A pair of underscores is in no identifier. */
 const containerIdOf = ({ namespace, id }: { namespace: string; id: string }): string => `${namespace}__${id}`
@@ -113,7 +116,7 @@ export class Networks {
   /** The interfaces of a container; undefined when it is in no network, or not wholly. */
   interfaces(container: { namespace: string; id: string }): Interface[] | undefined {
     const record = this.#records.get(keyOf(container))
-    if (!record || record.attachments.some(({ result }) => result === undefined)) return undefined
+    if (!record?.attachments.every(({ isWhole }) => isWhole)) return undefined
     return interfacesOf(record.attachments)
   }
 
@@ -134,9 +137,10 @@ export class Networks {
    * @throws PurserError of what failed; nothing of it is left then
    */
   async attach(request: AttachRequest, signal: AbortSignal): Promise<Interface[]> {
-    const { namespace, id, ports } = request
+    const { namespace, id, networks, ports } = request
     const asked = askedOf(request)
     for (const { name, list, runtimeConfig } of asked) requireCapabilities(name, list, runtimeConfig)
+    await requirePlugins(networks, this.#options.pluginDirs)
     await this.detach({ namespace, id }) // What an earlier attempt, or one that failed to end, has left.
     const record: NetworkRecord = { namespace, id, netns: this.netnsOf(request), ports: [...ports], attachments: [] }
     this.#requireFreePorts(record)
@@ -145,11 +149,10 @@ export class Networks {
       await pinNamespace(record.netns, signal)
       const sandbox = { containerId: containerIdOf(record), netns: record.netns }
       for (const [at, { name, list, runtimeConfig }] of asked.entries()) {
-        const attachment: Attachment = { network: name, ifName: `eth${at}`, list, runtimeConfig }
+        const attachment: Attachment = { network: name, ifName: `eth${at}`, list, runtimeConfig, isWhole: false }
         record.attachments.push(attachment)
         this.#write(record) // Before the plugins run: whoever comes after knows what to take away.
-        attachment.result = await this.#inTurn(list.name, () => addTo(attachment, sandbox, this.#search, signal))
-        this.#write(record)
+        await this.#inTurn(list.name, () => addTo(attachment, sandbox, this.#search, signal, () => this.#write(record)))
       }
       return interfacesOf(record.attachments)
     } catch (error) {
@@ -176,27 +179,54 @@ export class Networks {
     const record = this.#records.get(keyOf(container))
     if (!record) return
     const { logger } = this.#options
-    const netns = isPinned(record.netns) ? record.netns : ''
-    const sandbox = { containerId: containerIdOf(record), netns }
+    const isStandIn = await this.#standIn(record)
+    const containerId = containerIdOf(record)
+    const sandboxes = [{ containerId, netns: isPinned(record.netns) ? record.netns : '' }]
+    // Some find in a stand-in what they cannot deal with: that their rules are gone too.
+    if (isStandIn) sandboxes.push({ containerId, netns: '' })
     let isWhole = true
     for (const attachment of record.attachments.toReversed()) {
-      const failures = await this.#inTurn(attachment.list.name, () =>
-        // Bounded by the time that each plugin may take: what was begun is brought to its end.
-        deleteFrom(attachment, sandbox, this.#search, new AbortController().signal),
-      )
-      for (const err of failures) {
-        isWhole = false
-        logger.error(
-          { err, ...container, network: attachment.network },
-          'a container could not be taken out of a network',
+      let failures: unknown[] = []
+      for (const [at, sandbox] of sandboxes.entries()) {
+        if (at > 0 && failures.length === 0) break
+        failures = await this.#inTurn(attachment.list.name, () =>
+          // Bounded by the time that each plugin may take: what was begun is brought to its end.
+          deleteFrom(attachment, sandbox, this.#search, new AbortController().signal),
         )
       }
+      for (const err of failures) {
+        isWhole = false
+        const { network } = attachment
+        logger.error({ err, ...container, network }, 'a container could not be taken out of a network')
+      }
     }
-    await unpinNamespace(record.netns)
+    // The record before the namespace: one without a record is removed at the next start, and needs no plugin.
     if (isWhole) {
       await rm(this.#fileOf(record), { force: true })
       this.#records.delete(keyOf(record))
     } else record.ports = []
+    await unpinNamespace(record.netns)
+  }
+
+  /**
+   * Where the namespace is gone and plugins have done something, makes one with interfaces that have the same addresses: it is
+   * by these that plugins find their rules. Without, they are asked all the same, and do what they can.
+   *
+   * @returns whether there is such a stand-in now
+   */
+  async #standIn({ netns, attachments }: NetworkRecord): Promise<boolean> {
+    if (isPinned(netns) || !attachments.some(({ result }) => result !== undefined)) return false
+    const { logger } = this.#options
+    const signal = AbortSignal.timeout(STAND_IN_MS)
+    try {
+      await unpinNamespace(netns) // The file of the one that is gone.
+      await pinNamespace(netns, signal)
+      for (const { name, addresses } of interfacesOf(attachments)) await addStandIn(netns, name, addresses, signal)
+      return true
+    } catch (err) {
+      logger.warn({ err, netns }, 'a network namespace that is gone has no stand-in: rules of it may stay')
+      return false
+    }
   }
 
   /** Takes out of their networks all containers that hold none, and removes namespaces that are nobody's. @returns how many */

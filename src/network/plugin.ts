@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { ExecaError, execa } from 'execa'
 import { z } from 'zod'
 import { PurserError } from '../model/errors.ts'
+import type { Conflist } from './conflist.ts'
 
 const OUTPUT_BYTES_MAX = 1024 * 1024
 const SENTENCE_MAX = 600
@@ -41,10 +42,11 @@ const AGAIN = 11
  *   deadline_exceeded when it took too long
  */
 export async function runPlugin(call: Invocation, search: PluginSearch, signal: AbortSignal): Promise<unknown> {
-  const program = await findPlugin(call, search.dirs)
+  const program = await findPlugin(call.network, call.type, search.dirs)
   signal.throwIfAborted()
   try {
-    const { stdout } = await execa(program, [], {
+    // One that outlived the daemon would go on behind the back of the next one.
+    const { stdout } = await execa('setpriv', ['--pdeathsig', 'KILL', '--', program], {
       input: JSON.stringify(call.config),
       env: {
         CNI_COMMAND: call.verb,
@@ -68,7 +70,23 @@ export async function runPlugin(call: Invocation, search: PluginSearch, signal: 
   }
 }
 
-async function findPlugin({ network, type }: Invocation, dirs: readonly string[]): Promise<string> {
+const ipamSchema = z.looseObject({ type: z.string() })
+
+/** @throws PurserError failed_precondition naming the first plugin that is not there, those for addresses included */
+export async function requirePlugins(
+  networks: readonly { name: string; list: Conflist }[],
+  dirs: readonly string[],
+): Promise<void> {
+  for (const { name, list } of networks) {
+    for (const { type, ipam } of list.plugins) {
+      await findPlugin(name, type, dirs)
+      const asked = ipamSchema.safeParse(ipam)
+      if (asked.success) await findPlugin(name, asked.data.type, dirs)
+    }
+  }
+}
+
+async function findPlugin(network: string, type: string, dirs: readonly string[]): Promise<string> {
   for (const dir of dirs) {
     const program = join(dir, type)
     const isThere = await access(program, constants.X_OK).then(

@@ -1,5 +1,9 @@
+import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import { CLONE, unshare } from '../../src/host/syscalls.ts'
+import type { TestNode } from './daemon.ts'
 
 /**
  * Takes this thread, and all programs and threads that it starts from now on, into a network namespace of its own, with nothing
@@ -35,5 +39,25 @@ export function networkState(): NetworkState {
     rules: rules.filter(
       (rule) => /CNI-DN-|CNI-[0-9a-f]{24}|\d+\.\d+\.\d+\.\d+\/32/.test(rule) && !rule.includes('127.0.0.1/32'),
     ),
+  }
+}
+
+/** Of no container of the node is an interface, rule, namespace, address or record left. */
+export async function assertNothingLeft({ state, root }: TestNode, bridges: readonly string[]): Promise<void> {
+  const { interfaces, rules } = networkState()
+  assert.deepEqual(rules, [])
+  assert.deepEqual(
+    interfaces.filter((name) => name !== 'lo' && !bridges.includes(name)),
+    [],
+  )
+  assert.deepEqual(await readdir(join(state, 'netns')), [])
+  const records = await readdir(join(root, 'networks', 'default'))
+  assert.deepEqual(records, [])
+  for (const network of await readdir(join(state, 'ipam')).catch(() => [])) {
+    const files = await readdir(join(state, 'ipam', network))
+    assert.deepEqual(
+      files.filter((file) => /^\d+\./.test(file)),
+      [],
+    )
   }
 }

@@ -1,12 +1,10 @@
 import assert from 'node:assert/strict'
-import { readdir } from 'node:fs/promises'
-import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { pushTinyImage } from '../../../scripts/tiny-image.ts'
 import { startNode, type TestNode } from '../../support/daemon.ts'
 import { events } from '../../support/faults.ts'
-import { enterOwnNetwork, networkState } from '../../support/own-network.ts'
+import { assertNothingLeft, enterOwnNetwork, networkState } from '../../support/own-network.ts'
 import { startRegistry, type TestRegistry } from '../../support/registry.ts'
 
 enterOwnNetwork()
@@ -47,26 +45,6 @@ const inspect = async (id: string): Promise<Inspected> => JSON.parse(await ok('i
 async function addressOf(id: string): Promise<string> {
   const { task } = await inspect(id)
   return task.interfaces[0]?.addresses[0]?.split('/')[0] ?? ''
-}
-
-/** Nothing of any container is left. */
-async function assertNothingLeft(bridges: string[]): Promise<void> {
-  const { interfaces, rules } = networkState()
-  assert.deepEqual(rules, [])
-  assert.deepEqual(
-    interfaces.filter((name) => name !== 'lo' && !bridges.includes(name)),
-    [],
-  )
-  assert.deepEqual(await readdir(join(node.state, 'netns')), [])
-  const records = await readdir(join(node.root, 'networks', 'default'))
-  assert.deepEqual(records, [])
-  for (const network of await readdir(join(node.state, 'ipam')).catch(() => [])) {
-    const files = await readdir(join(node.state, 'ipam', network))
-    assert.deepEqual(
-      files.filter((file) => /^\d+\./.test(file)),
-      [],
-    )
-  }
 }
 
 const SERVE = ['sh', '-c', 'echo "hello from $HOSTNAME" > /index.html; exec busybox httpd -f -p 80 -h /']
@@ -112,9 +90,9 @@ test('containers of a network reach each other, a published port leads into one,
   const bridge = JSON.parse(await ok('network', 'inspect', 'blue'))[0].bridge
   assert.ok(networkState().interfaces.includes(bridge))
   await removeAll()
-  await assertNothingLeft([bridge])
+  await assertNothingLeft(node, [bridge])
   await ok('network', 'rm', 'blue')
-  await assertNothingLeft([])
+  await assertNothingLeft(node, [])
 })
 
 test('address, MAC address, name servers and hosts are as they were asked for', async () => {
@@ -146,7 +124,7 @@ test('address, MAC address, name servers and hosts are as they were asked for', 
   )
   await removeAll()
   await ok('network', 'rm', 'red')
-  await assertNothingLeft([])
+  await assertNothingLeft(node, [])
 })
 
 test('a container is in several networks at once; one that is internal leads nowhere', async () => {
@@ -174,7 +152,7 @@ test('a container is in several networks at once; one that is internal leads now
   )
   await removeAll()
   await ok('network', 'rm', 'front', 'back')
-  await assertNothingLeft([])
+  await assertNothingLeft(node, [])
 })
 
 test('what does not go together is refused before anything is done', async () => {

@@ -1,0 +1,175 @@
+import assert from 'node:assert/strict'
+import { randomInt } from 'node:crypto'
+import { chmod, mkdir, readdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { pushTinyImage } from '../../../scripts/tiny-image.ts'
+import { unmount } from '../../../src/host/mounts.ts'
+import { startNode, type TestNode } from '../../support/daemon.ts'
+import { events } from '../../support/faults.ts'
+import { assertNothingLeft, enterOwnNetwork, networkState } from '../../support/own-network.ts'
+import { startRegistry, type TestRegistry } from '../../support/registry.ts'
+
+enterOwnNetwork()
+
+const ROUNDS = Number(process.env.PURSER_ROUNDS ?? 6)
+
+let registry: TestRegistry
+let node: TestNode
+let image: string
+let plugins: string
+let conf: string
+
+before(async () => {
+  registry = await startRegistry()
+  node = await startNode()
+  plugins = join(node.dir, 'plugins')
+  conf = join(node.dir, 'net.d')
+  await mkdir(plugins)
+  await mkdir(conf)
+  await configure(plugins, '/opt/cni/bin', '/usr/lib/cni')
+  image = await pushTinyImage({ registry: registry.address, repository: 'network', tag: 'latest' })
+  await ok('pull', image)
+})
+after(async () => {
+  await node[Symbol.asyncDispose]()
+  await registry[Symbol.asyncDispose]()
+})
+
+async function configure(...pluginDirs: string[]): Promise<void> {
+  await node.configure(
+    `[network]\nconfDir = ${JSON.stringify(conf)}\npluginDirs = ${JSON.stringify(pluginDirs)}\ntimeout = "2s"`,
+  )
+  await node.restart()
+}
+
+async function ok(...args: string[]): Promise<string> {
+  const { exitCode, stdout, stderr } = await node.cli(...args)
+  assert.equal(exitCode, 0, `purser ${args.join(' ')}: ${stderr}`)
+  return stdout.trim()
+}
+
+async function refused(...args: string[]): Promise<string> {
+  const { exitCode, stderr } = await node.cli(...args)
+  assert.notEqual(exitCode, 0, `purser ${args.join(' ')} is refused`)
+  return stderr
+}
+
+async function removeAll(): Promise<void> {
+  const ids = (await ok('ps', '-aq')).split('\n').filter((id) => id !== '')
+  if (ids.length > 0) await ok('rm', '-f', ...ids)
+}
+
+/** A network of one real bridge, and after it a plugin of the test's own. */
+async function layOut(name: string, script: string): Promise<void> {
+  await writeFile(join(plugins, name), `#!/bin/sh\n${script}\n`)
+  await chmod(join(plugins, name), 0o755)
+  const ipam = { type: 'host-local', dataDir: join(node.state, 'ipam'), ranges: [[{ subnet: '10.66.0.0/24' }]] }
+  const bridge = { type: 'bridge', bridge: 'pt-laid-out', isGateway: true, ipMasq: true, ipam }
+  const list = { cniVersion: '0.4.0', name, plugins: [bridge, { type: name }] }
+  await writeFile(join(conf, `${name}.conflist`), JSON.stringify(list))
+}
+
+const LAID_OUT = ['pt-laid-out']
+/** What a plugin prints that changes nothing. */
+const PASS = `input=$(cat); [ "$CNI_COMMAND" = ADD ] && printf '%s' "$input" | jq .prevResult; true`
+
+test('a plugin that fails, or never answers, fails the container in its own words, and what was added is taken back', async () => {
+  await layOut(
+    'failing',
+    `cat >/dev/null; [ "$CNI_COMMAND" = ADD ] || exit 0
+echo '{"cniVersion":"0.4.0","code":100,"msg":"the moon is in the way","details":"full"}'; exit 1`,
+  )
+  const said = await refused('run', '--rm', '--network', 'failing', image, 'true')
+  assert.match(said, /network failing: plugin failing failed to add the container: the moon is in the way; full/)
+  await removeAll()
+  await assertNothingLeft(node, LAID_OUT)
+  await layOut('hanging', 'cat >/dev/null; [ "$CNI_COMMAND" = ADD ] || exit 0; exec sleep 60')
+  assert.match(
+    await refused('run', '--rm', '--network', 'hanging', image, 'true'),
+    /plugin hanging .*took more than 2 s/,
+  )
+  await removeAll()
+  await assertNothingLeft(node, LAID_OUT)
+})
+
+test('a plugin that is missing is named, with where it was looked for', async () => {
+  await writeFile(
+    join(conf, 'missing.conflist'),
+    JSON.stringify({ cniVersion: '1.0.0', name: 'missing', plugins: [{ type: 'no-such-plugin' }] }),
+  )
+  const said = await refused('run', '--rm', '--network', 'missing', image, 'true')
+  assert.match(
+    said,
+    /network missing needs the CNI plugin no-such-plugin, which is not in .*\/plugins or \/opt\/cni\/bin or \/usr\/lib\/cni/,
+  )
+  await writeFile(join(conf, 'broken.conflist'), '{"name":"broken","cniVersion":"0.1.0","plugins":[{"type":"bridge"}]}')
+  assert.match(await refused('run', '--rm', '--network', 'broken', image, 'true'), /broken\.conflist: cniVersion/)
+  await removeAll()
+})
+
+test('a network laid out for CNI is used; a plugin that cannot take a container out is asked again', async () => {
+  const broken = join(node.dir, 'broken')
+  await layOut(
+    'passing',
+    `if [ "$CNI_COMMAND" = DEL ] && [ -e ${broken} ]; then cat >/dev/null; echo '{"code":7,"msg":"not today"}'; exit 1; fi
+${PASS}`,
+  )
+  await ok('run', '-d', '--name', 'in', '--network', 'passing', image, 'sleep', '600')
+  await writeFile(broken, '')
+  await ok('rm', '-f', 'in')
+  assert.deepEqual(
+    networkState().interfaces.filter((name) => name.startsWith('veth')),
+    [],
+  )
+  assert.deepEqual(await readdir(join(node.root, 'networks/default')), ['in.json'])
+  assert.match(await node.logs(), /not today/)
+  await writeFile(join(plugins, 'passing'), `#!/bin/sh\n${PASS}\n`)
+  await node.restart()
+  await assertNothingLeft(node, LAID_OUT)
+})
+
+test('a container ends, and leaves nothing, when half of its network is gone', async () => {
+  await ok('network', 'create', 'half')
+  const bridge = JSON.parse(await ok('network', 'inspect', 'half'))[0].bridge
+  await ok('run', '-d', '--name', 'h1', '--network', 'half', '-p', '8081:80', image, 'sleep', '600')
+  await ok('run', '-d', '--name', 'h2', '--network', 'half', image, 'sleep', '600')
+  assert.notDeepEqual(networkState().rules, [])
+  unmount(join(node.state, 'netns/default__h1'))
+  await ok('rm', '-f', 'h1', 'h2')
+  await assertNothingLeft(node, [...LAID_OUT, bridge])
+  await ok('network', 'rm', 'half')
+})
+
+test('a daemon that is killed at any moment of run and rm leaves nothing of a network', async (t) => {
+  await ok('network', 'create', 'storm')
+  const bridge = JSON.parse(await ok('network', 'inspect', 'storm'))[0].bridge
+  for (let round = 0; round < ROUNDS; round++) {
+    const delayMs = randomInt(1500)
+    const running = ['a', 'b'].map((id) =>
+      node.cli(
+        'run',
+        '-d',
+        '--name',
+        `${id}${round}`,
+        '--network',
+        'storm',
+        '-p',
+        `${9000 + round}${id === 'a' ? 1 : 2}:80`,
+        image,
+        'sleep',
+        '600',
+      ),
+    )
+    if (round > 0) running.push(node.cli('rm', '-f', `a${round - 1}`, `b${round - 1}`))
+    await node.kill9After(delayMs)
+    await Promise.all(running)
+    await node.restart()
+    t.diagnostic(`killed after ${delayMs} ms`)
+  }
+  await removeAll()
+  await assertNothingLeft(node, [...LAID_OUT, bridge])
+  await ok('network', 'rm', 'storm')
+  const attached = (await events(node)).filter(({ type }) => type === 'task.network-attached')
+  assert.ok(attached.length > 0)
+})
