@@ -6,7 +6,7 @@ import { z } from 'zod'
 import { dashboardFiles, GRAFANA } from '../../scripts/generate-dashboards.ts'
 import { pushTinyImage } from '../../scripts/tiny-image.ts'
 import { startNode, type TestNode } from '../support/daemon.ts'
-import { submit } from '../support/faults.ts'
+import { eventually, submit } from '../support/faults.ts'
 import { type Sample, startPrometheus, type TestPrometheus } from '../support/prometheus.ts'
 import { startRegistry } from '../support/registry.ts'
 
@@ -81,6 +81,7 @@ describe('a Prometheus that scrapes a daemon', { timeout: 170_000 }, () => {
     )
     assert.equal(answer.status, 200, answer.text)
     assert.equal((await submit(node, { type: 'gc.collect', subject: 'node', payload: {} })).status, 200)
+    await claimSome(node, image)
 
     const end = Date.now() / 1000
     await prometheus.sees(`timestamp(purser_log_position) > ${end + 1}`)
@@ -178,13 +179,17 @@ describe('a Prometheus that scrapes a daemon', { timeout: 170_000 }, () => {
       'sum by (le) (purser_api_request_duration_seconds_bucket{waits="false",route!~"GET /(metrics|healthz|readyz)"})'
     const quantiles = new Map([
       ['cached_pull_latency', await prometheus.value(`histogram_quantile(0.95, ${pulls})`)],
+      [
+        'warm_claim_latency',
+        await prometheus.value('histogram_quantile(0.95, purser_pool_claim_duration_seconds_bucket{start="warm"})'),
+      ],
       ['api_latency', await prometheus.value(`histogram_quantile(0.95, ${requests})`)],
     ])
     const disk = await prometheus.value('purser_disk_used_ratio')
 
     const { stdout } = await node.cli('sli', '--format', 'json', '--window', '30d')
     const { items } = reportSchema.parse(JSON.parse(stdout))
-    assert.equal(items.length, 10)
+    assert.equal(items.length, 12)
     for (const item of items) {
       const { name, unit, actual, events, budgetLeft } = item
       const same = (ours: number | null | undefined, theirs: number | undefined, what: string) =>
@@ -202,10 +207,24 @@ describe('a Prometheus that scrapes a daemon', { timeout: 170_000 }, () => {
       }
     }
     const crashes = items.find(({ name }) => name === 'crashes')
-    assert.deepEqual(crashes?.events, { total: 9, bad: 4 })
+    assert.deepEqual(crashes?.events, { total: 9 + CLAIMS, bad: 4 })
     assert.ok((items.find(({ name }) => name === 'oom_kills')?.actual ?? 0) > 0)
   })
 })
+
+const CLAIMS = 3
+
+/** Claims that find a task ready, as the pool has one at the beginning, and claims that do not. */
+async function claimSome(node: TestNode, image: string): Promise<void> {
+  const args = ['--image', image, '--size', '1', '--tasks-max', '1', '--', 'sleep', '1000']
+  assert.equal((await node.cli('pool', 'create', 'p', ...args)).exitCode, 0)
+  await eventually(
+    async () => (await node.cli('pool', 'ls', '--format', 'json')).stdout,
+    (text) => /"ready": 1,/.test(text),
+  )
+  for (let claim = 0; claim < CLAIMS; claim++) assert.equal((await node.cli('pool', 'claim', 'p')).exitCode, 0)
+  assert.equal((await node.cli('pool', 'rm', '-f', 'p')).exitCode, 0)
+}
 
 /** null is without end: there is no budget. */
 const burnOf = ({ burn }: Item, window: string): number | undefined => {

@@ -102,7 +102,7 @@ async function refuses(reference: string, reason: RegExp): Promise<void> {
   const { exitCode, stderr } = await pull(reference)
   assert.equal(exitCode, 77, stderr)
   assert.match(stderr, reason)
-  assert.equal((await node.cli('images', '-q')).stdout.includes(reference), false)
+  assert.equal((await node.cli('images', '--format', 'json')).stdout.includes(reference), false)
   const [, , digest = ''] = /(\()(sha256:[0-9a-f]{64})\)/.exec(stderr) ?? []
   const about = await events(node, `image/${reference}`)
   assert.ok(about.some(({ type, data }) => type === 'image.refused' && (digest === '' || data.digest === digest)))

@@ -400,15 +400,18 @@ for (const [what, compress] of Object.entries({ gzip: gzipSync, zstd: zstdCompre
 test('of a million entries no more are made than the limit allows, and the memory for them is bounded', async () => {
   await using extractor = startExtractor()
   const many = gzipSync(Buffer.concat(Array.from({ length: 1000 }, () => headerOf({ name: 'd/', flag: '5' }))))
-  const layer = Buffer.concat([...Array.from({ length: 1000 }, () => many), gzipSync(Buffer.alloc(1024))])
-  const limits = { entriesMax: 200_000 }
-  await assert.rejects(extractor.extract(layer, { limits }), {
+  const layer = (thousands: number) =>
+    Buffer.concat([...Array.from({ length: thousands }, () => many), gzipSync(Buffer.alloc(1024))])
+  await assert.rejects(extractor.extract(layer(1000), { limits: { entriesMax: 50_000 } }), {
     code: 'resource_exhausted',
     remedy: /unpack\.entriesMax/,
   })
   const before = process.memoryUsage().rss
-  const { entries, target } = await extractor.extract(layer, { name: 'whole', limits: { ratioFromBytes: 2 ** 40 } })
-  assert.equal(entries, 1_000_000)
+  const { entries, target } = await extractor.extract(layer(100), {
+    name: 'whole',
+    limits: { ratioFromBytes: 2 ** 40 },
+  })
+  assert.equal(entries, 100_000)
   assert.deepEqual(readdirSync(target), ['d'])
   assert.ok(process.memoryUsage().rss - before < 150 * 2 ** 20)
 })

@@ -293,7 +293,7 @@ test('credentials of a request are for its steps too', async () => {
   const run = { ...body, type: 'container.run', payload: { ...body.payload, pull: 'missing' } }
   const answer = await node.http('POST', '/v1/commands', run, headers)
   assert.doesNotMatch(answer.text, /gives no access|login/, answer.text)
-  assert.equal((await node.cli('images', '-q')).stdout.includes('canary'), false)
+  assert.equal((await node.cli('images', '--format', 'json')).stdout.includes('canary'), false)
   await node.cli('rm', '-f', 'c1')
 })
 
