@@ -121,7 +121,8 @@ function inOurWords({ verb, network, type }: Invocation, { timeoutMs }: PluginSe
     told?.code === AGAIN ? 'unavailable' : 'failed_precondition',
     `${what}: ${sentence.slice(0, SENTENCE_MAX)}`,
     {
-      remedy: 'that is what the plugin says; purser network inspect shows what it was given',
+      remedy:
+        'that is what the plugin says; purser network inspect, or the file in /etc/cni/net.d, shows what it was given',
       cause: error,
     },
   )
