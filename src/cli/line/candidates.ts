@@ -129,6 +129,11 @@ const SOURCES: Readonly<Record<Source, (client: PurserClient, signal: AbortSigna
       word: name,
       help: subnet,
     })),
+  'network-mode': async (client, signal) => [
+    { word: 'none', help: 'loopback only' },
+    { word: 'host', help: "the host's own" },
+    ...(await SOURCES.network(client, signal).catch(() => [])),
+  ],
   shell: async () => ['bash', 'zsh', 'fish'].map((word) => ({ word })),
   subject: async (client, signal) => [
     ...(await SOURCES.container(client, signal)),

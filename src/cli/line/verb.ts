@@ -10,6 +10,7 @@ export type Source =
   | 'image'
   | 'namespace'
   | 'network'
+  | 'network-mode'
   | 'shell'
   | 'subject'
   | 'verb'

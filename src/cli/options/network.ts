@@ -5,12 +5,12 @@ import type { FlagsOf, OptionSpecs } from '../line/verb.ts'
 
 /** What `run`, `create` and `pool create` say of a container's network. */
 export const networkOptions = {
-  net: { value: 'network', many: true, parse: network, completes: 'network', help: 'the same as --network' },
+  net: { value: 'network', many: true, parse: network, completes: 'network-mode', help: 'the same as --network' },
   network: {
     value: 'network',
     many: true,
     parse: network,
-    completes: 'network',
+    completes: 'network-mode',
     help: 'none (the default), host, container:ID or the name of a network',
   },
   ip: { value: 'address', parse: address, help: 'its address in the network' },

@@ -56,7 +56,11 @@ const WRONG: readonly (readonly [line: string, exitCode: number, says: RegExp])[
   ['run -e =x IMAGE', 125, /-e: "=x" is not a variable: it has no name; write KEY=VALUE/],
   ['run --env-file /nosuch IMAGE', 125, /--env-file: the file \/nosuch cannot be read; name one that can/],
   ['run -w tmp IMAGE', 125, /-w: "tmp" is not an absolute path; begin it with \//],
-  ['run --net bridge IMAGE', 125, /--net "bridge" is not one of its values; write one of none, host/],
+  [
+    'run --net bridge IMAGE',
+    125,
+    /network bridge is neither one of purser's nor in \/etc\/cni\/net\.d; purser network create/,
+  ],
   ['run --pull sometimes IMAGE', 125, /--pull "sometimes" is not one of its values/],
   ['run --stop-signal FOO IMAGE', 125, /--stop-signal: "FOO" is not a signal/],
   ['run --detach-keys ctrl-p,nope IMAGE', 125, /--detach-keys: "nope" is not a key; write single characters/],

@@ -57,7 +57,12 @@ test('a daemon killed at random instants while it pulls finishes the pull, and n
 
 /** On disk is what the log says, and nothing else. */
 async function checkDisk(node: TestNode): Promise<void> {
-  assert.deepEqual(await readdir(join(node.root, 'content/ingest')), [], 'ingests')
+  const ingests = join(node.root, 'content/ingest')
+  const left = (await readdir(ingests)).map(async (name) => {
+    const files = (await readdir(join(ingests, name))).join(' ')
+    return `${await readFile(join(ingests, name, 'ref'), 'utf8')}: ${files}`
+  })
+  assert.deepEqual(await Promise.all(left), [], 'ingests')
   const digests = (await listed(node, 'content')).map((item) => z.object({ digest: z.string() }).parse(item).digest)
   const blobs = await readdir(join(node.root, 'content/blobs/sha256'))
   assert.deepEqual(blobs.map((hex) => `sha256:${hex}`).sort(), digests.sort())
