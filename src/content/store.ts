@@ -24,6 +24,8 @@ export interface IngestInfo {
   updatedAtMs: number
 }
 
+const DOCUMENT_REF = 'document-'
+
 /**
  * Blobs by digest and ingests by reference, laid out on disk as containerd has them: `blobs/<algorithm>/<hex>`,
  * `ingest/<sha256 of the reference>/{data,ref,total,startedat,updatedat}`. A blob that is there is whole and as its
@@ -46,7 +48,7 @@ export class ContentStore {
       await mkdir(join(root, 'blobs', algorithm), { recursive: true, mode: 0o700 })
     await mkdir(join(root, 'ingest'), { recursive: true, mode: 0o700 })
     const store = new ContentStore(root)
-    await store.#dropEmptyIngests()
+    await store.#dropUselessIngests()
     return store
   }
 
@@ -94,7 +96,7 @@ export class ContentStore {
     assertDigest(bytes, digest, 'fetch it again')
     if (await this.stat(digest)) return
     const sizeBytes = bytes.length
-    const ref = `document-${digest}-${randomUUID()}` // Its own, as two may store the same document at once.
+    const ref = `${DOCUMENT_REF}${digest}-${randomUUID()}` // Its own, as two may store the same document at once.
     const ingest = await this.ingest(ref, { digest, sizeBytes, hash: 'elsewhere' })
     try {
       await ingest.truncate(0)
@@ -218,15 +220,18 @@ export class ContentStore {
     return join(this.#root, 'ingest', createHash('sha256').update(ref).digest('hex'))
   }
 
-  /** Without a reference nobody finds it; without data it is new, or its data has become the blob. */
-  async #dropEmptyIngests(): Promise<void> {
+  /**
+   * Without a reference nobody finds it; without data it is new, or its data has become the blob; and a document's is for the
+   * process that made it alone.
+   */
+  async #dropUselessIngests(): Promise<void> {
     for (const name of await readdir(join(this.#root, 'ingest'))) {
       const dir = join(this.#root, 'ingest', name)
       const [ref, data] = await Promise.all([
         present(readFile(join(dir, 'ref'), 'utf8')),
         present(stat(join(dir, 'data'))),
       ])
-      if (!ref || !data) await rm(dir, { recursive: true, force: true })
+      if (!ref || !data || ref.startsWith(DOCUMENT_REF)) await rm(dir, { recursive: true, force: true })
     }
   }
 }

@@ -201,6 +201,9 @@ test('what a crash left without a reference or without data is dropped on open, 
   await mkdir(join(dir.path, 'ingest', 'committed'))
   await writeFile(join(dir.path, 'ingest', 'committed', 'ref'), 'layer-2')
   await writeFile(join(dir.path, 'blobs', 'sha256', 'not-a-digest'), '')
+  // A manifest that was being stored: whoever does so again has another reference.
+  await using document = await store.ingest('document-of-a-process-that-was-killed', whole)
+  await document.write(bytes.subarray(0, 10))
 
   const again = await ContentStore.open(dir.path)
   assert.deepEqual(
