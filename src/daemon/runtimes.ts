@@ -40,11 +40,11 @@ export async function openRuntimes(config: Config, paths: TaskPaths, signal: Abo
   const binary = binaryOf(named.crun)
   const found: CrunFound = binary === undefined ? NOT_CRUN : await probeCrun({ ...probe, binary }, signal)
   await removeCgroups(paths.cgroupParents('probe'))
-  const enter = found.works ? found.enter : []
+  const isApart = found.works && found.isApart
   const byName = Object.fromEntries(
     Object.entries(named).map(([name, runtime]) => [
       name,
-      binaryOf(runtime) === undefined ? runtime : { ...runtime, enter },
+      binaryOf(runtime) === undefined ? runtime : { ...runtime, isApart },
     ]),
   )
   const usual = config.defaultRuntime ?? (found.works ? 'crun' : 'runc')
@@ -52,9 +52,8 @@ export async function openRuntimes(config: Config, paths: TaskPaths, signal: Abo
     byName,
     defaultFor({ mounts }) {
       // From a mount namespace of its own nothing is shared back.
-      const isApart = (byName[usual]?.enter ?? []).length > 0
       const shares = mounts.some(({ options }) => options.some((option) => SHARED.test(option)))
-      return config.defaultRuntime === undefined && isApart && shares ? 'runc' : usual
+      return config.defaultRuntime === undefined && byName[usual]?.isApart && shares ? 'runc' : usual
     },
     told: { defaultRuntime: usual, crun: describe(found) },
   }
@@ -71,5 +70,5 @@ function binaryOf(runtime: RuntimeConfig | undefined): string | undefined {
 
 function describe(found: CrunFound): string {
   if (!found.works) return `not used: ${found.why}`
-  return found.enter.length === 0 ? 'works' : 'works, in a mount namespace without /sys/fs/cgroup/unified'
+  return !found.isApart ? 'works' : 'works, in a mount namespace without /sys/fs/cgroup/unified'
 }

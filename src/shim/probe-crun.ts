@@ -4,11 +4,11 @@ import { join } from 'node:path'
 import { PurserError, toPurserError } from '../model/errors.ts'
 import { removeCgroup } from './cgroup-remains.ts'
 import { runProgram } from './run-program.ts'
-import { isHybrid, WITHOUT_UNIFIED } from './runtime-namespace.ts'
+import { isHybrid, makeRuntimeNamespace } from './runtime-namespace.ts'
 import { findProgram } from './runtimes.ts'
 
-/** Where crun works: what its command lines begin with. Where it does not: why. */
-export type CrunFound = { works: true; enter: readonly string[] } | { works: false; why: string }
+/** Where crun works: whether it needs a mount namespace for that. Where it does not: why. */
+export type CrunFound = { works: true; isApart: boolean } | { works: false; why: string }
 
 export interface CrunProbe {
   /** A name on the search path, or an absolute path. */
@@ -32,10 +32,10 @@ export async function probeCrun(probe: CrunProbe, signal: AbortSignal): Promise<
     return { works: false, why: toPurserError(error).message }
   }
   let why = ''
-  for (const enter of isHybrid() ? [[], WITHOUT_UNIFIED] : [[]]) {
+  for (const isApart of isHybrid() ? [false, true] : [false]) {
     try {
-      await run(file, enter, probe, AbortSignal.any([signal, AbortSignal.timeout(TRY_MS)]))
-      return { works: true, enter }
+      await run(file, isApart, probe, AbortSignal.any([signal, AbortSignal.timeout(TRY_MS)]))
+      return { works: true, isApart }
     } catch (error) {
       signal.throwIfAborted()
       why = toPurserError(error).message
@@ -44,10 +44,11 @@ export async function probeCrun(probe: CrunProbe, signal: AbortSignal): Promise<
   return { works: false, why }
 }
 
-async function run(file: string, enter: readonly string[], probe: CrunProbe, signal: AbortSignal): Promise<void> {
+async function run(file: string, isApart: boolean, probe: CrunProbe, signal: AbortSignal): Promise<void> {
   const { dir, cgroupsPath, searchPath } = probe
+  using inside = isApart ? await makeRuntimeNamespace(signal) : undefined
   const crun = (...verb: string[]) => {
-    const [program = file, ...args] = [...enter, file, '--root', join(dir, 'state'), ...verb]
+    const [program = file, ...args] = [...(inside?.enter('/') ?? []), file, '--root', join(dir, 'state'), ...verb]
     return runProgram({ file: program, args, cwd: '/', env: { PATH: searchPath } }, signal)
   }
   mkdirSync(join(dir, 'rootfs'), { recursive: true, mode: 0o700 })

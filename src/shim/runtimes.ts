@@ -9,8 +9,8 @@ export interface RuntimeConfig {
   /** The shim: a name on the search path, or an absolute path. */
   shim?: string
   options?: RuncOptions | AnyMessage
-  /** What the command lines of its programs begin with, where they need a namespace of their own. */
-  enter?: readonly string[]
+  /** Its programs need a mount namespace where cgroups have version 1 only. */
+  isApart?: boolean
 }
 
 /** A runtime whose programs are all there. */
@@ -19,7 +19,7 @@ export interface Runtime {
   /** The OCI runtime below the runc shim, where that is the shim. */
   runcFile: string | undefined
   options: RuncOptions | AnyMessage | undefined
-  enter: readonly string[]
+  isApart: boolean
 }
 
 const DEBIAN_PACKAGES: Readonly<Record<string, string>> = {
@@ -55,10 +55,11 @@ export function resolveRuntime(
 ): Runtime {
   const shim = config?.shim ?? shimName(name)
   const shimFile = findProgram(shim, searchPath, name)
-  const { options, enter = [] } = config ?? {}
-  if (!isRuncShim(shim) || (options && isAnyMessage(options))) return { shimFile, runcFile: undefined, options, enter }
+  const { options, isApart = false } = config ?? {}
+  if (!isRuncShim(shim) || (options && isAnyMessage(options)))
+    return { shimFile, runcFile: undefined, options, isApart }
   const merged: RuncOptions = { root: runcRoot, ...options }
-  return { shimFile, runcFile: findProgram(merged.binaryName ?? 'runc', searchPath, name), options: merged, enter }
+  return { shimFile, runcFile: findProgram(merged.binaryName ?? 'runc', searchPath, name), options: merged, isApart }
 }
 
 const isRuncShim = (shim: string): boolean => basename(shim).startsWith('containerd-shim-runc-')

@@ -9,7 +9,7 @@ import { isAnyMessage } from './any-messages.ts'
 import { parseShimAddress, type ShimAddress } from './bootstrap.ts'
 import { removeCgroup } from './cgroup-remains.ts'
 import { type ProgramCall, type ProgramResult, runProgram } from './run-program.ts'
-import type { SharedNamespace } from './runtime-namespace.ts'
+import { makeRuntimeNamespace, type RuntimeNamespace } from './runtime-namespace.ts'
 import type { Runtime } from './runtimes.ts'
 import type { ShimIdentity } from './shim.ts'
 
@@ -22,20 +22,29 @@ export interface ShimProgram {
   runtime: Runtime
   env: Readonly<Record<string, string>>
   /** Where programs run that need a mount namespace; one of their own without it. */
-  shared: SharedNamespace | undefined
+  shared: RuntimeNamespace | undefined
   grpcAddress: string
   publishBinary: string
 }
 
 /** Runs a shim, or the runtime below it, where that runtime's programs run. */
-export function runInside(
-  { runtime, shared }: ShimProgram,
-  { file, args, ...call }: ProgramCall,
+export async function runInside(
+  { runtime, shared }: Pick<ShimProgram, 'runtime' | 'shared'>,
+  call: ProgramCall,
   signal: AbortSignal,
 ): Promise<ProgramResult> {
-  const enter = runtime.enter.length === 0 ? [] : (shared?.enter(call.cwd) ?? runtime.enter)
+  if (!runtime.isApart) return await runProgram(call, signal)
+  const enter = shared?.enter(call.cwd)
+  if (enter !== undefined) return await runProgram(entering(enter, call), signal)
+  using own = await makeRuntimeNamespace(signal) // What it leaves running keeps it.
+  const inside = own.enter(call.cwd)
+  if (inside === undefined) throw new PurserError('unavailable', 'the mount namespace of a runtime has ended')
+  return await runProgram(entering(inside, call), signal)
+}
+
+function entering(enter: readonly string[], { file, args, ...call }: ProgramCall): ProgramCall {
   const [program = file, ...rest] = [...enter, file, ...args]
-  return runProgram({ ...call, file: program, args: rest }, signal)
+  return { ...call, file: program, args: rest }
 }
 
 /** A shim that was started ahead has an id of its own, by which its process and its socket are found. */

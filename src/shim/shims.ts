@@ -14,7 +14,7 @@ import {
   type ShimVersion,
 } from './bootstrap.ts'
 import { runProgram } from './run-program.ts'
-import { type SharedNamespace, shareNamespace } from './runtime-namespace.ts'
+import { makeRuntimeNamespace, type RuntimeNamespace } from './runtime-namespace.ts'
 import { type Runtime, type RuntimeConfig, resolveRuntime } from './runtimes.ts'
 import { SeccompPrograms } from './seccomp-programs.ts'
 import { Shim, type ShimIdentity } from './shim.ts'
@@ -67,7 +67,7 @@ export class Shims {
   readonly #sparesDir: string
   readonly #spares: SpareShims
   readonly #seccomp = new SeccompPrograms()
-  #shared: SharedNamespace | undefined
+  #shared: RuntimeNamespace | undefined
 
   constructor(config: ShimsConfig) {
     this.#config = config
@@ -85,8 +85,8 @@ export class Shims {
   /** Removes the spare shims of an earlier daemon: before any other call. */
   async open(signal: AbortSignal): Promise<void> {
     await removeSpares(this.#sparesDir, this.#grpcAddress, signal)
-    const isNeeded = Object.values(this.#config.runtimes).some(({ enter = [] }) => enter.length > 0)
-    if (isNeeded) this.#shared = await shareNamespace(signal)
+    const isNeeded = Object.values(this.#config.runtimes).some(({ isApart }) => isApart)
+    if (isNeeded) this.#shared = await makeRuntimeNamespace(signal)
   }
 
   /** Ends the shims that no task has; those of tasks go on. */
@@ -216,7 +216,7 @@ export class Shims {
 
   /** Whether its shims live in a mount namespace of their own: what they mount is not seen from here. */
   isApart(name: string): boolean {
-    return this.#program(name).runtime.enter.length > 0
+    return this.#program(name).runtime.isApart
   }
 
   /** What is left of a task that its shim has deleted, once that has ended too; nothing needs to be killed. */
