@@ -1,10 +1,9 @@
-import { splitDigest } from '../model/digest.ts'
 import { errorCodeOf, PurserError } from '../model/errors.ts'
 import { type Descriptor, type ImageManifest, parseManifestDocument } from '../oci/manifest.ts'
 import { MEDIA_TYPES } from '../oci/media-types.ts'
 import type { ImageReference } from '../oci/reference.ts'
-import { readBody } from '../registry/bodies.ts'
 import { DOCUMENT_BYTES_MAX, type Repository } from '../registry/client.ts'
+import { listReferrers } from '../registry/referrers.ts'
 
 /** What a signature is looked for of: an image, in the registry that it came from, with that registry's own credentials. */
 export interface SignedImage {
@@ -18,40 +17,19 @@ export interface SignedImage {
 const SIGNATURES_MAX = 64
 export const SIGNATURE_BYTES_MAX = 1024 * 1024
 
-/** Manifests of one artifact type that refer to an image: by the registry's own list, or by the tag that stands in for it. */
+/** Manifests of one artifact type that refer to an image: to what was resolved, whatever its tag has come to stand for since. */
 export async function* referrersOf(
-  image: SignedImage,
+  { ref, target, open }: SignedImage,
   artifactType: string,
   signal: AbortSignal,
 ): AsyncGenerator<ImageManifest> {
-  const { ref, target, open } = image
-  const repository = open(ref)
-  const { algorithm, hex } = splitDigest(target.digest)
-  const listed = await repository.send(
-    'pull',
-    {
-      path: `referrers/${target.digest}`,
-      method: 'GET',
-      query: { artifactType },
-      headers: { accept: MEDIA_TYPES.ociIndex },
-    },
-    signal,
-  )
-  const bytes = listed.status === 200 ? await readBody(listed, DOCUMENT_BYTES_MAX, signal) : undefined
-  if (bytes === undefined) listed.drop()
-  // distribution-spec, "Referrers Tag Schema"
-  const index = bytes ?? (await taggedDocument(image, `${algorithm}-${hex}`, signal))
-  if (index === undefined) return
-  const document = parseManifestDocument(index, MEDIA_TYPES.ociIndex)
-  if (document.kind !== 'index') return
-  let seen = 0
-  for (const descriptor of document.manifests) {
-    if (descriptor.artifactType !== artifactType || descriptor.mediaType !== MEDIA_TYPES.ociManifest) continue
-    if (++seen > SIGNATURES_MAX) return
-    const manifest = parseManifestDocument(
-      await repository.fetchDocument(descriptor, DOCUMENT_BYTES_MAX, signal),
-      descriptor.mediaType,
-    )
+  const { registry, repository } = ref
+  const at = open({ registry, repository, digest: target.digest })
+  const { referrers } = await listReferrers(at, artifactType, signal)
+  const manifests = referrers.filter(({ mediaType }) => mediaType === MEDIA_TYPES.ociManifest)
+  for (const descriptor of manifests.slice(0, SIGNATURES_MAX)) {
+    const bytes = await at.fetchDocument(descriptor, DOCUMENT_BYTES_MAX, signal)
+    const manifest = parseManifestDocument(bytes, descriptor.mediaType)
     if (manifest.kind === 'manifest') yield manifest
   }
 }
@@ -62,20 +40,11 @@ export async function taggedManifest(
   tag: string,
   signal: AbortSignal,
 ): Promise<ImageManifest | undefined> {
-  const bytes = await taggedDocument(image, tag, signal)
-  const manifest = bytes && parseManifestDocument(bytes)
-  return manifest?.kind === 'manifest' ? { ...manifest, layers: manifest.layers.slice(0, SIGNATURES_MAX) } : undefined
-}
-
-async function taggedDocument(
-  { ref, open }: SignedImage,
-  tag: string,
-  signal: AbortSignal,
-): Promise<Buffer | undefined> {
-  const { registry, repository } = ref
+  const { registry, repository } = image.ref
   try {
-    const { bytes } = await open({ registry, repository, tag }).resolve(signal, 'wanted')
-    return bytes
+    const { bytes } = await image.open({ registry, repository, tag }).resolve(signal, 'wanted')
+    const manifest = bytes && parseManifestDocument(bytes)
+    return manifest?.kind === 'manifest' ? { ...manifest, layers: manifest.layers.slice(0, SIGNATURES_MAX) } : undefined
   } catch (error) {
     if (errorCodeOf(error) === 'not_found') return undefined
     throw error

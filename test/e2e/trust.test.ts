@@ -5,6 +5,7 @@ import { after, before, describe, test } from 'node:test'
 import { pushTinyImage } from '../../scripts/tiny-image.ts'
 import { startNode, type TestNode } from '../support/daemon.ts'
 import { checkBooks, events } from '../support/faults.ts'
+import { startProxy } from '../support/proxy.ts'
 import { type PushedImage, startRegistry, type TestRegistry, tarLayer } from '../support/registry.ts'
 import {
   BUNDLE,
@@ -28,11 +29,13 @@ const second = keyPair()
 let registry: TestRegistry
 let node: TestNode
 let sigstore: Awaited<ReturnType<typeof ownSigstore>>
+let proxy: Awaited<ReturnType<typeof startProxy>>
 let notary: Awaited<ReturnType<typeof notaryAuthority>>
 let count = 0
 
 before(async () => {
   registry = await startRegistry()
+  proxy = await startProxy(registry.address)
   node = await startNode()
   sigstore = await ownSigstore()
   notary = await notaryAuthority()
@@ -43,6 +46,7 @@ before(async () => {
 })
 after(async () => {
   await node[Symbol.asyncDispose]()
+  await proxy[Symbol.asyncDispose]()
   await registry[Symbol.asyncDispose]()
   await notary[Symbol.asyncDispose]()
 })
@@ -57,6 +61,10 @@ ${more.includes('deny') ? more : '[trust]'}
 match = "${at}/keyed/*"
 require = "cosign"
 ${more.includes('second') ? keys('ours.pem', 'second.pem') : keys('ours.pem')}
+[[trust.policy]]
+match = "${proxy.address}/**"
+require = "cosign"
+${keys('ours.pem')}
 [[trust.policy]]
 match = "${at}/both/*"
 require = "cosign"
@@ -164,6 +172,51 @@ describe('trust in images', { timeout: 120_000 }, () => {
     await refuses(image.reference, /not JSON/)
     await signer.referring(image.descriptor, BUNDLE, [bundle(bundleBy(ours.privateKey, image.descriptor))])
     await pulls(image.reference)
+  })
+
+  test('signatures are fetched with the credentials that came with the request, and no others', async () => {
+    const authorization = `Basic ${Buffer.from('ci:canary-signed-50c1').toString('base64')}`
+    const headers = {
+      prefer: 'wait=60',
+      'x-registry-auth': Buffer.from(JSON.stringify({ username: 'ci', password: 'canary-signed-50c1' })).toString(
+        'base64url',
+      ),
+    }
+    proxy.lie((asked, _upstream, response) => {
+      if (asked.authorization === authorization) return false
+      response.writeHead(401, { 'www-authenticate': 'Basic realm="test"' }).end()
+      return true
+    })
+    const kinds = ['simple', 'bundle'] as const
+    for (const kind of kinds) {
+      const image = await imageIn('private')
+      const signer = signerOf(registry, image.repository)
+      if (kind === 'bundle')
+        await signer.referring(image.descriptor, BUNDLE, [
+          { layerType: BUNDLE, blob: bundleBy(ours.privateKey, image.descriptor) },
+        ])
+      else await signer.simple(image.descriptor, [signedWith(ours.privateKey, simplePayload(image.descriptor.digest))])
+      const subject = `${proxy.address}/${image.repository}:v1`
+      assert.equal((await pull(subject)).exitCode, 77, 'without them')
+      const pulled = await node.http('POST', '/v1/commands', { type: 'image.pull', subject }, headers)
+      assert.equal(pulled.status, 200, pulled.text)
+      const verified = await node.http('POST', '/v1/commands', { type: 'image.verify', subject }, headers)
+      assert.equal(verified.status, 200, verified.text)
+    }
+    proxy.lie()
+  })
+
+  test('a registry that does not let signatures be listed is no registry without signatures', async () => {
+    const image = await imageIn('private')
+    proxy.lie((asked, _upstream, response) => {
+      if (!asked.path.includes('/referrers/')) return false
+      response.writeHead(403).end()
+      return true
+    })
+    const { exitCode, stderr } = await pull(`${proxy.address}/${image.repository}:v1`)
+    assert.equal(exitCode, 77)
+    assert.match(stderr, /denies access/)
+    proxy.lie()
   })
 
   test('all of several keys', async () => {

@@ -47,7 +47,7 @@ export const pullImage = definePullHandler(image, 'image.pull', async (job) => {
       await job.append(...documents.map((each) => contentFact(each, reference)))
       throw error
     })
-    const verdict = await verified(job, reference, repository, resolved)
+    const verdict = await verified(job, reference, resolved)
     const chosen = formatPlatform(resolved.config.document.platform)
     await job.append(
       image.fact(job.id, 'image.resolved', { target: bare(resolved.target), platform: chosen }),

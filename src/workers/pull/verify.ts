@@ -8,6 +8,7 @@ import type { Job } from '../../queue/handler.ts'
 import type { Repository } from '../../registry/client.ts'
 import type { Verdict } from '../../trust/verifier.ts'
 import { definePullHandler, type PullEffects } from './effects.ts'
+import { requestCredentials } from './request-credentials.ts'
 import type { ResolvedPull } from './resolve.ts'
 
 type ImageJob = Job<typeof image.initial, unknown, PullEffects>
@@ -16,7 +17,7 @@ type ImageJob = Job<typeof image.initial, unknown, PullEffects>
 export const verifyImage = definePullHandler(image, 'image.verify', async (job) => {
   const { effects, signal, state } = job
   const ref = parseReference(job.id)
-  const open = (at: ImageReference) => effects.registry.open(at)
+  const open = openFor(job)
   const target = state.status === 'present' ? state.target : (await open(ref).resolve(signal)).descriptor
   const verdict = await decide(job, ref, open, target)
   const required = effects.trust.requirementOf(ref)?.policy.require ?? 'nothing'
@@ -28,14 +29,12 @@ export const verifyImage = definePullHandler(image, 'image.verify', async (job) 
 /**
  * The verdict on an image that is about to be fetched, before a byte of its layers is.
  *
- * @param repository has the credentials of this pull
  * @returns what is to be recorded once the image is
  * @throws PurserError permission_denied, which is recorded
  */
 export async function verified(
   job: ImageJob,
   ref: ImageReference,
-  repository: Repository,
   { target, manifest }: Pick<ResolvedPull, 'target' | 'manifest'>,
 ): Promise<Fact[]> {
   const { effects, state } = job
@@ -56,10 +55,15 @@ export async function verified(
       throw new PurserError('permission_denied', message, { remedy })
     })
   }
-  const open = (at: ImageReference) => (at === ref ? repository : effects.registry.open(at))
-  const verdict = await decide(job, ref, open, target)
+  const verdict = await decide(job, ref, openFor(job), target)
   return verdict === undefined ? [] : [verdictFact(job.id, target.digest, verdict)]
 }
+
+/** With the credentials of this request, where it brought some. */
+const openFor =
+  (job: ImageJob) =>
+  (at: ImageReference): Repository =>
+    job.effects.registry.open(at, requestCredentials(job, at))
 
 const decide = (job: ImageJob, ref: ImageReference, open: (ref: ImageReference) => Repository, target: Descriptor) =>
   refusing(job, target.digest, () => job.effects.trust.verify({ ref, target, open }, job.signal))
