@@ -70,7 +70,8 @@ function statusOf({ status, task }: ContainerView): string {
     return `Exited (${task.exitCode}) ${age(task.exitedAt)}${task.reason === undefined ? '' : `, ${task.reason}`}`
   }
   if (task && 'startedAt' in task && task.startedAt !== undefined) {
-    return `${status === 'paused' ? 'Paused' : 'Up'}, started ${age(task.startedAt)}`
+    const what = status === 'paused' ? 'Paused' : 'Up'
+    return `${what}, started ${age(task.startedAt)}${task.stuck === undefined ? '' : ', stuck'}`
   }
   return 'Created'
 }

@@ -7,6 +7,7 @@ import { type Labels, labels } from '../model/labels.ts'
 import { type ContainerOptions, containerOptions } from '../oci/spec/container-options.ts'
 import { networkConflict } from '../oci/spec/network-options.ts'
 import { imageName } from './image-name.ts'
+import { GRACE_MS_MAX, lifeOptions } from './life.ts'
 import { tasks } from './task.ts'
 
 /** What a container is made of: the record that its tasks are started from. */
@@ -23,6 +24,7 @@ const record = z.strictObject({
   onExit: z.enum(['keep', 'remove']),
   /** Milliseconds that a task may run before it is killed. */
   timeoutMs: z.int().positive().optional(),
+  ...lifeOptions,
 })
 
 export type ContainerRecord = z.output<typeof record>
@@ -46,6 +48,7 @@ export const provision = z.strictObject({
   labels: labels.default({}),
   onExit: z.enum(['keep', 'remove']).default('keep').describe('remove: what --rm asks for'),
   timeoutMs: z.int().positive().optional().describe('milliseconds that it may run before it is killed'),
+  ...lifeOptions,
   pull: z.enum(['missing', 'always', 'never']).default('missing').describe('when the image is pulled'),
 })
 
@@ -64,7 +67,12 @@ export const container = defineAggregate({
     'container.stop': z
       .strictObject({
         signal: z.string().optional().describe("the image's stop signal by default"),
-        graceMs: z.int().nonnegative().max(86_400_000).default(10_000).describe('until SIGKILL follows'),
+        graceMs: z
+          .int()
+          .nonnegative()
+          .max(GRACE_MS_MAX)
+          .optional()
+          .describe("until SIGKILL follows; the container's own stop timeout by default, or else 10000"),
       })
       .describe('ask its task to end, and kill it after a grace period'),
     'container.remove': z
@@ -99,15 +107,23 @@ export const container = defineAggregate({
       'container.delete',
     ],
     'container.start': ['task.delete', 'task.create', 'task.start'],
-    'container.stop': ['task.kill'],
-    'container.remove': ['task.kill', 'task.delete', 'snapshot.remove', 'container.delete'],
+    'container.stop': ['task.stopping', 'task.kill', 'task.destroy'],
+    'container.remove': [
+      'task.stopping',
+      'task.kill',
+      'task.destroy',
+      'task.delete',
+      'snapshot.remove',
+      'container.delete',
+    ],
   },
   events: {
     'container.created': event(
-      2,
+      3,
       'the record of a container, which its tasks are made from',
       record,
       (data) => data, // Version 2 knows networks by name, and what goes with them.
+      (data) => data, // Version 3 may say how it lives: an init, how long a stop waits.
     ),
     'container.labelled': event(1, 'labels were set, over those that it had', z.strictObject({ labels })),
     'container.deleting': event(1, 'the record is about to go, and its files with it', z.strictObject({})),

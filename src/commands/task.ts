@@ -23,6 +23,37 @@ const signal = z.string().max(16).refine(isSignal, 'a signal is SIGTERM, TERM or
 
 const sent = z.strictObject({ signal: z.int().nonnegative(), target: z.string(), execId: z.string().optional() })
 
+/** What a stop goes through until the task has ended: each phase has its time, and the next one is harder. */
+export const STOP_PHASES = ['ask', 'kill', 'kill-cgroup', 'kill-shim', 'clean-up'] as const
+export type StopPhase = (typeof STOP_PHASES)[number]
+
+/** How far a stop is: until when its phase lasts, and which command it is of. */
+export interface Stop {
+  phase: StopPhase
+  until: string
+  by: string
+}
+
+/** What holds a task that did not end. */
+const evidence = z.strictObject({
+  processes: z
+    .array(
+      z.strictObject({
+        pid: z.int(),
+        command: z.string(),
+        state: z.string().describe('as ps(1) has it: D hangs in the kernel'),
+        waitsIn: z.string().optional().describe('function of the kernel that it waits in'),
+        stack: z.array(z.string()).describe('of the kernel, innermost first; empty where it may not be read'),
+      }),
+    )
+    .describe('that are left in its cgroup'),
+  mounts: z.array(z.string()).describe('of its files that are still there'),
+  holders: z
+    .array(z.strictObject({ pid: z.int(), command: z.string() }))
+    .describe('other processes that see these mounts'),
+})
+export type StuckEvidence = z.output<typeof evidence>
+
 const networkInterface = z.strictObject({
   network: z.string(),
   name: z.string().describe('in the container'),
@@ -45,6 +76,10 @@ interface Made {
   origin: string
   /** The command that sent the last signal, or was about to. */
   lastKill?: string
+  /** How far its stop is; absent while nobody has asked for one. */
+  stop?: Stop
+  /** It did not end by any phase of its stop, or could not be removed. */
+  stuck?: StuckEvidence & { since: string }
   /** In networks, besides loopback; absent when it is in none, and again once it has ended. */
   interfaces?: NetworkInterface[]
 }
@@ -97,6 +132,14 @@ export const task = defineAggregate({
         execId: identifier.optional(),
       })
       .describe('send a signal'),
+    'task.destroy': z
+      .strictObject({
+        phase: z
+          .enum(['kill-cgroup', 'kill-shim', 'clean-up'])
+          .describe('kill all in its cgroup; its shim; or remove whatever is left, and look at what holds it'),
+        withinMs: z.int().positive().max(3_600_000).default(60_000).describe('milliseconds that it may take'),
+      })
+      .describe('end it by force, past its runtime: what a stop does when SIGKILL was not enough'),
     'task.pause': z.strictObject({}).describe('freeze all processes'),
     'task.resume': z.strictObject({}).describe('let frozen processes go on'),
     'task.update': z.strictObject({ resources }).describe('change limits'),
@@ -113,6 +156,7 @@ export const task = defineAggregate({
     'task.start': ['task.started'],
     'task.exec': ['task.exec-starting', 'task.exec-started', 'task.exec-failed'],
     'task.kill': ['task.killing', 'task.killed'],
+    'task.destroy': ['task.exited', 'task.stuck', 'task.released'],
     'task.pause': ['task.paused'],
     'task.resume': ['task.resumed'],
     'task.update': ['task.updated'],
@@ -153,6 +197,12 @@ export const task = defineAggregate({
     ),
     'task.oom': event(1, 'the kernel ended a process of its cgroup for want of memory', z.strictObject({})),
     'task.released': event(1, 'shim, mounts, cgroup and network of an ended task are gone', z.strictObject({})),
+    'task.stopping': event(
+      1,
+      'a phase of its stop has begun; the next one follows unless it has ended by then',
+      z.strictObject({ phase: z.enum(STOP_PHASES), signal: z.int().positive().optional(), until: instant }),
+    ),
+    'task.stuck': event(1, 'it did not end, or could not be removed; what holds it', evidence),
     'task.killing': event(1, 'a signal is about to be sent', sent),
     'task.killed': event(1, 'a signal was sent', sent),
     'task.exec-starting': event(
@@ -221,6 +271,8 @@ export const task = defineAggregate({
           },
         ]
       }
+      case 'task.destroy':
+        return need('created', 'running', 'paused') ?? []
       case 'task.pause':
         return need('running') ?? [{ type: 'task.paused', data: {} }]
       case 'task.resume':
@@ -238,6 +290,13 @@ export const task = defineAggregate({
       case 'task.deleted':
       case 'task.create-failed':
         return absent
+      case 'task.stuck':
+        return state.status === 'absent' ? state : { ...state, stuck: { ...event.data, since: event.time } }
+      case 'task.stopping': {
+        if (state.status === 'absent' || state.status === 'stopped') return state
+        const { phase, until } = event.data
+        return { ...state, stop: { phase, until, by: event.commandid } }
+      }
     }
     switch (state.status) {
       case 'creating':
@@ -289,7 +348,7 @@ export const task = defineAggregate({
         }
         return state
       case 'stopped':
-        return event.type === 'task.released' ? { ...state, host: 'released' } : state
+        return event.type === 'task.released' ? released(state) : state
       case 'absent':
         return state
     }
@@ -312,6 +371,10 @@ function stopped(
     oomKills: Math.max(before.oomKills ?? 0, exit.oomKills),
     host: 'held',
   }
+}
+
+function released({ stuck: _, ...state }: StoppedTask): StoppedTask {
+  return { ...state, host: 'released' }
 }
 
 /** An exec by its id, which may be any word: also one that every object has a property of. */

@@ -12,6 +12,7 @@ import { networkSchema } from './network-config.ts'
 import { pullSchema } from './pull-config.ts'
 import { serveSchema } from './serve-config.ts'
 import { snapshotterSchema, unpackSchema } from './snapshot-config.ts'
+import { stopSchema } from './stop-config.ts'
 
 const runtime = z.strictObject({
   shim: z.string().optional().describe('name on the search path, or absolute path of the shim'),
@@ -182,6 +183,12 @@ const configSchema = z.strictObject({
     .prefault({}),
   slo: sloSchema,
   defaultRuntime: z.string().optional().describe('by default crun where it works, or else runc'),
+  initPath: z
+    .string()
+    .startsWith('/', 'a program is an absolute path: begin it with /')
+    .optional()
+    .describe('init program for --init; docker-init or tini-static by default'),
+  stop: stopSchema,
   trust: trustSchema,
   metrics: z
     .strictObject({

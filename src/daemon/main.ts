@@ -42,6 +42,7 @@ import { SnapshotDurability } from '../workers/snapshot/durability.ts'
 import { snapshotHandlers } from '../workers/snapshot/index.ts'
 import { SnapshotInsight } from '../workers/snapshot/insight.ts'
 import { taskHandlers } from '../workers/task/index.ts'
+import { InitProgram } from '../workers/task/init-program.ts'
 import { TaskPaths } from '../workers/task/paths.ts'
 import { PoolKeeper } from '../workers/task/pool/keeper.ts'
 import { PoolMembers } from '../workers/task/pool/members.ts'
@@ -143,7 +144,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
       kind: 'task',
       concurrency: config.workers.task,
       types: taskHandlers.map(({ type }) => type),
-      immediate: new Set(['pool.claim']),
+      immediate: new Set(['pool.claim', 'task.destroy']),
     },
     { kind: 'gc', concurrency: config.workers.gc, types: gcHandlers.map(({ type }) => type) },
     { kind: 'saga', concurrency: config.workers.saga, types: sagas.map(({ type }) => type) },
@@ -212,6 +213,8 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     paths,
     networks,
     defaultNetwork,
+    stopDeadlines: config.stop,
+    init: new InitProgram(config.initPath, SEARCH_PATH),
     sealing,
     defaultRuntime: runtimes.defaultFor,
     userFiles: new UserFilesOfImages(runDir),

@@ -20,6 +20,7 @@ const DECISIVE = new Set([
   'snapshot.removed',
   'task.create-failed',
   'task.exited',
+  'task.stuck',
 ])
 
 const GONE = new Set([...DECISIVE].filter((type) => /\.(deleted|removed)$/.test(type)))
@@ -94,6 +95,8 @@ function sentenceOf(event: StoredEvent, commands: ReturnType<typeof commandsOf>)
   switch (type) {
     case 'task.exited':
       return exitSentence(subject, data as { exitCode: number; reason?: string; oomKills?: number })
+    case 'task.stuck':
+      return stuckSentence(subject, data as { processes: Held[]; mounts: string[] })
     case 'task.create-failed':
       return `${subject} could not be created: ${data.error}`
     case 'command.failed':
@@ -113,6 +116,22 @@ function exitSentence(subject: string, exit: { exitCode: number; reason?: string
   if (exit.reason !== undefined) return `${subject} ended with exit code ${exit.exitCode}: ${exit.reason}`
   const signal = exit.exitCode > 128 ? `, as signal ${exit.exitCode - 128} ends a process` : ''
   return `${subject} ended with exit code ${exit.exitCode}${signal}`
+}
+
+interface Held {
+  pid: number
+  command: string
+  state: string
+  waitsIn?: string
+}
+
+function stuckSentence(subject: string, { processes, mounts }: { processes: Held[]; mounts: string[] }): string {
+  if (processes.length === 0) return `${subject} could not be removed: ${mounts.join(', ')} is still mounted`
+  const each = processes.map(
+    ({ pid, command, state, waitsIn }) =>
+      `process ${pid} (${command}) is in state ${state}${waitsIn === undefined ? '' : `, in ${waitsIn}`}`,
+  )
+  return `${subject} does not end: ${each.join('; ')}`
 }
 
 /** The last signal to the first process between its start and its end, when the exit code may come from it. */

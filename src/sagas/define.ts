@@ -1,5 +1,9 @@
+import type { StopPhase } from '../commands/task.ts'
 import type { ContainerOptions } from '../oci/spec/container-options.ts'
 import { handlersFor, type Job } from '../queue/handler.ts'
+
+/** How long the phases of a stop have until the next one follows, in milliseconds; the first has what its caller gives. */
+export type StopDeadlines = Readonly<Record<Exclude<StopPhase, 'ask'>, number>>
 
 /** What a saga knows of the host. */
 export interface SagaEffects {
@@ -7,6 +11,7 @@ export interface SagaEffects {
   defaultRuntime(options: ContainerOptions): string
   /** The network of a container for which none is named. */
   defaultNetwork: string
+  stopDeadlines: StopDeadlines
 }
 
 /** A composite command: plain code over steps, each a command of its own. It touches nothing but the queue. */

@@ -1,9 +1,10 @@
-import { task } from '../commands/task.ts'
+import { STOP_PHASES, type Stop, type StopPhase, type StuckEvidence, task } from '../commands/task.ts'
 import { errorCodeOf, PurserError } from '../model/errors.ts'
+import { parseSignal } from '../oci/signals.ts'
 import type { Saga } from './define.ts'
 
-/** After SIGKILL a process is gone in moments; what is not by then hangs in the kernel. */
-const KILL_MS = 30_000
+/** However short a phase, so long may what it does take. */
+const ACT_MS_MIN = 1000
 
 const hasEnded = (saga: Saga<unknown, unknown>): boolean => {
   const { status } = saga.view.get(task, saga.namespace, saga.id)
@@ -11,31 +12,79 @@ const hasEnded = (saga: Saga<unknown, unknown>): boolean => {
 }
 
 /**
- * Asks the task to end, and makes it after the grace period; returns when it has ended.
+ * Asks the task to end, and makes it: by SIGKILL, by its cgroup, by the end of its shim, by the removal of all that there is
+ * of it. Each phase is an event, with the time at which the next one follows; begun anew after a restart, it goes on with the
+ * phase that it was in, and with what is left of its time.
  *
  * @param ask the signal, and how long it is given; none to kill at once
+ * @throws PurserError deadline_exceeded when the task survives all of it
  */
 export async function endTask(saga: Saga<unknown, unknown>, ask?: { signal: string; graceMs: number }): Promise<void> {
   if (hasEnded(saga)) return
-  if (ask) {
-    await signal(saga, 'ask', ask.signal)
-    if (await endsWithin(saga, ask.graceMs)) return
+  const { stop } = aliveIn(saga)
+  const resumed = stop?.by === saga.command.id ? stop : undefined
+  const first = resumed?.phase ?? (ask ? 'ask' : 'kill')
+  for (const phase of STOP_PHASES.slice(STOP_PHASES.indexOf(first))) {
+    const until = phase === resumed?.phase ? Date.parse(resumed.until) : await begin(saga, phase, ask)
+    const within = AbortSignal.timeout(Math.max(until - Date.now(), ACT_MS_MIN))
+    await act(saga, phase, ask?.signal, within)
+    if (await endsBy(saga, until)) return
   }
-  await signal(saga, 'kill', 'SIGKILL')
-  if (await endsWithin(saga, KILL_MS)) return
-  throw new PurserError('deadline_exceeded', `container ${saga.id} did not end within ${KILL_MS / 1000} s of SIGKILL`, {
-    remedy: 'a process that hangs in the kernel (state D) ends with the device or file system that it waits for',
-  })
+  throw stuckError(saga.id, aliveIn(saga).stuck)
+}
+
+function aliveIn({ view, namespace, id }: Saga<unknown, unknown>): { stop?: Stop; stuck?: StuckEvidence } {
+  const state = view.get(task, namespace, id)
+  return state.status === 'absent' ? {} : state
+}
+
+/** @returns when the next phase follows, Unix time in milliseconds */
+async function begin(
+  saga: Saga<unknown, unknown>,
+  phase: StopPhase,
+  ask: { signal: string; graceMs: number } | undefined,
+): Promise<number> {
+  const ms = phase === 'ask' ? (ask?.graceMs ?? 0) : saga.effects.stopDeadlines[phase]
+  const until = Date.now() + ms
+  const signal = phase === 'ask' && ask ? { signal: parseSignal(ask.signal) } : {}
+  const data = { phase, ...signal, until: new Date(until).toISOString() }
+  await saga.append(task.fact(saga.id, 'task.stopping', data))
+  return until
+}
+
+/** What a phase does. One that is not done in its time is given up: the next one does not need it. */
+async function act(
+  saga: Saga<unknown, unknown>,
+  phase: StopPhase,
+  askSignal: string | undefined,
+  within: AbortSignal,
+): Promise<void> {
+  try {
+    if (phase === 'ask') return await signal(saga, phase, askSignal ?? 'SIGTERM', within)
+    if (phase === 'kill') return await signal(saga, phase, 'SIGKILL', within)
+    const withinMs = saga.effects.stopDeadlines[phase]
+    const payload = { phase, withinMs: Math.max(withinMs, ACT_MS_MIN) }
+    await saga.step(phase, { type: 'task.destroy', subject: saga.id, payload }, AbortSignal.any([saga.signal, within]))
+  } catch (err) {
+    if (saga.signal.aborted) throw err
+    saga.logger.warn({ err, phase }, 'a phase of a stop did not come to its end')
+  }
 }
 
 /** How often the stop signal is sent again whose arrival is not known, because the daemon went down as it was sent. */
 const SENDS_MAX = 5
 
-async function signal(saga: Saga<unknown, unknown>, name: string, signalName: string): Promise<void> {
+async function signal(
+  saga: Saga<unknown, unknown>,
+  name: string,
+  signalName: string,
+  within: AbortSignal,
+): Promise<void> {
   const payload = { signal: signalName }
+  const limit = AbortSignal.any([saga.signal, within])
   for (let send = 1; ; send++) {
     try {
-      await saga.step(send === 1 ? name : `${name}-${send}`, { type: 'task.kill', subject: saga.id, payload })
+      await saga.step(send === 1 ? name : `${name}-${send}`, { type: 'task.kill', subject: saga.id, payload }, limit)
       return
     } catch (error) {
       const code = errorCodeOf(error)
@@ -47,8 +96,9 @@ async function signal(saga: Saga<unknown, unknown>, name: string, signalName: st
   }
 }
 
-async function endsWithin(saga: Saga<unknown, unknown>, ms: number): Promise<boolean> {
-  const patience = AbortSignal.timeout(ms)
+async function endsBy(saga: Saga<unknown, unknown>, until: number): Promise<boolean> {
+  if (hasEnded(saga)) return true
+  const patience = AbortSignal.timeout(Math.max(0, until - Date.now()))
   try {
     await saga.until(() => hasEnded(saga), AbortSignal.any([saga.signal, patience]))
     return true
@@ -56,4 +106,15 @@ async function endsWithin(saga: Saga<unknown, unknown>, ms: number): Promise<boo
     if (saga.signal.aborted) throw error
     return false
   }
+}
+
+function stuckError(id: string, stuck: StuckEvidence | undefined): PurserError {
+  const [first] = stuck?.processes ?? []
+  const what =
+    first === undefined
+      ? 'nothing is known of what holds it'
+      : `process ${first.pid} (${first.command}) is in state ${first.state}${first.waitsIn === undefined ? '' : `, in ${first.waitsIn}`}`
+  return new PurserError('deadline_exceeded', `container ${id} did not end by any phase of its stop: ${what}`, {
+    remedy: `purser inspect ${id} shows what holds it; a process in state D ends with the device or file system that it waits for`,
+  })
 }

@@ -47,9 +47,16 @@ export async function provision(saga: Saga<ContainerState, Request>, undo: Async
       labels,
       onExit,
       ...(timeoutMs === undefined ? {} : { timeoutMs }),
+      ...lifeOf(payload),
     },
   })
   await bothSteps(prepare, create)
+}
+
+/** How it is to live, as it was asked for. */
+function lifeOf(payload: Request): Partial<Request> {
+  const { init, stopTimeoutMs } = payload
+  return { ...(init === undefined ? {} : { init }), ...(stopTimeoutMs === undefined ? {} : { stopTimeoutMs }) }
 }
 
 async function unpackedImage(saga: Saga<ContainerState, Request>): Promise<PresentImage> {

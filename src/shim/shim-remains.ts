@@ -78,7 +78,7 @@ export async function removeShimRemains(
   signal: AbortSignal,
 ): Promise<void> {
   const address = await readShimAddress(identity.bundle)
-  await killShims(ofShim(identity), program.grpcAddress, signal)
+  await killShims(identity, program.grpcAddress, signal)
   await runDelete(identity, program, signal)
   await removeShimTraces(identity, program, signal)
   if (address) await rm(address.socketPath, { force: true })
@@ -168,8 +168,9 @@ export async function removeFromRuntime(
   }
 }
 
-async function killShims(identity: ShimIdentity, grpcAddress: string, signal: AbortSignal): Promise<void> {
-  const pids = await shimPids(identity, grpcAddress)
+/** Ends a task's shim, by whichever id it was started. */
+export async function killShims(identity: ShimIdentity, grpcAddress: string, signal: AbortSignal): Promise<void> {
+  const pids = await shimPids(ofShim(identity), grpcAddress)
   for (const pid of pids) {
     try {
       process.kill(pid, 'SIGKILL')

@@ -20,6 +20,7 @@ import { SeccompPrograms } from './seccomp-programs.ts'
 import { Shim, type ShimIdentity } from './shim.ts'
 import { ShimLog } from './shim-log.ts'
 import {
+  killShims,
   readShimAddress,
   removeFromRuntime,
   removeShimRemains,
@@ -222,6 +223,11 @@ export class Shims {
   /** What is left of a task that its shim has deleted, once that has ended too; nothing needs to be killed. */
   async removeTraces(request: TaskRequest & { signal: AbortSignal }): Promise<void> {
     await removeShimTraces(request, this.#program(request.runtime), request.signal)
+  }
+
+  /** Ends the shim of a task at once, and waits until it is gone; its container is left alone. */
+  async killShim(request: TaskRequest & { signal: AbortSignal }): Promise<void> {
+    await killShims(request, this.#grpcAddress, request.signal)
   }
 
   /** @see removeShimRemains */

@@ -173,7 +173,9 @@ export async function tallyOf(node: TestNode) {
 
 /** The task's life as the log has it: every step once, in order, and the exit code. */
 export async function checkLife(node: TestNode, id: string, exitCode: number): Promise<void> {
-  const life = (await events(node, `task/${id}`)).filter(({ type }) => !/^task\.(released|killing|killed)$/.test(type))
+  const life = (await events(node, `task/${id}`)).filter(
+    ({ type }) => !/^task\.(released|stopping|killing|killed)$/.test(type),
+  )
   assert.deepEqual(
     life.map(({ type }) => type),
     ['task.creating', 'task.created', 'task.started', 'task.exited'],

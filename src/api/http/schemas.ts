@@ -3,7 +3,7 @@ import { container } from '../../commands/container.ts'
 import { imageTarget } from '../../commands/image.ts'
 import { network } from '../../commands/network.ts'
 import { pool } from '../../commands/pool.ts'
-import { task } from '../../commands/task.ts'
+import { STOP_PHASES, task } from '../../commands/task.ts'
 import { commandEnvelope } from '../../model/command.ts'
 import { digestSchema } from '../../model/digest.ts'
 import { ERROR_CODES, type ErrorCode } from '../../model/errors.ts'
@@ -65,6 +65,11 @@ const taskFields = z.strictObject({
   exitCode: z.int().optional(),
   exitedAt: instant.optional(),
   interfaces: task.events['task.network-attached'].data.shape.interfaces.optional(),
+  stop: z
+    .strictObject({ phase: z.enum(STOP_PHASES), until: instant, by: z.string() })
+    .optional()
+    .describe('how far its stop is, and when the next phase follows; by which command'),
+  stuck: task.events['task.stuck'].data.extend({ since: instant }).optional().describe('why it does not end'),
   reason: z.string().optional().describe("why, when it was not the process's own exit"),
   oomKills: z.int().nonnegative().optional(),
   host: z.enum(['held', 'released']).optional(),

@@ -6,6 +6,7 @@ import { parseBytes, parseDuration } from '../../oci/size.ts'
 import type { FlagsOf, OptionSpecs } from '../line/verb.ts'
 import { parseDetachKeys } from '../terminal/detach-keys.ts'
 import { envFile, secretVariable, variable } from './env.ts'
+import { lifeOptions, lifePayload } from './life.ts'
 import { mount, volume } from './mounts.ts'
 import { networkOptions, networkPayload } from './network.ts'
 import { cpus, wholeNumber } from './numbers.ts'
@@ -58,6 +59,7 @@ export const containerOptions = {
   volume: { short: 'v', value: 'src:dst[:ro]', many: true, parse: volume, completes: 'file', help: 'bind mount' },
   mount: { value: 'spec', many: true, parse: mount, help: 'type=bind|tmpfs,source=…,target=…[,readonly]' },
   ...networkOptions,
+  ...lifeOptions,
   memory: { short: 'm', value: 'bytes', parse: memory, help: 'memory limit: 512m' },
   cpus: { value: 'n', parse: cpus, help: 'CPU limit: 1.5' },
   'pids-limit': { value: 'n', parse: wholeNumber(1, 4_194_304), help: 'limit of processes' },
@@ -101,6 +103,7 @@ export function containerPayload(
     labels: labelsOf(flags.label),
     onExit: flags.rm ? 'remove' : 'keep',
     timeoutMs: timeout,
+    ...lifePayload(flags),
     snapshotter: flags.snapshotter,
     runtime: flags.runtime,
     ...(flags.pull === 'always' || flags.pull === 'never' ? { pull: flags.pull } : {}),

@@ -53,6 +53,8 @@ export interface SpecInput {
   annotations?: Readonly<Record<string, string>>
   /** Bind mounts of `/etc/resolv.conf`, `/etc/hosts` and the like; a mount of the options at the same place wins. */
   networkFiles?: readonly Mount[]
+  /** Program on the host that is to be the first process, with the container's own as its child. */
+  init?: string | undefined
   /** A network namespace to join. */
   networkNamespace?: string | undefined
   /** -1000 to 1000; absent, it is inherited from the shim. Lowering it needs CAP_SYS_RESOURCE. */
@@ -75,7 +77,7 @@ export function buildSpec(input: SpecInput): Spec {
     process: {
       ...(options.tty ? { terminal: true } : {}),
       user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
-      args: argsOf(image, options),
+      args: [...(input.init === undefined ? [] : [INIT_TARGET, '--']), ...argsOf(image, options)],
       env: environmentOf(image, options, hostname, user),
       cwd: posix.resolve('/', options.workingDir ?? image.WorkingDir ?? '/'),
       capabilities: capabilitiesOf(user.uid, DEFAULT_CAPABILITIES),
@@ -85,7 +87,7 @@ export function buildSpec(input: SpecInput): Spec {
     },
     root: { path: input.rootPath ?? 'rootfs', ...(options.readOnlyRoot ? { readonly: true } : {}) },
     hostname,
-    mounts: mountsOf(input.networkFiles ?? [], options.mounts),
+    mounts: mountsOf([...(input.networkFiles ?? []), ...initMounts(input.init)], options.mounts),
     linux: {
       namespaces: defaultNamespaces(networkOf(input), input.cgroupVersion),
       cgroupsPath: input.cgroupsPath,
@@ -98,6 +100,21 @@ export function buildSpec(input: SpecInput): Spec {
     ...(input.annotations === undefined ? {} : { annotations: { ...input.annotations } }),
   }
 }
+
+/** Where a container finds its init, as docker has it. */
+const INIT_TARGET = '/sbin/docker-init'
+
+const initMounts = (init: string | undefined): Mount[] =>
+  init === undefined
+    ? []
+    : [
+        {
+          destination: INIT_TARGET,
+          type: 'bind',
+          source: init,
+          options: ['rbind', 'rprivate', 'ro', 'nosuid', 'nodev'],
+        },
+      ]
 
 /** The name that a container goes by: the one that is asked for, or the first 12 characters of its id. */
 export const hostnameOf = (options: Pick<ContainerOptions, 'hostname'>, id: string): string =>

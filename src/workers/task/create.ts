@@ -62,6 +62,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
   } else {
     job.decide()
     shims.requireRuntime(runtime) // Before the intent: what cannot be made could not be undone by it either.
+    if (made.init) effects.init.require(id)
     await job.append(task.fact(id, 'task.creating', { runtime }), ...intentFacts(id, options))
   }
 
@@ -85,6 +86,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
       cgroupVersion: effects.cgroupVersion,
       networkFiles: connection.files,
       networkNamespace: connection.namespace,
+      init: made.init ? effects.init.require(id) : undefined,
     })
     // A mount namespace that was made before may not have what was mounted on the host since.
     const isApart = shims.isApart(runtime)

@@ -4,6 +4,7 @@ import { handlersFor } from '../../queue/handler.ts'
 import type { SealingKey } from '../../secrets/sealing-key.ts'
 import type { Shims } from '../../shim/shims.ts'
 import type { Snapshotter } from '../../snapshotters/snapshotter.ts'
+import type { InitProgram } from './init-program.ts'
 import type { TaskPaths } from './paths.ts'
 import type { PoolMembers } from './pool/members.ts'
 import type { Tasks } from './tasks.ts'
@@ -16,6 +17,7 @@ export interface TaskEffects {
   tasks: Tasks
   paths: TaskPaths
   networks: Networks
+  init: InitProgram
   sealing: SealingKey
   poolMembers: PoolMembers
   userFiles: UserFilesOfImages

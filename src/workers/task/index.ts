@@ -2,6 +2,7 @@ import type { Handler } from '../../queue/handler.ts'
 import { createTask } from './create.ts'
 import { deleteTask } from './delete.ts'
 import { deleteContainer } from './delete-container.ts'
+import { destroyTask } from './destroy.ts'
 import type { TaskEffects } from './effects.ts'
 import { execInTask } from './exec.ts'
 import { killTask } from './kill.ts'
@@ -21,6 +22,7 @@ export const taskHandlers: readonly Handler<TaskEffects>[] = [
   createTask,
   deleteContainer,
   deleteTask,
+  destroyTask,
   execInTask,
   killTask,
   pauseTask,

@@ -25,6 +25,9 @@ export interface ReconcileOptions {
 /** How long one shim may take to answer; it holds up no other. */
 const ADOPT_MS = 5000
 
+/** How long it is waited for the end of one whose shim is gone. */
+const LOSE_MS = 1000
+
 const AGAIN_MS = 2000
 
 const REMOVE_MS = 30_000
@@ -115,7 +118,10 @@ async function adopt(
       }
       return 'adopted'
     }
-    await tasks.lose(namespace, id, runtime, 'no shim answered after the daemon started')
+    const losing = tasks.lose(namespace, id, runtime, 'no shim answered after the daemon started')
+    // One that does not end holds up no other.
+    await Promise.race([losing, delay(LOSE_MS, undefined, { ref: false })])
+    losing.catch((err) => logger.error({ err, namespace, id }, 'a lost task could not be recorded as ended'))
     return 'lost'
   } catch (err) {
     logger.error({ err, namespace, id }, 'a task could not be adopted: it is tried again')

@@ -3,8 +3,10 @@ import type { Logger } from 'pino'
 import { command } from '../../commands/command.ts'
 import { containers } from '../../commands/container.ts'
 import { namespace } from '../../commands/namespace.ts'
-import { execOf, type TaskState, task, tasks as taskKind } from '../../commands/task.ts'
+import { execOf, type StuckEvidence, type TaskState, task, tasks as taskKind } from '../../commands/task.ts'
 import { removeCgroups } from '../../host/cgroups.ts'
+import { pidsOf } from '../../host/kill-cgroup.ts'
+import { holdersOf, mountsBeneath, survivorsOf } from '../../host/survivors.ts'
 import type { EventLog } from '../../log/event-log.ts'
 import type { Fact } from '../../model/aggregate.ts'
 import { errorCodeOf, PurserError } from '../../model/errors.ts'
@@ -32,6 +34,8 @@ const RELEASE_MS = 60_000
 const OUTPUT_END_MS = 5000
 /** How long the output of an ended exec waits for a client. */
 const UNREAD_MS = 60_000
+/** How often it is looked whether a stuck task is still there. */
+const STUCK_POLL_MS = 1000
 const KILLED = 137
 
 /**
@@ -48,6 +52,11 @@ export class Tasks {
   /** Starts that are under way: an exit is recorded after them. */
   readonly starts: PendingStarts
   readonly #releasing = new Map<string, Promise<void>>()
+  readonly #losing = new Map<string, Promise<void>>()
+  /** Tasks that are waited for though nothing ends them. */
+  readonly #stuck = new Set<string>()
+  /** Tasks whose shims were killed here. */
+  readonly #shimKilled = new Set<string>()
 
   constructor(options: TasksOptions) {
     this.#options = options
@@ -103,21 +112,65 @@ export class Tasks {
     for (const { id } of log.documents.list(namespace)) await removeCgroups(paths.cgroupParents(id))
   }
 
-  /** Records how a task ended whose shim cannot be asked any more, and removes what is left of it. */
-  async lose(namespace: string, id: string, runtime: string, reason: string): Promise<void> {
+  /** Ends the shim of a task, and with it the connection: the task is lost then, which is recorded. */
+  async killShim(namespace: string, id: string, runtime: string, signal: AbortSignal): Promise<void> {
+    const { shims, paths } = this.#options
+    this.#shimKilled.add(`${namespace}/${id}`)
+    await shims.killShim({ namespace, id, bundle: paths.bundle(namespace, id), runtime, signal })
+  }
+
+  /**
+   * Records how a task ended whose shim cannot be asked any more, and removes what is left of it. One with a process that
+   * nothing ends has not ended: what holds it is recorded, and it is looked after until it is gone.
+   */
+  async lose(namespace: string, id: string, runtime: string, reason: string, withinMs = RELEASE_MS): Promise<void> {
+    const key = `${namespace}/${id}`
+    const under = this.#losing.get(key) ?? this.#lose(namespace, id, runtime, reason, withinMs)
+    this.#losing.set(key, under)
+    try {
+      await under
+    } finally {
+      this.#losing.delete(key)
+    }
+  }
+
+  async #lose(namespace: string, id: string, runtime: string, reason: string, withinMs: number): Promise<void> {
     const { shims, paths, logger } = this.#options
     logger.warn({ namespace, id, reason }, 'task lost')
     const bundle = paths.bundle(namespace, id)
-    await shims
-      .removeRemains({ namespace, id, bundle, runtime, signal: AbortSignal.timeout(RELEASE_MS) })
-      .catch((err) => {
-        logger.error({ err, namespace, id }, 'what a lost task left could not be removed')
-      })
+    const signal = AbortSignal.timeout(withinMs)
+    await shims.removeRemains({ namespace, id, bundle, runtime, signal }).catch((err) => {
+      logger.error({ err, namespace, id }, 'what a lost task left could not be removed')
+    })
+    const evidence = whatHolds(paths.cgroup(namespace, id), bundle)
+    if (evidence.processes.length > 0) {
+      await this.#recordStuck(namespace, id, evidence)
+      void this.#loseLater(namespace, id, runtime, reason)
+      return
+    }
     const live = this.get(namespace, id)
     if (live) await this.#outputEnds(live)
     const exit = { exitCode: KILLED, exitedAt: new Date().toISOString(), reason: `lost: ${reason}`, oomKills: 0 }
     await this.#recordExit(namespace, id, () => task.fact(id, 'task.exited', exit))
     await this.release(namespace, id, runtime)
+  }
+
+  async #loseLater(namespace: string, id: string, runtime: string, reason: string): Promise<void> {
+    const { paths, logger } = this.#options
+    const key = `${namespace}/${id}`
+    if (this.#stuck.has(key)) return
+    this.#stuck.add(key)
+    const isThere = () => survivorsOf(pidsOf(paths.cgroup(namespace, id))).length > 0
+    try {
+      while (isThere()) await delay(STUCK_POLL_MS, undefined, { signal: this.#stop.signal, ref: false })
+      this.#stuck.delete(key)
+      await this.lose(namespace, id, runtime, reason)
+    } catch (err) {
+      if (!this.#stop.signal.aborted)
+        logger.error({ err, namespace, id }, 'a stuck task could not be recorded as ended')
+    } finally {
+      this.#stuck.delete(key)
+    }
   }
 
   /** Gives back what an ended task holds on the host: container, shim, mounts, cgroup, bundle, network. */
@@ -139,9 +192,15 @@ export class Tasks {
     const bundle = paths.bundle(namespace, id)
     const signal = AbortSignal.timeout(RELEASE_MS)
     const identity = { namespace, id, bundle, runtime, signal }
-    if (live && (await endThroughShim(live, signal))) await shims.removeTraces(identity)
-    else await shims.removeRemains(identity)
-    await removeBundle(bundle)
+    try {
+      if (live && (await endThroughShim(live, signal))) await shims.removeTraces(identity)
+      else await shims.removeRemains(identity)
+      await removeBundle(bundle)
+    } catch (error) {
+      const evidence = whatHolds(paths.cgroup(namespace, id), bundle)
+      if (evidence.processes.length + evidence.mounts.length > 0) await this.#recordStuck(namespace, id, evidence)
+      throw error
+    }
     await networks.detach({ namespace, id })
     this.#live.delete(`${namespace}/${id}`)
     await this.#record(namespace, task.fact(id, 'task.released', {}), () => this.#isHeld(namespace, id))
@@ -163,9 +222,9 @@ export class Tasks {
       if (this.#stop.signal.aborted || this.get(namespace, id) !== live) return
       const code = errorCodeOf(err)
       if (code === 'unavailable' || code === 'not_found') {
-        await this.lose(namespace, id, runtime, 'its shim died').catch((lost) =>
-          logger.error({ err: lost, id }, 'task lost'),
-        )
+        const isOurs = this.#shimKilled.delete(`${namespace}/${id}`)
+        const reason = isOurs ? 'it did not end when it was killed, nor did its shim let go of it' : 'its shim died'
+        await this.lose(namespace, id, runtime, reason).catch((lost) => logger.error({ err: lost, id }, 'task lost'))
       } else logger.error({ err, namespace, id }, 'an exit could not be recorded')
     }
   }
@@ -284,6 +343,15 @@ export class Tasks {
     return traceparent === undefined ? {} : { traceparent }
   }
 
+  /** Told anew only when it is held by something else. */
+  async #recordStuck(namespace: string, id: string, evidence: StuckEvidence): Promise<void> {
+    this.#options.logger.error({ namespace, id, ...evidence }, 'a task does not end')
+    await this.#record(namespace, task.fact(id, 'task.stuck', evidence), () => {
+      const state = this.#stateOf(namespace, id)
+      return state.status !== 'absent' && heldBy(state.stuck) !== heldBy(evidence)
+    })
+  }
+
   #recordExit(namespace: string, id: string, exit: () => Fact): Promise<void> {
     return this.#record(namespace, exit(), () => {
       const { status } = this.#stateOf(namespace, id)
@@ -329,6 +397,17 @@ async function endThroughShim(live: LiveTask, signal: AbortSignal): Promise<bool
     for (const process of [live, ...live.execs.values()]) process.stdio.close()
   }
 }
+
+/** What is left of a task on the host, and what keeps it there. */
+function whatHolds(cgroup: string, bundle: string): StuckEvidence {
+  const processes = survivorsOf(pidsOf(cgroup))
+  const holders = holdersOf(bundle, new Set(processes.map(({ pid }) => pid)))
+  return { processes, mounts: mountsBeneath(bundle), holders }
+}
+
+/** What is compared of it: where a process is in the kernel may change while it hangs. */
+const heldBy = (evidence: StuckEvidence | undefined): string =>
+  evidence === undefined ? '' : JSON.stringify([evidence.processes.map(({ pid }) => pid), evidence.mounts])
 
 function ignoreGone(error: unknown): void {
   const code = errorCodeOf(error)

@@ -37,12 +37,14 @@ const TAKEN: Readonly<Record<string, readonly Status[]>> = {
   'task.start': ['created'],
   'task.exec': ['running'],
   'task.kill': ['created', 'running', 'paused'],
+  'task.destroy': ['created', 'running', 'paused'],
   'task.pause': ['running'],
   'task.resume': ['paused'],
   'task.update': ['created', 'running', 'paused'],
   'task.delete': ['stopped', 'created', 'creating'],
 }
 const PAYLOADS: Readonly<Record<string, Record<string, unknown>>> = {
+  'task.destroy': { phase: 'kill-cgroup' },
   'task.exec': { execId: 'e1', ...process },
   'task.update': { resources: { pidsLimit: 10 } },
 }
@@ -145,4 +147,27 @@ test('a signal is a name, short or long, or a number; anything else is no comman
     assert.deepEqual(decision[0]?.data, { signal: 15, target: 'init' }, signal)
   }
   for (const signal of ['SIGNOPE', '0', '-9', '99', '']) assert.throws(() => past.ask('task.kill', { signal }), signal)
+})
+
+test('a stop and what holds a task are part of its state until it has ended and been removed', () => {
+  const until = '2026-01-02T03:04:15.678Z'
+  const stuck = {
+    processes: [{ pid: 42, command: 'sh', state: 'D', stack: [] }],
+    mounts: ['/run/x/rootfs'],
+    holders: [],
+  }
+  const past = new Past(...PASTS.running, { type: 'task.stopping', data: { phase: 'ask', signal: 15, until } })
+  const state = () => past.documents.read('task', 'default', 'c1').state as Record<string, unknown>
+  assert.deepEqual(state().stop, { phase: 'ask', until, by: '01890000-0000-7000-8000-000000000001' })
+  past
+    .happens({ type: 'task.stopping', data: { phase: 'clean-up', until } })
+    .happens({ type: 'task.stuck', data: stuck })
+  assert.deepEqual(state().stuck, { ...stuck, since: NOW })
+  assert.equal(past.state('task').status, 'running')
+  past.happens(exited(137, { reason: 'lost: it did not end' }))
+  assert.deepEqual([state().stop, state().stuck], [undefined, undefined])
+  past.happens({ type: 'task.stuck', data: { ...stuck, processes: [] } })
+  assert.deepEqual(state().stuck, { ...stuck, processes: [], since: NOW })
+  past.happens({ type: 'task.released' })
+  assert.deepEqual([state().host, state().stuck], ['released', undefined])
 })

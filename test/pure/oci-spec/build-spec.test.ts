@@ -142,6 +142,14 @@ test('host networking shares the network only; version 2 has a cgroup namespace'
   assert.ok(types({}, { cgroupVersion: 2 }).includes('cgroup'))
 })
 
+test('an init is mounted read-only and comes before the program', () => {
+  const { process, mounts } = build(shell, {}, { init: '/usr/bin/tini-static' })
+  assert.deepEqual(process.args, ['/sbin/docker-init', '--', '/entry', 'serve'])
+  const mount = mounts.find(({ destination }) => destination === '/sbin/docker-init')
+  assert.equal(mount?.source, '/usr/bin/tini-static')
+  assert.ok(mount.options.includes('ro'))
+})
+
 test('a hostname, a read-only root, annotations and an OOM score are passed on', () => {
   const spec = build(shell, { hostname: 'web', readOnlyRoot: true }, { annotations: { a: 'b' }, oomScoreAdj: 5 })
   assert.equal(spec.hostname, 'web')
