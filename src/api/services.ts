@@ -49,6 +49,39 @@ export interface Streams {
   ): AsyncIterable<Uint8Array>
 }
 
+export interface FileStatus {
+  type: 'file' | 'directory' | 'symlink' | 'char' | 'block' | 'fifo' | 'socket'
+  /** Permissions with setuid, setgid and sticky. */
+  mode: number
+  uid: number
+  gid: number
+  sizeBytes: number
+  /** RFC 3339, UTC. */
+  modifiedAt: string
+  /** Of a symlink. */
+  target?: string
+}
+
+/** Files of containers, running or not; a path leads nowhere outside. */
+export interface Files {
+  /** @param last whether a symlink at the end is followed, or meant itself @throws PurserError not_found */
+  status(
+    namespace: string,
+    id: string,
+    path: string,
+    last: 'follow' | 'itself',
+    signal: AbortSignal,
+  ): Promise<FileStatus>
+  /** As a tar. @throws PurserError not_found, before the first byte */
+  read(
+    namespace: string,
+    id: string,
+    path: string,
+    last: 'follow' | 'itself',
+    signal: AbortSignal,
+  ): AsyncIterable<Uint8Array>
+}
+
 /** An image in an archive that was sent. */
 export interface ArchivedImage {
   entry: number
@@ -143,6 +176,7 @@ export interface Services {
   slis: Slis
   snapshots: Snapshots
   streams: Streams
+  files: Files
   sealing: SealingKey
   archives: Archives
   /** What refers to an image at its registry. @throws PurserError as a pull does */

@@ -31,6 +31,7 @@ export const verbs: readonly Listed[] = [
     summary: 'stored blobs',
     verbs: [{ name: 'ls', summary: 'list blobs', load: () => import('./content-ls.ts') }],
   },
+  { name: 'cp', summary: 'copy files into a container or out of it', load: () => import('./cp.ts') },
   { name: 'create', summary: 'make a container without starting it', load: () => import('./create.ts') },
   { name: 'daemon', summary: 'run the daemon', load: () => import('./daemon.ts') },
   { name: 'events', summary: 'the log of the node', load: () => import('./events.ts') },

@@ -302,7 +302,12 @@ export class PurserClient {
 
   /** The archive that a succeeded `image.export` has announced. @throws PurserError unavailable when it breaks off */
   async *fetchArchive(commandId: string, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
-    yield* bytesOf(await this.#open(`/v1/exports/${commandId}`, { signal }), this.socketPath)
+    yield* this.download(`/v1/exports/${commandId}`, {}, signal)
+  }
+
+  /** The bytes of a resource, such as `/v1/containers/ID/archive`. @throws PurserError unavailable when it breaks off */
+  async *download(path: string, query: Query = {}, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+    yield* bytesOf(await this.#open(pathWith(path, query), { signal }), this.socketPath)
   }
 
   /** How far a command and its steps are, until it has ended. */

@@ -59,6 +59,16 @@ export const container = defineAggregate({
   commands: {
     'container.create': record.describe('record a container, without an image being pulled or a task made'),
     'container.delete': z.strictObject({}).describe('remove the record of a container that has no task'),
+    'container.copy': z
+      .strictObject({
+        ingest: z.string().describe('a tar that was sent: PUT /v1/ingests/{id}'),
+        path: z.string().startsWith('/', 'a path in a container begins with /').max(4096).describe('a directory in it'),
+        owner: z
+          .enum(['root', 'archived'])
+          .default('root')
+          .describe('whose the files become; archived: as the tar has it'),
+      })
+      .describe('write the files of a tar into it, running or not'),
     'container.label': z.strictObject({ labels }).describe('set labels, over those that it has'),
     // Composite: sagas/ carries them out as steps of their own.
     'container.provision': provision.describe('make a container that can be started: image, snapshot, record'),
@@ -84,6 +94,7 @@ export const container = defineAggregate({
   leadsTo: {
     'container.create': ['container.created'],
     'container.delete': ['container.deleting', 'container.deleted'],
+    'container.copy': ['container.copied'],
     'container.label': ['container.labelled'],
     'container.provision': [
       'image.pull',
@@ -126,6 +137,11 @@ export const container = defineAggregate({
       (data) => data, // Version 3 may say how it lives: an init, how long a stop waits.
     ),
     'container.labelled': event(1, 'labels were set, over those that it had', z.strictObject({ labels })),
+    'container.copied': event(
+      1,
+      'files were copied into it',
+      z.strictObject({ path: z.string(), entries: z.int().nonnegative(), bytes: z.int().nonnegative() }),
+    ),
     'container.deleting': event(1, 'the record is about to go, and its files with it', z.strictObject({})),
     'container.deleted': event(1, 'the record and its files are gone', z.strictObject({})),
   },
@@ -160,6 +176,7 @@ export const container = defineAggregate({
       case 'container.label':
         if (state.status === 'absent') return unknown(subject, namespace)
         return [{ type: 'container.labelled', data: payload }]
+      case 'container.copy':
       case 'container.start':
       case 'container.stop':
       case 'container.remove':
@@ -173,6 +190,8 @@ export const container = defineAggregate({
       case 'container.labelled':
         if (state.status === 'absent') return state
         return { ...state, labels: { ...state.labels, ...event.data.labels } }
+      case 'container.copied':
+        return state
       case 'container.deleting':
         return state.status === 'absent' ? state : { ...state, status: 'deleting' }
       case 'container.deleted':

@@ -41,12 +41,14 @@ import { Scrubber } from '../workers/pull/scrubber.ts'
 import { SnapshotDurability } from '../workers/snapshot/durability.ts'
 import { snapshotHandlers } from '../workers/snapshot/index.ts'
 import { SnapshotInsight } from '../workers/snapshot/insight.ts'
+import { ContainerFiles } from '../workers/task/files.ts'
 import { taskHandlers } from '../workers/task/index.ts'
 import { InitProgram } from '../workers/task/init-program.ts'
 import { TaskPaths } from '../workers/task/paths.ts'
 import { PoolKeeper } from '../workers/task/pool/keeper.ts'
 import { PoolMembers } from '../workers/task/pool/members.ts'
 import { reconcileTasks } from '../workers/task/reconcile.ts'
+import { ContainerRoots } from '../workers/task/roots.ts'
 import { TaskStreams } from '../workers/task/streams.ts'
 import { Tasks } from '../workers/task/tasks.ts'
 import { UserFilesOfImages } from '../workers/task/user-files.ts'
@@ -195,6 +197,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
 
   const progress = new Progress()
   const poolMembers = starting.use(new PoolMembers(log))
+  const roots = new ContainerRoots({ view: log.documents, tasks, shims, snapshotters, runDir })
   const uploads = await Uploads.open(join(root, 'uploads'), config.images.archiveBytes)
   const effects = {
     poolMembers,
@@ -218,6 +221,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     sealing,
     defaultRuntime: runtimes.defaultFor,
     userFiles: new UserFilesOfImages(runDir),
+    roots,
     architecture: arch() === 'x64' ? 'amd64' : arch(),
     cgroupVersion: cgroupVersion(),
   }
@@ -276,6 +280,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     referrers: (image, type, within) => listReferrers(registry.open(parseReference(image)), type, within),
     imageDetails: new ImageDetails(log.documents, content),
     streams: new TaskStreams(log, tasks, paths),
+    files: new ContainerFiles(roots),
     slis,
     snapshots: new SnapshotInsight(log.documents, snapshotters),
     metrics: (format) => metricsText(register, slis, format),

@@ -164,6 +164,11 @@ const cFutimens = bind<(fd: number, times: Buffer) => number>('futimens', ['int'
 const cMkfifo = bind<(path: CPath, mode: number) => number>('mkfifo', ['str', 'uint'])
 const cUnshare = bind<(flags: number) => number>('unshare', ['int'])
 const cSetns = bind<(fd: number, type: number) => number>('setns', ['int', 'int'])
+const cReadlinkat = bind<(fd: number, path: CPath, target: Buffer, size: number) => number>(
+  'readlinkat',
+  ['int', 'str', 'void *', 'size_t'],
+  'long',
+)
 const cUmask = bind<(mask: number) => number>('umask', ['uint'])
 const cChdir = bind<(path: CPath) => number>('chdir', ['str'])
 const cSyncfs = libc.func('syncfs', 'int', ['int'])
@@ -241,6 +246,14 @@ const AT_REMOVEDIR = 0x200
 /** Removes an empty directory. */
 export function rmdirat(fd: number, path: CPath): void {
   check(cUnlinkat(fd, path, AT_REMOVEDIR), 'unlinkat', path)
+}
+
+const LINK_BYTES_MAX = 4096
+
+/** Where a symlink that is open itself (O.PATH, O.NOFOLLOW) leads to. */
+export function readlinkOfFd(fd: number): Buffer {
+  const target = Buffer.alloc(LINK_BYTES_MAX)
+  return target.subarray(0, check(cReadlinkat(fd, '', target, target.length), 'readlinkat', ''))
 }
 
 /** Changes the owner of the entry itself, also of a symlink. */

@@ -6,6 +6,8 @@ const libc = koffi.load(null)
 const cGet = libc.func('lgetxattr', 'long', ['str', 'str', 'void *', 'size_t'])
 const cSet = libc.func('lsetxattr', 'int', ['str', 'str', 'void *', 'size_t', 'int'])
 const cList = libc.func('llistxattr', 'long', ['str', 'void *', 'size_t'])
+const cGetFollowing = libc.func('getxattr', 'long', ['str', 'str', 'void *', 'size_t'])
+const cListFollowing = libc.func('listxattr', 'long', ['str', 'void *', 'size_t'])
 const cRemove = libc.func('lremovexattr', 'int', ['str', 'str'])
 const cFset = libc.func('fsetxattr', 'int', ['int', 'str', 'void *', 'size_t', 'int'])
 
@@ -38,6 +40,29 @@ export function getXattr(path: ByteString, name: ByteString): Buffer | undefined
   } catch (error) {
     const errno = errnoOf(error)
     if (errno === 'ENODATA' || errno === 'ENOTSUP' || errno === 'EOPNOTSUPP') return undefined
+    throw error
+  }
+}
+
+/** As getXattr, of a path that is followed: `/proc/self/fd/N` leads to what is open there, also with O.PATH. */
+export function getXattrFollowing(path: ByteString, name: ByteString): Buffer | undefined {
+  try {
+    const length = check(cGetFollowing(cPath(path), cPath(name), scratch, scratch.length), 'getxattr', cPath(path))
+    return Buffer.from(scratch.subarray(0, length))
+  } catch (error) {
+    const errno = errnoOf(error)
+    if (errno === 'ENODATA' || errno === 'ENOTSUP' || errno === 'EOPNOTSUPP') return undefined
+    throw error
+  }
+}
+
+/** As listXattrs, of a path that is followed. */
+export function listXattrsFollowing(path: ByteString): string[] {
+  try {
+    const length = check(cListFollowing(cPath(path), scratch, scratch.length), 'listxattr', cPath(path))
+    return length === 0 ? [] : scratch.toString('latin1', 0, length - 1).split('\0')
+  } catch (error) {
+    if (errnoOf(error) === 'ENOTSUP' || errnoOf(error) === 'EOPNOTSUPP') return []
     throw error
   }
 }

@@ -5,11 +5,12 @@ import type { LayerLimits } from './limits.ts'
 
 /**
  * What becomes of whiteouts. `overlay`: the layer is alone in its directory and they become overlayfs's own marks;
- * `apply`: the directory has the files of the layers below, and they are deleted; `ignore`: nothing is below.
+ * `apply`: the directory has the files of the layers below, and they are deleted; `ignore`: nothing is below; `literal`: it is
+ * no layer, and names that begin with `.wh.` are names.
  *
  * @see image-spec, layer.md, "Whiteouts"
  */
-export type Whiteouts = 'overlay' | 'apply' | 'ignore'
+export type Whiteouts = 'overlay' | 'apply' | 'ignore' | 'literal'
 
 /** A layer to read, and where to put it. */
 export interface LayerJob {

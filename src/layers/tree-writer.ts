@@ -37,6 +37,8 @@ export class TreeWriter implements TarSink, Disposable {
   readonly whiteoutsMade = new Set<ByteString>()
   readonly xattrs = new XattrWriter()
   readonly #mode: Whiteouts
+  /** Whether there may be files in the tree that the tar has not brought. */
+  readonly #isOntoOthers: boolean
   readonly #devices: DevicePolicy
   readonly #directories: Directories
   /** Times of directories, set when all is written; by key in apply mode, else by path. */
@@ -51,11 +53,13 @@ export class TreeWriter implements TarSink, Disposable {
 
   constructor(target: string, mode: Whiteouts, devices: DevicePolicy) {
     this.#mode = mode
+    this.#isOntoOthers = mode === 'apply' || mode === 'literal'
     this.#devices = devices
-    this.#directories = new Directories(target, mode === 'apply' ? 'track-existing' : 'all-new', {
+    this.#directories = new Directories(target, this.#isOntoOthers ? 'track-existing' : 'all-new', {
       made: (parent, name, path, how) => this.#parentMade(parent, name, path, how),
       clear: (obstacle) => this.#clearForParent(obstacle.directory, obstacle.name),
-      opened: ({ key }, path, time) => this.#keepTime(key, path, time),
+      // A layer leaves a directory of the layers below as old as it was; whoever writes into it otherwise does not.
+      opened: ({ key }, path, time) => mode === 'apply' && this.#keepTime(key, path, time),
     })
   }
 
@@ -120,7 +124,7 @@ export class TreeWriter implements TarSink, Disposable {
         throw error
       }
       try {
-        if (this.#mode !== 'apply' || this.#needsTime(fd, key, time)) sys.futimens(fd, time)
+        if (!this.#isOntoOthers || this.#needsTime(fd, key, time)) sys.futimens(fd, time)
       } finally {
         closeSync(fd)
       }
@@ -153,7 +157,7 @@ export class TreeWriter implements TarSink, Disposable {
       return
     }
     const { parent, name } = splitPath(path)
-    const whiteout = parseWhiteout(path, name)
+    const whiteout = this.#mode === 'literal' ? undefined : parseWhiteout(path, name)
     if (whiteout) {
       if (whiteout.is === 'leftover') return
       const directory = this.#directories.findOrMakeUnlessBlocked(parent)
@@ -204,7 +208,7 @@ export class TreeWriter implements TarSink, Disposable {
       if (existing?.isDirectory()) this.#checkNotImplicit(directory, name)
       else this.#replaceWithDirectory(directory, name, 0o700)
     }
-    if (existing?.isDirectory()) this.xattrs.removeOthers(procPath(directory, name), entry)
+    if (existing?.isDirectory() && this.#mode !== 'literal') this.xattrs.removeOthers(procPath(directory, name), entry)
     this.#setAttributes(directory, name, entry)
     this.#setTime(directory, name, entry.mtime)
   }
@@ -216,7 +220,7 @@ export class TreeWriter implements TarSink, Disposable {
 
   #setTime(directory: Directory, name: ByteString, time: sys.Timespec): void {
     const path = this.#resolvedPath(directory, name)
-    this.#times.set(this.#mode === 'apply' ? this.#keyOf(directory, name) : path, { path, time })
+    this.#times.set(this.#isOntoOthers ? this.#keyOf(directory, name) : path, { path, time })
   }
 
   #keyOf(directory: Directory, name: ByteString): string {
@@ -286,6 +290,11 @@ export class TreeWriter implements TarSink, Disposable {
   #remove(directory: Directory, name: ByteString): void {
     const stat = lstatIn(directory, name)
     if (!stat) return
+    if (stat.isDirectory() && this.#mode === 'literal') {
+      throw new PurserError('failed_precondition', `${printable(this.#resolvedPath(directory, name))} is a directory`, {
+        remedy: 'name another target, or remove the directory first',
+      })
+    }
     if (stat.isDirectory() || stat.isSymbolicLink()) this.#directories.invalidate()
     if (stat.isDirectory()) removeTreeAt(directory.fd, name)
     else sys.unlinkat(directory.fd, cPath(name))
@@ -293,6 +302,12 @@ export class TreeWriter implements TarSink, Disposable {
   }
 
   #replaceWithDirectory(directory: Directory, name: ByteString, mode: number): void {
+    if (this.#mode === 'literal') {
+      const path = printable(this.#resolvedPath(directory, name))
+      throw new PurserError('failed_precondition', `${path} is there, and is no directory`, {
+        remedy: 'name another target, or remove it first',
+      })
+    }
     this.#remove(directory, name)
     sys.mkdirat(directory.fd, cPath(name), mode)
     // What it replaces hid the lower layers' directory of this name; the new directory has to hide it as well.

@@ -197,6 +197,11 @@ export class Shims {
     this.#program(name)
   }
 
+  /** Whether its containers are processes of this kernel, with a root directory of their own: not in a sandbox of theirs. */
+  runsOnTheHost(name: string): boolean {
+    return this.#program(name).runtime.runcFile !== undefined
+  }
+
   /** A specification as its runtime takes it fastest. */
   prepareSpec(runtime: string, spec: Spec): Spec {
     return this.#crunState(runtime) === undefined ? spec : this.#seccomp.addTo(spec)

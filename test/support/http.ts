@@ -31,7 +31,9 @@ import { Shims } from '../../src/shim/shims.ts'
 import { ImageArchives } from '../../src/workers/pull/archives.ts'
 import { ImageDetails } from '../../src/workers/pull/details.ts'
 import { SnapshotInsight } from '../../src/workers/snapshot/insight.ts'
+import { ContainerFiles } from '../../src/workers/task/files.ts'
 import { TaskPaths } from '../../src/workers/task/paths.ts'
+import { ContainerRoots } from '../../src/workers/task/roots.ts'
 import { TaskStreams } from '../../src/workers/task/streams.ts'
 import { Tasks } from '../../src/workers/task/tasks.ts'
 import { httpOver } from './daemon.ts'
@@ -78,6 +80,7 @@ export async function startApi({ stalledMs, group = 'purser', queued = ['image.p
   const networks = await Networks.open({ root: config.root, state: config.state, ...cni, timeoutMs, logger })
   const tasks = new Tasks({ log, intake, shims, paths, networks, logger })
   starting.defer(() => tasks.stop())
+  const roots = new ContainerRoots({ view: log.documents, tasks, shims, snapshotters: new Map(), runDir: dir })
   const register = daemonMetrics()
   const observations = starting.use(new Observations(join(dir, 'observations'), register, dir))
   const slis = new Slis(projections.sli, observations, config.slo)
@@ -99,6 +102,7 @@ export async function startApi({ stalledMs, group = 'purser', queued = ['image.p
       imageDetails: new ImageDetails(log.documents, content),
       snapshots: new SnapshotInsight(log.documents, new Map()),
       streams: new TaskStreams(log, tasks, paths),
+      files: new ContainerFiles(roots),
       slis,
       metrics: (format) => metricsText(register, slis, format),
       notReady: async () => ((await redis.ping().catch(() => '')) === 'PONG' ? [] : ['Redis does not answer']),

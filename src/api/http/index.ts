@@ -1,6 +1,7 @@
 import { archives } from './archives.ts'
 import { auditing } from './audit.ts'
 import { commands } from './commands.ts'
+import { containerFiles } from './container-files.ts'
 import { containerStreams } from './container-streams.ts'
 import { daemon } from './daemon.ts'
 import { eventSchemas } from './event-schema.ts'
@@ -25,6 +26,7 @@ export const resources: readonly Resource[] = [
   archives,
   auditing,
   commands,
+  containerFiles,
   containerStreams,
   daemon,
   eventSchemas,

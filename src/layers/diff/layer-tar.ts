@@ -1,7 +1,8 @@
 import { type BigIntStats, closeSync, constants, openSync, readlinkSync, readSync } from 'node:fs'
 import { type ByteString, byteString, fsPath } from '../../host/byte-paths.ts'
 import { timespecOfNs } from '../../host/syscalls.ts'
-import type { EntryType, TarEntry } from '../tar/header.ts'
+import { deviceOf, entryTypeOf } from '../tar/from-status.ts'
+import type { TarEntry } from '../tar/header.ts'
 import { encodeHeader, paddingAfter, TAR_END } from '../tar/writer.ts'
 import { type Change, xattrsOf } from './changes.ts'
 
@@ -53,7 +54,7 @@ function* entryOf(
   status: BigIntStats,
   firstNames: Map<string, ByteString>,
 ): Generator<Buffer, void, void> {
-  const type = typeOf(status)
+  const type = entryTypeOf(status)
   if (!type) return // A socket is of a process, not of a layer.
   const inode = `${status.dev}:${status.ino}`
   const first = type !== 'directory' && status.nlink > 1n ? firstNames.get(inode) : undefined
@@ -90,18 +91,3 @@ function* entryOf(
     closeSync(fd)
   }
 }
-
-function typeOf(status: BigIntStats): EntryType | undefined {
-  if (status.isFile()) return 'file'
-  if (status.isDirectory()) return 'directory'
-  if (status.isSymbolicLink()) return 'symlink'
-  if (status.isCharacterDevice()) return 'char'
-  if (status.isBlockDevice()) return 'block'
-  return status.isFIFO() ? 'fifo' : undefined
-}
-
-/** As glibc's major(3) and minor(3). */
-const deviceOf = (device: bigint): { major: number; minor: number } => ({
-  major: Number(((device >> 8n) & 0xfffn) | ((device >> 32n) & 0xfffff000n)),
-  minor: Number((device & 0xffn) | ((device >> 12n) & 0xffffff00n)),
-})

@@ -1,4 +1,5 @@
 import type { ContentStore } from '../../content/store.ts'
+import type { Uploads } from '../../layout/uploads.ts'
 import type { Networks } from '../../network/networks.ts'
 import { handlersFor } from '../../queue/handler.ts'
 import type { SealingKey } from '../../secrets/sealing-key.ts'
@@ -7,6 +8,7 @@ import type { Snapshotter } from '../../snapshotters/snapshotter.ts'
 import type { InitProgram } from './init-program.ts'
 import type { TaskPaths } from './paths.ts'
 import type { PoolMembers } from './pool/members.ts'
+import type { ContainerRoots } from './roots.ts'
 import type { Tasks } from './tasks.ts'
 import type { UserFilesOfImages } from './user-files.ts'
 
@@ -21,6 +23,9 @@ export interface TaskEffects {
   sealing: SealingKey
   poolMembers: PoolMembers
   userFiles: UserFilesOfImages
+  roots: ContainerRoots
+  /** Archives that clients have sent. */
+  uploads: Uploads
   /** In the image spec's words: `amd64`. */
   architecture: string
   cgroupVersion: 1 | 2

@@ -1,4 +1,5 @@
 import type { Handler } from '../../queue/handler.ts'
+import { copyIntoContainer } from './copy.ts'
 import { createTask } from './create.ts'
 import { deleteTask } from './delete.ts'
 import { deleteContainer } from './delete-container.ts'
@@ -18,6 +19,7 @@ export const taskHandlers: readonly Handler<TaskEffects>[] = [
   //
   admitMember,
   claimFromPool,
+  copyIntoContainer,
   createNetwork,
   createTask,
   deleteContainer,
