@@ -5,7 +5,7 @@ import { event } from '../model/event-schema.ts'
 import { identifier } from '../model/ids.ts'
 import { type Labels, labels } from '../model/labels.ts'
 import { type ContainerOptions, containerOptions } from '../oci/spec/container-options.ts'
-import { networkConflict } from '../oci/spec/network-options.ts'
+import { optionsConflict } from '../oci/spec/options-conflict.ts'
 import { imageName } from './image-name.ts'
 import { GRACE_MS_MAX, lifeOptions } from './life.ts'
 import { tasks } from './task.ts'
@@ -130,11 +130,12 @@ export const container = defineAggregate({
   },
   events: {
     'container.created': event(
-      3,
+      4,
       'the record of a container, which its tasks are made from',
       record,
       (data) => data, // Version 2 knows networks by name, and what goes with them.
       (data) => data, // Version 3 may say how it lives: an init, how long a stop waits.
+      (data) => data, // Version 4 knows how far it is kept apart from the host.
     ),
     'container.labelled': event(1, 'labels were set, over those that it had', z.strictObject({ labels })),
     'container.copied': event(
@@ -201,7 +202,7 @@ export const container = defineAggregate({
 })
 
 function conflicting(options: ContainerOptions): Refusal | undefined {
-  const conflict = networkConflict(options)
+  const conflict = optionsConflict(options)
   return (
     conflict && refuse('invalid_argument', `options.${conflict.field}: ${conflict.message}`, 'see purser run --help')
   )

@@ -4,6 +4,7 @@ import { event } from '../model/event-schema.ts'
 import { identifier } from '../model/ids.ts'
 import { isSignal, parseSignal } from '../oci/signals.ts'
 import { containerOptions, execOptions } from '../oci/spec/container-options.ts'
+import { resourceConflict } from '../oci/spec/limits.ts'
 
 const pid = z.int().positive()
 const exitCode = z.int().min(0).max(255)
@@ -223,7 +224,8 @@ export const task = defineAggregate({
     ),
     'task.paused': event(1, 'all of its processes are frozen', z.strictObject({})),
     'task.resumed': event(1, 'its processes go on', z.strictObject({})),
-    'task.updated': event(1, 'its limits were changed', z.strictObject({ resources })),
+    // Since version 2 there are limits of swap, of CPUs by their numbers, and of disks.
+    'task.updated': event(2, 'its limits were changed', z.strictObject({ resources }), (data) => data),
     'task.deleted': event(1, 'the task is gone; its container may have another', z.strictObject({})),
   },
   decide(state, { type, namespace, subject, payload }) {
@@ -278,7 +280,10 @@ export const task = defineAggregate({
       case 'task.resume':
         return need('paused') ?? [{ type: 'task.resumed', data: {} }]
       case 'task.update':
-        return need('created', 'running', 'paused') ?? [{ type: 'task.updated', data: payload }]
+        return (
+          need('created', 'running', 'paused') ??
+          conflicting(payload.resources) ?? [{ type: 'task.updated', data: payload }]
+        )
       case 'task.delete':
         return need('stopped', 'created', 'creating') ?? []
     }
@@ -354,6 +359,11 @@ export const task = defineAggregate({
     }
   },
 })
+
+function conflicting(limits: z.output<typeof resources>): Refusal | undefined {
+  const conflict = resourceConflict(limits)
+  return conflict && refuse('invalid_argument', `${conflict.field}: ${conflict.message}`, 'leave one of them out')
+}
 
 function stopped(
   before: Made & { startedAt?: string; oomKills?: number },

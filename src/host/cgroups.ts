@@ -24,6 +24,12 @@ const CONTROLLERS = [
 /** 2 where all controllers are in the unified hierarchy; 1 also for the hybrid layout. @see cgroups(7) */
 export const cgroupVersion = (): 1 | 2 => (existsSync(join(CGROUP_ROOT, 'cgroup.controllers')) ? 2 : 1)
 
+/** Whether cgroups can limit by a controller: it is mounted, or delegated from the root of version 2. */
+export function hasController(name: string): boolean {
+  if (cgroupVersion() === 1) return existsSync(join(CGROUP_ROOT, name))
+  return readFileSync(join(CGROUP_ROOT, 'cgroup.controllers'), 'utf8').trim().split(' ').includes(name)
+}
+
 /**
  * Removes cgroups that have become empty, in whatever hierarchies there are; the others stay.
  *

@@ -4,7 +4,7 @@ import { type ImageState, image } from '../commands/image.ts'
 import { snapshot, snapshotId } from '../commands/snapshot.ts'
 import { PurserError } from '../model/errors.ts'
 import { chainIdOf } from '../oci/chain-id.ts'
-import { networkConflict } from '../oci/spec/network-options.ts'
+import { optionsConflict } from '../oci/spec/options-conflict.ts'
 import { bothSteps, type Saga, undoStep } from './define.ts'
 import { requireTrust } from './trusted-image.ts'
 
@@ -16,7 +16,7 @@ export async function provision(saga: Saga<ContainerState, Request>, undo: Async
   const { id, payload } = saga
   if (saga.state.status !== 'absent' && saga.state.origin !== saga.command.correlationId) saga.decide() // Refuses: the name is in use.
   const options = { ...payload.options, network: payload.options.network ?? saga.effects.defaultNetwork }
-  const conflict = networkConflict(options)
+  const conflict = optionsConflict(options)
   if (conflict) {
     throw new PurserError('invalid_argument', `options.${conflict.field}: ${conflict.message}`, {
       remedy: 'see purser run --help',

@@ -1,5 +1,6 @@
 import { create, toBinary } from '@bufbuild/protobuf'
 import { type Any, AnySchema } from '@bufbuild/protobuf/wkt'
+import { specJson } from '../oci/spec/ulimits.ts'
 import { OptionsSchema } from './gen/options_pb.ts'
 import type { AnyMessage } from './task-stats.ts'
 
@@ -34,5 +35,5 @@ export function anyOptions(options: RuncOptions | AnyMessage): Any {
 
 /** A part of the OCI runtime spec, as containerd's typeurl package carries it. */
 export function anyJson(typeUrl: string, value: object): Any {
-  return create(AnySchema, { typeUrl, value: Buffer.from(JSON.stringify(value)) })
+  return create(AnySchema, { typeUrl, value: Buffer.from(specJson(value)) })
 }

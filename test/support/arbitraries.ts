@@ -25,6 +25,16 @@ export const WORDS = [
   'node',
   'a1b2',
   'ro',
+  'host',
+  'NET_ADMIN',
+  'SCMP_ARCH_X86_64',
+  'c 10:229 rwm',
+  'rwm',
+  '0-3',
+  '2MB',
+  '4.8',
+  'net.core.somaxconn',
+  'fs.mqueue.msg_max',
   'ein Wort – und noch eins 🚢',
 ]
 
@@ -42,10 +52,12 @@ function build(schema: z.ZodType): fc.Arbitrary<unknown> {
   if (schema instanceof z.ZodObject) {
     const fields = Object.entries(schema.shape)
     const required = fields.filter(([, field]) => !mayBeLeftOut(field))
-    return fc.record(Object.fromEntries(fields.map(([name, field]) => [name, of(field)])), {
-      requiredKeys: required.map(([name]) => name),
-      noNullPrototype: true,
-    })
+    return fc
+      .record(Object.fromEntries(fields.map(([name, field]) => [name, of(field)])), {
+        requiredKeys: required.map(([name]) => name),
+        noNullPrototype: true,
+      })
+      .filter((object) => schema.safeParse(object).success)
   }
   if (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault) {
     return of(schema.unwrap())
@@ -53,7 +65,11 @@ function build(schema: z.ZodType): fc.Arbitrary<unknown> {
   if (schema instanceof z.ZodNullable) return fc.oneof(fc.constant(null), of(schema.unwrap()))
   if (schema instanceof z.ZodReadonly) return of(schema.unwrap())
   if (schema instanceof z.ZodPipe) return of(schema.in).filter((value) => schema.safeParse(value).success)
-  if (schema instanceof z.ZodArray) return fc.array(of(schema.element), { maxLength: 3 })
+  if (schema instanceof z.ZodArray) {
+    const minLength = schema.safeParse([]).success ? 0 : 1
+    const lists = fc.array(of(schema.element), { minLength, maxLength: 3 })
+    return lists.filter((list) => schema.safeParse(list).success)
+  }
   if (schema instanceof z.ZodRecord) {
     return fc.dictionary(of(schema.keyType).map(String), of(schema.valueType), {
       maxKeys: 3,

@@ -6,8 +6,9 @@ import { parseBytes, parseDuration } from '../../oci/size.ts'
 import type { FlagsOf, OptionSpecs } from '../line/verb.ts'
 import { parseDetachKeys } from '../terminal/detach-keys.ts'
 import { envFile, secretVariable, variable } from './env.ts'
+import { isolationOptions, isolationPayload, limitOptions, limitPayload } from './isolation.ts'
 import { lifeOptions, lifePayload } from './life.ts'
-import { mount, volume } from './mounts.ts'
+import { mount, tmpfs, volume } from './mounts.ts'
 import { networkOptions, networkPayload } from './network.ts'
 import { cpus, wholeNumber } from './numbers.ts'
 
@@ -58,11 +59,14 @@ export const containerOptions = {
   entrypoint: { value: 'program', help: "instead of the image's entrypoint; empty for none" },
   volume: { short: 'v', value: 'src:dst[:ro]', many: true, parse: volume, completes: 'file', help: 'bind mount' },
   mount: { value: 'spec', many: true, parse: mount, help: 'type=bind|tmpfs,source=…,target=…[,readonly]' },
+  tmpfs: { value: 'path[:options]', many: true, parse: tmpfs, help: 'memory mounted there: /run:size=64m,exec' },
   ...networkOptions,
   ...lifeOptions,
   memory: { short: 'm', value: 'bytes', parse: memory, help: 'memory limit: 512m' },
   cpus: { value: 'n', parse: cpus, help: 'CPU limit: 1.5' },
   'pids-limit': { value: 'n', parse: wholeNumber(1, 4_194_304), help: 'limit of processes' },
+  ...limitOptions,
+  ...isolationOptions,
   label: { short: 'l', value: 'key=value', many: true, parse: label, help: 'label' },
   priority: { value: 'n', parse: wholeNumber(1, 2_097_151), help: '1 is the most urgent, 100 the default' },
   'idempotency-key': { value: 'key', help: 'asked again with it, nothing runs twice' },
@@ -94,9 +98,15 @@ export function containerPayload(
       ...(entrypoint === undefined ? {} : { entrypoint: entrypoint === '' ? [] : [entrypoint] }),
       ...processPayload(flags, sealed),
       hostname: flags.hostname,
-      mounts: [...flags.volume, ...flags.mount],
+      mounts: [...flags.volume, ...flags.mount, ...flags.tmpfs],
       ...networkPayload(flags),
-      resources: { memoryBytes: flags.memory, cpus: flags.cpus, pidsLimit: flags['pids-limit'] },
+      ...isolationPayload(flags),
+      resources: {
+        memoryBytes: flags.memory,
+        cpus: flags.cpus,
+        pidsLimit: flags['pids-limit'],
+        ...limitPayload(flags),
+      },
       stopSignal: flags['stop-signal'],
       readOnlyRoot: flags['read-only'],
     },

@@ -41,6 +41,7 @@ const KEYS: Readonly<Record<string, string>> = {
   readonly: 'readonly',
   ro: 'readonly',
   'bind-propagation': 'propagation',
+  'bind-recursive': 'recursive',
   'tmpfs-size': 'size',
   'tmpfs-mode': 'mode',
 }
@@ -49,6 +50,16 @@ const refuseMount = (text: string, why: string): PurserError =>
   new PurserError('invalid_argument', `${JSON.stringify(text)} is not a mount: ${why}`, {
     remedy: 'write type=bind,source=…,target=…[,readonly] or type=tmpfs,target=…[,tmpfs-size=64m]',
   })
+
+/** docker's `--tmpfs TARGET[:OPTIONS]`. @throws PurserError invalid_argument */
+export function tmpfs(text: string): MountRequest {
+  const at = text.indexOf(':')
+  const target = at < 0 ? text : text.slice(0, at)
+  if (target.startsWith('/')) return { type: 'tmpfs', target, options: at < 0 ? [] : text.slice(at + 1).split(',') }
+  throw new PurserError('invalid_argument', `${JSON.stringify(text)} mounts nothing: its path is not absolute`, {
+    remedy: 'write /PATH or /PATH:OPTION,OPTION, such as /run:size=64m',
+  })
+}
 
 /** docker's `--mount type=…,source=…,target=…`. @throws PurserError invalid_argument */
 export function mount(text: string): MountRequest {
@@ -77,5 +88,22 @@ export function mount(text: string): MountRequest {
   if (source === '') throw refuseMount(text, 'it has no source')
   const propagation = given.get('propagation')
   if (propagation !== undefined) options.push(propagation)
+  options.push(...recursion(text, given.get('recursive'), isReadOnly))
   return { type, source: resolve(source), target, options }
+}
+
+/** What becomes of mounts below the source. */
+function recursion(text: string, asked: string | undefined, isReadOnly: boolean): string[] {
+  switch (asked) {
+    case undefined:
+    case 'enabled':
+    case 'writable':
+      return []
+    case 'disabled':
+      return ['bind']
+    case 'readonly':
+      if (isReadOnly) return ['rro']
+      throw refuseMount(text, 'bind-recursive=readonly needs readonly too')
+  }
+  throw refuseMount(text, `there is no bind-recursive=${asked}: it is enabled, disabled, writable or readonly`)
 }

@@ -19,3 +19,12 @@ export function cpus(text: string): number {
     remedy: 'write 0.01 or more, such as 1.5',
   })
 }
+
+/** Parser of `KEY=VALUE`, which has a key. @param what it is, for the refusal: `a label` */
+export const keyValue =
+  (what: string) =>
+  (text: string): [key: string, value: string] => {
+    const at = text.indexOf('=')
+    if (at > 0) return [text.slice(0, at), text.slice(at + 1)]
+    throw new PurserError('invalid_argument', `${JSON.stringify(text)} is not ${what}`, { remedy: 'write KEY=VALUE' })
+  }

@@ -1,22 +1,31 @@
 import { posix } from 'node:path'
 import { PurserError } from '../../model/errors.ts'
 import { parseSignal } from '../signals.ts'
+import { boundingSet } from './capabilities.ts'
 import type { ContainerMount, ContainerOptions } from './container-options.ts'
 import {
-  CPU_PERIOD_US,
   DEFAULT_CAPABILITIES,
   DEFAULT_PATH,
   DEFAULT_RLIMITS,
   defaultDeviceRules,
   defaultMounts,
   defaultNamespaces,
-  MASKED_PATHS,
-  READONLY_PATHS,
 } from './defaults.ts'
 import { mergeEnv } from './environment.ts'
-import type { Capabilities, Device, DeviceRule, Mount, Resources, Spec } from './schema.ts'
-import { defaultSeccomp } from './seccomp.ts'
-import { type ResolvedUser, resolveUser } from './users.ts'
+import {
+  deviceRules,
+  fixedLimits,
+  guardsOf,
+  type HostPart,
+  isolatedMounts,
+  nodesOf,
+  sharedNamespaces,
+  sysctlsOf,
+} from './isolation.ts'
+import { limitsOf } from './limits.ts'
+import type { Capabilities, Mount, Spec } from './schema.ts'
+import { rlimitsOf } from './ulimits.ts'
+import { groupsAdded, type ResolvedUser, resolveUser } from './users.ts'
 
 /**
  * What an image's config says of the process, in its own words; null and absent are one, as Go writes them.
@@ -46,10 +55,8 @@ export interface SpecInput {
   /** Of the machine, in the image spec's words: `amd64`. */
   arch: string
   cgroupVersion: 1 | 2
-  /** Instead of what hostnameOf says. */
-  hostname?: string
-  /** Device nodes besides the default ones; the container may read, write and make them. */
-  devices?: readonly Device[]
+  /** What the options come to on this host; nothing of it by default. */
+  host?: Partial<HostPart>
   annotations?: Readonly<Record<string, string>>
   /** Bind mounts of `/etc/resolv.conf`, `/etc/hosts` and the like; a mount of the options at the same place wins. */
   networkFiles?: readonly Mount[]
@@ -57,8 +64,17 @@ export interface SpecInput {
   init?: string | undefined
   /** A network namespace to join. */
   networkNamespace?: string | undefined
-  /** -1000 to 1000; absent, it is inherited from the shim. Lowering it needs CAP_SYS_RESOURCE. */
-  oomScoreAdj?: number
+}
+
+const NOTHING_OF_THE_HOST: HostPart = {
+  capabilities: DEFAULT_CAPABILITIES,
+  kernel: '0.0',
+  hostname: 'localhost',
+  devices: [],
+  throttles: {},
+  namespaces: {},
+  shm: undefined,
+  apparmorProfile: undefined,
 }
 
 /**
@@ -69,33 +85,48 @@ export interface SpecInput {
  */
 export function buildSpec(input: SpecInput): Spec {
   const { image, options } = input
+  const host = { ...NOTHING_OF_THE_HOST, ...input.host }
   const user = resolveUser(options.user ?? image.User ?? '', { passwd: input.passwd, group: input.group })
-  const hostname = input.hostname ?? hostnameOf(options, input.id)
-  const devices = input.devices ?? []
+  const hostname = options.uts === 'host' ? host.hostname : hostnameOf(options, input.id)
+  const bounding = boundingSet(options, host.capabilities)
+  const { apparmorProfile, noNewPrivileges, ...guards } = guardsOf(options, bounding, input.arch, host)
+  const devices = nodesOf(host)
+  const sysctl = sysctlsOf(options)
   return {
     ociVersion: '1.0.2',
     process: {
       ...(options.tty ? { terminal: true } : {}),
-      user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
+      user: {
+        uid: user.uid,
+        gid: user.gid,
+        additionalGids: groupsAdded(user.additionalGids, options.groupAdd ?? [], input.group),
+      },
       args: [...(input.init === undefined ? [] : [INIT_TARGET, '--']), ...argsOf(image, options)],
       env: environmentOf(image, options, hostname, user),
       cwd: posix.resolve('/', options.workingDir ?? image.WorkingDir ?? '/'),
-      capabilities: capabilitiesOf(user.uid, DEFAULT_CAPABILITIES),
-      rlimits: DEFAULT_RLIMITS.map((limit) => ({ ...limit })),
-      noNewPrivileges: true,
-      ...(input.oomScoreAdj === undefined ? {} : { oomScoreAdj: input.oomScoreAdj }),
+      capabilities: capabilitiesOf(user.uid, bounding),
+      rlimits: rlimitsOf(DEFAULT_RLIMITS, options.ulimits),
+      noNewPrivileges,
+      ...(options.oomScoreAdj === undefined ? {} : { oomScoreAdj: options.oomScoreAdj }),
+      ...(apparmorProfile === undefined ? {} : { apparmorProfile }),
     },
     root: { path: input.rootPath ?? 'rootfs', ...(options.readOnlyRoot ? { readonly: true } : {}) },
-    hostname,
-    mounts: mountsOf([...(input.networkFiles ?? []), ...initMounts(input.init)], options.mounts),
+    ...(options.uts === 'host' ? {} : { hostname }),
+    mounts: mountsOf(
+      isolatedMounts(defaultMounts(), options, host),
+      [...(input.networkFiles ?? []), ...initMounts(input.init)],
+      options.mounts,
+    ),
     linux: {
-      namespaces: defaultNamespaces(networkOf(input), input.cgroupVersion),
+      namespaces: sharedNamespaces(defaultNamespaces(networkOf(input), input.cgroupVersion), options, host),
       cgroupsPath: input.cgroupsPath,
-      resources: resourcesOf(options.resources, devices),
-      ...(devices.length === 0 ? {} : { devices: devices.map((device) => ({ ...device })) }),
-      seccomp: defaultSeccomp(DEFAULT_CAPABILITIES, input.arch),
-      maskedPaths: [...MASKED_PATHS],
-      readonlyPaths: [...READONLY_PATHS],
+      resources: {
+        devices: [...defaultDeviceRules(), ...deviceRules(options, host)],
+        ...fixedLimits(options, host, limitsOf(options.resources)),
+      },
+      ...(devices.length === 0 ? {} : { devices }),
+      ...(sysctl === undefined ? {} : { sysctl }),
+      ...guards,
     },
     ...(input.annotations === undefined ? {} : { annotations: { ...input.annotations } }),
   }
@@ -168,9 +199,9 @@ function environmentOf(image: ImageProcess, options: ContainerOptions, hostname:
 }
 
 /** Later ones replace earlier ones at the same place; parents come before what is mounted beneath them. */
-function mountsOf(networkFiles: readonly Mount[], asked: readonly ContainerMount[]): Mount[] {
+function mountsOf(usual: readonly Mount[], networkFiles: readonly Mount[], asked: readonly ContainerMount[]): Mount[] {
   const byDestination = new Map<string, Mount>()
-  for (const mount of [...defaultMounts(), ...networkFiles, ...asked.map(mountOf)]) {
+  for (const mount of [...usual, ...networkFiles, ...asked.map(mountOf)]) {
     byDestination.set(mount.destination, { ...mount, options: [...mount.options] })
   }
   const depth = ({ destination }: Mount) => destination.split('/').length
@@ -187,7 +218,7 @@ function mountOf(mount: ContainerMount): Mount {
   }
   const hasBind = asked.includes('bind') || asked.includes('rbind')
   const hasPropagation = asked.some((option) => PROPAGATIONS.test(option))
-  const hasAccess = asked.includes('ro') || asked.includes('rw')
+  const hasAccess = ['ro', 'rro', 'rw'].some((access) => asked.includes(access))
   return {
     destination,
     type: 'bind',
@@ -199,26 +230,4 @@ function mountOf(mount: ContainerMount): Mount {
       ...asked,
     ],
   }
-}
-
-/** Swap is not set: hosts without swap accounting refuse it. */
-/** Limits in the runtime's terms; `task.update` sends them too. */
-export function resourcesOf(limits: ContainerOptions['resources'], devices: readonly Device[]): Resources {
-  const { memoryBytes, cpus, cpuShares, pidsLimit } = limits
-  const cpu = {
-    ...(cpuShares === undefined ? {} : { shares: cpuShares }),
-    ...(cpus === undefined ? {} : { quota: Math.round(cpus * CPU_PERIOD_US), period: CPU_PERIOD_US }),
-  }
-  return {
-    devices: [...defaultDeviceRules(), ...devices.flatMap(deviceRule)],
-    ...(memoryBytes === undefined ? {} : { memory: { limit: memoryBytes } }),
-    ...(Object.keys(cpu).length === 0 ? {} : { cpu }),
-    ...(pidsLimit === undefined ? {} : { pids: { limit: pidsLimit } }),
-  }
-}
-
-/** A FIFO is no device to the cgroup; `u` is another word for `c`. */
-function deviceRule({ type, major, minor }: Device): DeviceRule[] {
-  if (type === 'p') return []
-  return [{ allow: true, type: type === 'u' ? 'c' : type, major, minor, access: 'rwm' }]
 }

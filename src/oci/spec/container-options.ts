@@ -2,6 +2,8 @@ import { posix } from 'node:path'
 import { z } from 'zod'
 import { isSignal } from '../signals.ts'
 import { hostname } from './hostname.ts'
+import { isolationOptions } from './isolation-options.ts'
+import { moreLimits } from './limits.ts'
 import { networkOptions } from './network-options.ts'
 
 /** The kernel's MAX_ARG_STRLEN: no argument or variable may be longer. */
@@ -42,7 +44,7 @@ const target = absolutePath.regex(
 const FLAGS =
   'ro rw exec noexec suid nosuid dev nodev atime noatime diratime nodiratime relatime norelatime strictatime'
 const BIND_OPTIONS = new Set(
-  `${FLAGS} bind rbind private rprivate shared rshared slave rslave unbindable runbindable`.split(' '),
+  `${FLAGS} rro bind rbind private rprivate shared rshared slave rslave unbindable runbindable`.split(' '),
 )
 const TMPFS_FLAGS = new Set(`${FLAGS} sync dirsync tmpcopyup`.split(' '))
 const TMPFS_VALUE = /^(?:size=\d{1,16}[kmg%]?|mode=[0-7]{3,4}|uid=\d{1,10}|gid=\d{1,10}|nr_inodes=\d{1,16}[kmg]?)$/
@@ -106,6 +108,7 @@ const resources = z.strictObject({
     .max(4_194_304, 'pidsLimit is 4194304 at most')
     .optional()
     .describe('how many processes and threads there may be at once'),
+  ...moreLimits,
 })
 
 const signal = z.string().max(16).refine(isSignal, 'a signal is SIGTERM, TERM or 15; see kill -l')
@@ -134,6 +137,7 @@ export const containerOptions = z.strictObject({
   resources: resources.default({}).describe('limits; what is absent is not limited'),
   stopSignal: signal.optional().describe("signal that asks it to end, instead of the image's; SIGTERM without either"),
   readOnlyRoot: z.boolean().default(false).describe('whether the root file system is read-only'),
+  ...isolationOptions,
 })
 
 export type ContainerOptions = z.output<typeof containerOptions>

@@ -51,9 +51,6 @@ export const DEFAULT_PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/
 /** The soft limit and the hard one. Lowering needs no capability, so this holds without CAP_SYS_RESOURCE too. */
 export const DEFAULT_RLIMITS: readonly Rlimit[] = [{ type: 'RLIMIT_NOFILE', hard: 1024, soft: 1024 }]
 
-/** The period that a CPU quota is measured against, in microseconds; the kernel's own default. */
-export const CPU_PERIOD_US = 100_000
-
 const mount = (destination: string, type: string, source: string, options: string): Mount => ({
   destination,
   type,

@@ -24,6 +24,7 @@ export interface Process {
   rlimits: Rlimit[]
   noNewPrivileges: boolean
   oomScoreAdj?: number
+  apparmorProfile?: string
 }
 
 export interface User {
@@ -58,6 +59,7 @@ export interface Linux {
   cgroupsPath: string
   resources: Resources
   devices?: Device[]
+  sysctl?: Record<string, string>
   seccomp?: Seccomp
   maskedPaths: string[]
   readonlyPaths: string[]
@@ -71,9 +73,25 @@ export interface Namespace {
 
 export interface Resources {
   devices: DeviceRule[]
-  memory?: { limit?: number; reservation?: number; swap?: number }
+  memory?: { limit?: number; reservation?: number; swap?: number; disableOOMKiller?: boolean }
   cpu?: { shares?: number; quota?: number; period?: number; cpus?: string; mems?: string }
   pids?: { limit: number }
+  blockIO?: BlockIo
+  hugepageLimits?: { pageSize: string; limit: number }[]
+}
+
+export interface BlockIo {
+  weight?: number
+  throttleReadBpsDevice?: ThrottledDevice[]
+  throttleWriteBpsDevice?: ThrottledDevice[]
+  throttleReadIOPSDevice?: ThrottledDevice[]
+  throttleWriteIOPSDevice?: ThrottledDevice[]
+}
+
+export interface ThrottledDevice {
+  major: number
+  minor: number
+  rate: number
 }
 
 /** Absent major or minor means every number. */
@@ -98,11 +116,14 @@ export interface Device {
 
 export interface Seccomp {
   defaultAction: SeccompAction
+  defaultErrnoRet?: number
+  flags?: string[]
   architectures?: string[]
   syscalls: SeccompRule[]
 }
 
-export type SeccompAction = 'SCMP_ACT_ALLOW' | 'SCMP_ACT_ERRNO'
+export type SeccompAction =
+  `SCMP_ACT_${'ALLOW' | 'ERRNO' | 'KILL' | 'KILL_PROCESS' | 'KILL_THREAD' | 'LOG' | 'TRACE' | 'TRAP'}`
 
 export interface SeccompRule {
   names: string[]
@@ -115,5 +136,5 @@ export interface SeccompArg {
   index: number
   value: number
   valueTwo?: number
-  op: 'SCMP_CMP_EQ' | 'SCMP_CMP_LT' | 'SCMP_CMP_GT' | 'SCMP_CMP_MASKED_EQ'
+  op: `SCMP_CMP_${'NE' | 'LT' | 'LE' | 'EQ' | 'GE' | 'GT' | 'MASKED_EQ'}`
 }

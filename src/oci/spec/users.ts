@@ -100,6 +100,16 @@ function groupNamed(group: string, user: string, text: string | undefined): numb
   throw refused(user, `names a group that is not in the image's /etc/group: ${shown(group)}`, 'give a gid')
 }
 
+/**
+ * Groups of a process with those that are asked for besides, each by its name in the image's file or its number.
+ *
+ * @throws PurserError invalid_argument when one is out of bounds or not in the file
+ */
+export function groupsAdded(own: readonly number[], asked: readonly string[], text: string | undefined): number[] {
+  const given = asked.map((group) => numericId(group, group) ?? groupNamed(group, group, text))
+  return [...new Set([...own, ...given])]
+}
+
 function groupsOf(name: string | undefined, gid: number, text: string | undefined): number[] {
   const gids = new Set([gid])
   if (name === undefined) return [gid]

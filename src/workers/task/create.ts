@@ -6,11 +6,13 @@ import { task } from '../../commands/task.ts'
 import { errorCodeOf, PurserError, toPurserError } from '../../model/errors.ts'
 import { parseImageConfig } from '../../oci/image-config.ts'
 import { buildSpec, type ImageProcess, stopSignalOf } from '../../oci/spec/build-spec.ts'
+import { specJson } from '../../oci/spec/ulimits.ts'
 import { LogFile } from '../../shim/log-file.ts'
 import { LoggedOutput } from '../../shim/output-hub.ts'
 import { ProcessStdio } from '../../shim/stdio.ts'
 import { noteCreated } from './begun.ts'
 import { defineTaskHandler } from './effects.ts'
+import { hostPartOf, mountShared, needsFreshMounts } from './isolation.ts'
 import { removeBundle } from './live-task.ts'
 import { attachedFacts, connect, intentFacts } from './network/connect.ts'
 import { claimMount, makeClaimFiles } from './pool/claim-files.ts'
@@ -75,6 +77,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
       await networks.detach({ namespace, id })
     })
     const rootfs = await rootfsMounts(job.view, snapshotters, namespace, made, signal)
+    const host = hostPartOf(job, options)
     const connection = await connect(job, options)
     const spec = buildSpec({
       image,
@@ -87,21 +90,24 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
       networkFiles: connection.files,
       networkNamespace: connection.namespace,
       init: made.init ? effects.init.require(id) : undefined,
+      host,
     })
     // A mount namespace that was made before may not have what was mounted on the host since.
     const isApart = shims.isApart(runtime)
     const needsHostsMounts =
       connection.isPinned ||
+      needsFreshMounts(options) ||
       options.mounts.some(({ type }) => type === 'bind') ||
       !MOUNTS_NOTHING_ELSE.has(made.snapshotter)
     const mounts = isApart && needsHostsMounts ? 'present' : 'any'
     const spare = mounts === 'present' ? undefined : shims.takeSpare(identity)
     mkdirSync(join(bundle, 'rootfs'), { recursive: true, mode: 0o711 })
+    await mountShared(bundle, options, signal)
     if (made.labels[POOL_LABEL] !== undefined) {
       makeClaimFiles(bundle, spec.process.user)
       spec.mounts.push(claimMount(bundle))
     }
-    writeFileSync(join(bundle, 'config.json'), JSON.stringify(shims.prepareSpec(runtime, spec)), { mode: 0o600 })
+    writeFileSync(join(bundle, 'config.json'), specJson(shims.prepareSpec(runtime, spec)), { mode: 0o600 })
     mkdirSync(paths.container(namespace, id), { recursive: true, mode: 0o700 })
     const log = await LogFile.open(paths.log(namespace, id), logger)
     held.defer(() => log.close())

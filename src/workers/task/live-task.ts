@@ -1,5 +1,9 @@
+import { readdirSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { ExecProcess } from '../../commands/task.ts'
+import { unmount } from '../../host/mounts.ts'
+import { errnoOf } from '../../host/syscalls.ts'
 import type { LogFile } from '../../shim/log-file.ts'
 import { DirectOutput, type OutputHub } from '../../shim/output-hub.ts'
 import type { Shim } from '../../shim/shim.ts'
@@ -62,4 +66,20 @@ export async function detach(live: LiveTask): Promise<void> {
   live.shim.disconnect()
 }
 
-export const removeBundle = (bundle: string): Promise<void> => rm(bundle, { recursive: true, force: true })
+/** Where the daemon mounts something for a task, besides its root file system. */
+export const mountPoint = (bundle: string, name: string): string => join(bundle, 'mounts', name)
+
+/** Takes away what was mounted for a task, and its files. */
+export async function removeBundle(bundle: string): Promise<void> {
+  for (const name of mountedIn(bundle)) unmount(mountPoint(bundle, name))
+  await rm(bundle, { recursive: true, force: true })
+}
+
+function mountedIn(bundle: string): string[] {
+  try {
+    return readdirSync(join(bundle, 'mounts'))
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return []
+    throw error
+  }
+}

@@ -128,7 +128,7 @@ test('limits become cgroup settings, and none are set unasked', () => {
 
 test('all devices are denied before some are allowed', () => {
   const fuse = { path: '/dev/fuse', type: 'c', major: 10, minor: 229 } as const
-  const { resources, devices } = build(shell, {}, { devices: [fuse] }).linux
+  const { resources, devices } = build(shell, {}, { host: { devices: [{ ...fuse, permissions: 'rwm' }] } }).linux
   assert.deepEqual(resources.devices[0], { allow: false, access: 'rwm' })
   assert.deepEqual(resources.devices.at(-1), { allow: true, type: 'c', major: 10, minor: 229, access: 'rwm' })
   assert.deepEqual(devices, [fuse])
@@ -151,12 +151,12 @@ test('an init is mounted read-only and comes before the program', () => {
 })
 
 test('a hostname, a read-only root, annotations and an OOM score are passed on', () => {
-  const spec = build(shell, { hostname: 'web', readOnlyRoot: true }, { annotations: { a: 'b' }, oomScoreAdj: 5 })
+  const options = { hostname: 'web', readOnlyRoot: true, oomScoreAdj: 5 }
+  const spec = build(shell, options, { annotations: { a: 'b' } })
   assert.equal(spec.hostname, 'web')
   assert.deepEqual(spec.root, { path: 'rootfs', readonly: true })
   assert.deepEqual(spec.annotations, { a: 'b' })
   assert.equal(spec.process.oomScoreAdj, 5)
-  assert.equal(build(shell, {}, { hostname: 'given' }).hostname, 'given')
 })
 
 test('two specs share nothing that one could change in the other', () => {

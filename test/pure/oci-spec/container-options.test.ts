@@ -53,7 +53,7 @@ test('every field is taken', () => {
 })
 
 test('each refusal says what is allowed', () => {
-  refuses({ privileged: true }, /privileged/)
+  refuses({ priviliged: true }, /priviliged/)
   refuses({ env: ['KEY'] }, /KEY=VALUE/)
   refuses({ env: ['=x'] }, /KEY=VALUE/)
   refuses({ args: ['a\0b'] }, /NUL/)
