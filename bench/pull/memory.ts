@@ -4,15 +4,21 @@ import { startRegistry, tarLayer } from '../../test/support/registry.ts'
 import { startBenchRegistry } from '../support/images.ts'
 import { purser } from '../support/purser.ts'
 import type { Found } from '../support/scenario.ts'
-import { inPairs, median, quantile, timed } from '../support/statistics.ts'
+import { inPairs, median, quantile } from '../support/statistics.ts'
 import { apiLatencies, memoryOf, pullWithContainerd, pullWithPurser, TMPFS } from './sides.ts'
 
 const LARGE_BYTES = 2 ** 30
 const ROUNDS = 2
+const API_ROUNDS = 5
 
 /** A layer of 1 GiB, and what pulling costs besides time. */
 export async function memory(): Promise<Found> {
   await using many = await startBenchRegistry(['multi:gzip'])
+  // Before there is a gigabyte in this process, whose collector would be measured too.
+  const latencies: number[][] = []
+  for (let round = 0; round < API_ROUNDS; round++)
+    latencies.push(await latenciesWhilePulling(many.reference('multi:gzip')))
+  const atShare = (share: number) => median(latencies.map((each) => quantile(each, share)))
   await using one = await startRegistry()
   const content = Buffer.allocUnsafe(LARGE_BYTES)
   randomFillSync(content, 0, LARGE_BYTES / 2)
@@ -27,7 +33,7 @@ export async function memory(): Promise<Found> {
   })
   const found: Found = {
     method: `Memory and API: VmHWM of the daemon after the pull, less its VmRSS before; requests that list containers, one after the other while
-multi:gzip is pulled. The layer of 1 GiB is zstd and cannot be compressed; ${ROUNDS} pairs, on tmpfs.`,
+multi:gzip is pulled, the median of ${API_ROUNDS} pulls. The layer of 1 GiB is zstd and cannot be compressed; ${ROUNDS} pairs, on tmpfs.`,
     measures: [
       {
         what: 'one layer of 1 GiB',
@@ -36,8 +42,13 @@ multi:gzip is pulled. The layer of 1 GiB is zstd and cannot be compressed; ${ROU
         containerd: median(pairs.containerd),
         ratio: pairs.ratio,
       },
+      { what: 'API while pulling, p99', unit: 'ms', purser: atShare(0.99), budget: { atMost: 20 } },
     ],
-    samples: { 'purser 1 GiB': pairs.purser, 'containerd 1 GiB': pairs.containerd },
+    samples: {
+      'purser 1 GiB': pairs.purser,
+      'containerd 1 GiB': pairs.containerd,
+      'API while pulling, p50, p90, p99 and longest': [0.5, 0.9, 0.99, 1].map(atShare),
+    },
   }
   for (const [what, reference] of [
     ['multi:gzip', many.reference('multi:gzip')],
@@ -45,23 +56,18 @@ multi:gzip is pulled. The layer of 1 GiB is zstd and cannot be compressed; ${ROU
   ] as const) {
     await using node = await startNode({ parent: TMPFS })
     const before = memoryOf(node.pid).now
-    const pulling = purser(node, 'pull', '--quiet', reference)
-    const latencies = await apiLatencies(node, pulling)
-    await timed(() => pulling)
+    await purser(node, 'pull', '--quiet', reference)
     found.measures.push({
       what: `memory over idle while pulling ${what}`,
       unit: 'MiB',
       purser: memoryOf(node.pid).peak - before,
       budget: { atMost: 200 },
     })
-    if (what !== 'multi:gzip') continue
-    found.samples['API while pulling'] = [0.5, 0.9, 0.99, 1].map((share) => quantile(latencies, share))
-    found.measures.push({
-      what: 'API while pulling, p99',
-      unit: 'ms',
-      purser: quantile(latencies, 0.99),
-      budget: { atMost: 20 },
-    })
   }
   return found
+}
+
+async function latenciesWhilePulling(reference: string): Promise<number[]> {
+  await using node = await startNode({ parent: TMPFS })
+  return await apiLatencies(node, purser(node, 'pull', '--quiet', reference))
 }
