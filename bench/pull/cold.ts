@@ -6,7 +6,7 @@ import { run } from '../support/run.ts'
 import type { Found } from '../support/scenario.ts'
 import { inPairs, median, timed } from '../support/statistics.ts'
 import { workDir } from '../support/work-dir.ts'
-import { pullWithContainerd, pullWithPurser, TMPFS } from './sides.ts'
+import { OTHERS, pullWithContainerd, pullWithPurser, TMPFS } from './sides.ts'
 
 const ROUNDS = 3
 const DISK_ROUNDS = 2
@@ -53,6 +53,15 @@ checks no digest and knows no whiteout.`,
     purser: plain.ratio,
     budget: { atMost: 1 },
   })
+  for (const [name, { isThere, pull }] of Object.entries(OTHERS)) {
+    if (!isThere) continue
+    const pairs = await inPairs(ROUNDS, {
+      purser: () => pullWithPurser(TMPFS, references),
+      containerd: () => pull(TMPFS, registry.reference('multi:gzip')),
+    })
+    found.samples[name] = pairs.containerd
+    found.measures.push({ what: `cold pull, multi:gzip, as a share of ${name}'s`, unit: 'share', purser: pairs.ratio })
+  }
   await using disk = await workDir()
   const onDisk = await inPairs(DISK_ROUNDS, {
     purser: () => pullWithPurser(disk.path, references),

@@ -7,6 +7,7 @@ import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
 import { digestOf } from '../../src/model/digest.ts'
 import { startNode, type TestNode } from '../support/daemon.ts'
+import { hasDocker, startDocker } from '../support/docker.ts'
 import { type PushedImage, startRegistry, type TestRegistry, tarLayer } from '../support/registry.ts'
 import { skopeo } from '../support/skopeo.ts'
 
@@ -64,6 +65,13 @@ test('skopeo copies from it, by tag and by digest, and lists tags', async () => 
   const page = await get('/v2/serve/image/tags/list?n=1')
   assert.deepEqual(((await page.json()) as { tags: string[] }).tags, ['v1'])
   assert.match(page.headers.get('link') ?? '', /n=1&last=v1/)
+})
+
+test('docker pulls from it', { skip: !hasDocker && 'there is no docker.io' }, async () => {
+  await using docker = await startDocker(own)
+  await docker.docker('pull', `${address}/serve/image:v1`)
+  const digests = await docker.docker('inspect', '--format', '{{join .RepoDigests " "}}', `${address}/serve/image:v1`)
+  assert.equal(digests, `${address}/serve/image@${image.descriptor.digest}`)
 })
 
 test('parts of a blob, its head, and what a client has already', async () => {
