@@ -136,7 +136,7 @@ test('an index is pushed with all platforms that are here, and otherwise what th
   assert.equal(single.digest, images[1]?.descriptor.digest)
 })
 
-for (const kind of ['basic', 'token'] as const) {
+for (const kind of ['basic', 'token', 'identity'] as const) {
   test(`a registry that asks for ${kind} authentication gets it, with the scope that each request needs`, async () => {
     await using gate = await startGate(origin.address, { auth: { kind, user: 'me', password: PASSWORD } })
     const image = await pulled()
@@ -145,14 +145,15 @@ for (const kind of ['basic', 'token'] as const) {
     assert.equal(refused.exitCode, 77, refused.stderr)
     assert.match(refused.stderr, /docker login/)
     const auth = Buffer.from(`me:${PASSWORD}`).toString('base64')
-    await writeFile(join(own, 'config.json'), JSON.stringify({ auths: { [gate.address]: { auth } } }))
+    const login = kind === 'identity' ? { identitytoken: PASSWORD } : { auth }
+    await writeFile(join(own, 'config.json'), JSON.stringify({ auths: { [gate.address]: login } }))
     const result = await push('--to', to, image.reference)
     assert.equal(result.sent, 3)
     assert.equal(digestOf(await raw(`${origin.address}/push/${kind}:v1`)), image.descriptor.digest)
     // Known from there now, so that it is mounted: for that both repositories have to be named.
     const mounted = await push('--to', `${gate.address}/push/${kind}-mounted:v1`, image.reference)
     assert.deepEqual([mounted.mounted, mounted.sent], [3, 0])
-    if (kind === 'token') {
+    if (kind !== 'basic') {
       assert.ok(gate.scopes.includes(`repository:push/${kind}:pull,push`), gate.scopes.join(' '))
       assert.ok(gate.scopes.includes(`repository:push/${kind}:pull`), gate.scopes.join(' '))
     }
@@ -174,6 +175,40 @@ test('an upload that breaks off goes on where the registry has it', async () => 
   assert.ok(bytes < layer.length + 17 * MIB, `${bytes} bytes were sent`)
   assert.ok(gate.passed.filter(({ method }) => method === 'PATCH').length >= 3)
   assert.ok(gate.passed.some(({ method, path }) => method === 'GET' && path.includes('/blobs/uploads/')))
+})
+
+test('a registry that has too much to do in the middle of a push is given time', async () => {
+  const layer = await tarLayer([{ name: 'random', content: randomBytes(18 * MIB) }])
+  const image = await origin.pushImage({ repository: 'push/busy', tag: 'v1', layers: [layer], compression: 'none' })
+  await ok('pull', '-q', image.reference)
+  for (const [method, statuses, headers] of [
+    ['PATCH', [429], { 'retry-after': '2' }],
+    ['PATCH', [500, 503, 502], {}],
+    ['PUT', [429, 503], { 'retry-after': '1' }],
+    ['POST', [504, 429], {}],
+  ] as const) {
+    await using gate = await startGate(other.address)
+    gate.refuseNext(method, statuses, headers)
+    const begunAt = performance.now()
+    const name = `busy/${method.toLowerCase()}${statuses.join('-')}:v1`
+    const result = await push('--to', `${gate.address}/${name}`, image.reference)
+    if ('retry-after' in headers) {
+      const waitedMs = performance.now() - begunAt
+      assert.ok(waitedMs >= 1000 * Number(headers['retry-after']), `${method}: came back after ${waitedMs} ms`)
+    }
+    assert.equal(result.digest, image.descriptor.digest)
+    assert.equal(digestOf(await raw(`${other.address}/${name}`)), image.descriptor.digest)
+  }
+})
+
+test('a registry that is never well again ends a push, and is left without the name', async () => {
+  const image = await pulled()
+  await using gate = await startGate(other.address)
+  gate.refuseNext('PUT', Array(100).fill(500))
+  const { exitCode, stderr } = await node.cli('push', '--to', `${gate.address}/never:v1`, image.reference)
+  assert.equal(exitCode, 69, stderr)
+  assert.match(stderr, /status 500/)
+  await assert.rejects(raw(`${other.address}/never:v1`))
 })
 
 test('what cannot be pushed is refused in one line: an unknown image, a registry that is away, blobs that are gone', async () => {

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
 
 export interface Gate extends AsyncDisposable {
   /** `host:port` */
@@ -12,11 +13,13 @@ export interface Gate extends AsyncDisposable {
   readonly scopes: string[]
   /** Breaks off the next request of this method once so much of its body has passed. */
   cutNext(method: string, afterBytes: number): void
+  /** Answers the next requests of this method itself, one with each of the statuses, before it has read their bodies. */
+  refuseNext(method: string, statuses: readonly number[], headers?: Readonly<Record<string, string>>): void
 }
 
 export interface GateOptions {
-  /** How clients have to say who they are; not at all when left out. */
-  auth?: { kind: 'basic' | 'token'; user: string; password: string }
+  /** How clients have to say who they are; not at all when left out. An identity token is its `password`. */
+  auth?: { kind: 'basic' | 'token' | 'identity'; user: string; password: string }
 }
 
 /** Stands before a registry: hands requests on with their bodies, asks for authentication, breaks connections. */
@@ -25,13 +28,14 @@ export async function startGate(registry: string, { auth }: GateOptions = {}): P
   const scopes: string[] = []
   const tokens = new Map<string, string[]>()
   let cut: { method: string; afterBytes: number } | undefined
+  let refusal: { method: string; statuses: number[]; headers: Readonly<Record<string, string>> } | undefined
   const basic = auth && `Basic ${Buffer.from(`${auth.user}:${auth.password}`).toString('base64')}`
 
   const challenge = (asked: IncomingMessage, response: ServerResponse): boolean => {
     const { authorization } = asked.headers
     if (auth === undefined) return false
     if (auth.kind === 'basic' && authorization === basic) return false
-    if (auth.kind === 'token' && authorization?.startsWith('Bearer ')) {
+    if (auth.kind !== 'basic' && authorization?.startsWith('Bearer ')) {
       const granted = tokens.get(authorization.slice(7)) ?? []
       const repository = /^\/v2\/(.+)\/(?:blobs|manifests)\//.exec(asked.url ?? '')?.[1] ?? ''
       const action = ['GET', 'HEAD'].includes(asked.method ?? '') ? 'pull' : 'push'
@@ -55,17 +59,28 @@ export async function startGate(registry: string, { auth }: GateOptions = {}): P
     return true
   }
 
+  /** The scopes of a request for a token; undefined when whoever asks may have none. */
+  const wantedScopes = async (asked: IncomingMessage, query: URLSearchParams): Promise<string[] | undefined> => {
+    if (auth?.kind !== 'identity') return asked.headers.authorization === basic ? query.getAll('scope') : undefined
+    const form = new URLSearchParams(await text(asked))
+    const isGood = form.get('grant_type') === 'refresh_token' && form.get('refresh_token') === auth.password
+    return isGood ? form.getAll('scope') : undefined
+  }
+
   const server = createServer(async (asked, response) => {
     const url = new URL(asked.url ?? '', 'http://x')
     if (url.pathname === '/token') {
-      if (asked.headers.authorization !== basic) return void response.writeHead(401).end('{}')
-      const granted = url.searchParams.getAll('scope').flatMap((scope) => scope.split(' '))
+      const wanted = await wantedScopes(asked, url.searchParams)
+      if (!wanted) return void response.writeHead(401).end('{}')
+      const granted = wanted.flatMap((scope) => scope.split(' '))
       scopes.push(...granted)
       const token = randomUUID()
       tokens.set(token, granted)
-      return void response.end(JSON.stringify({ token, expires_in: 300 }))
+      return void response.end(JSON.stringify({ token, access_token: token, expires_in: 300 }))
     }
     if (challenge(asked, response)) return
+    const status = refusal?.method === asked.method ? refusal?.statuses.shift() : undefined
+    if (refusal && status !== undefined) return void response.writeHead(status, refusal.headers).end('{}')
     const entry = { method: asked.method ?? '', path: asked.url ?? '', bodyBytes: 0 }
     passed.push(entry)
     const cutHere = cut?.method === asked.method ? cut : undefined
@@ -101,6 +116,9 @@ export async function startGate(registry: string, { auth }: GateOptions = {}): P
     scopes,
     cutNext: (method, afterBytes) => {
       cut = { method, afterBytes }
+    },
+    refuseNext: (method, statuses, headers = {}) => {
+      refusal = { method, statuses: [...statuses], headers }
     },
     async [Symbol.asyncDispose]() {
       server.closeAllConnections()
