@@ -1,11 +1,11 @@
 import { z } from 'zod'
 import { duration } from '../model/duration.ts'
 
-/** `[pull]`: what pulls may take of the node, all together. */
+/** `[pull]`: what pulls may take of the node, all together; `connections` and `bytesPerSecond` count pushes too. */
 export const pullSchema = z
   .strictObject({
-    connections: z.int().min(1).max(1024).default(16).describe('that bring blobs, at once'),
-    bytesPerSecond: z.int().min(1024).optional().describe('of all blobs together; unbounded by default'),
+    connections: z.int().min(1).max(1024).default(16).describe('that bring or send blobs, at once'),
+    bytesPerSecond: z.int().min(1024).optional().describe('of all blobs together, either way; unbounded by default'),
     chunkBytes: z
       .int()
       .min(1_048_576)

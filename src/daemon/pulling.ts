@@ -9,16 +9,20 @@ import type { Config } from './config.ts'
 /** What a disk keeps for all else, where nothing is configured. */
 const FLOOR = { bytes: 2 ** 30, shareMax: 0.05 }
 
-/** What pulls share on the node. */
+/** What pulls and pushes share on the node. */
 export function pulling({ pull: config, root }: Config, content: ContentStore) {
   const { minFreeBytes } = config
   const floor = minFreeBytes === undefined ? FLOOR : { bytes: minFreeBytes, shareMax: 1 }
+  const network = {
+    connections: new Connections(config.connections),
+    bandwidth: new Bandwidth(config.bytesPerSecond ?? Number.POSITIVE_INFINITY),
+  }
   return {
+    network,
     disk: new DiskSpace({ path: root, floor }),
     transfers: new Transfers({
       content,
-      connections: new Connections(config.connections),
-      bandwidth: new Bandwidth(config.bytesPerSecond ?? Number.POSITIVE_INFINITY),
+      ...network,
       chunks: { sizeBytes: config.chunkBytes, atOnce: config.chunksAtOnce },
     }),
     unpacks: new Unpacks(),

@@ -13,6 +13,8 @@ export interface BlobToPush {
   sizeBytes: number
   /** Its bytes from one on, up to but without another. */
   open(offset: number, endBytes: number): AsyncIterable<Uint8Array>
+  /** Called before each request that carries bytes of it; until what comes of it is disposed they may be sent. */
+  turn(signal: AbortSignal): Promise<Disposable>
   /** Repositories of the same registry that are known to have it. */
   mountFrom: readonly string[]
   /** Called with what the registry has of it, as far as it is known. */
@@ -158,6 +160,7 @@ export class Uploader {
       'content-range': `${offset}-${end - 1}`,
     }
     const body = () => counted(blob, offset, end)
+    using _turn = await blob.turn(signal)
     const response = await this.#send({ path: url, method: 'PATCH', headers, body }, signal)
     if (response.status !== 202 && response.status !== 201 && response.status !== 204) {
       throw await this.#refused(response, `bytes ${offset} to ${end} of ${blob.digest}`, signal)
@@ -179,6 +182,7 @@ export class Uploader {
     const leftBytes = sizeBytes - offset
     const headers = { 'content-type': 'application/octet-stream', 'content-length': String(leftBytes) }
     const body = leftBytes > 0 ? { body: () => counted(blob, offset, sizeBytes) } : {}
+    using _turn = leftBytes > 0 ? await blob.turn(signal) : undefined
     const response = await this.#send({ path: url, method: 'PUT', query: { digest }, headers, ...body }, signal)
     if (response.status !== 201 && response.status !== 204 && response.status !== 202) {
       throw await this.#refused(response, digest, signal)

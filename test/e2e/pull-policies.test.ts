@@ -6,6 +6,7 @@ import { test } from 'node:test'
 import { pushTinyImage } from '../../scripts/tiny-image.ts'
 import { startNode, type TestNode } from '../support/daemon.ts'
 import { checkBooks, eventually, submit, succeeded } from '../support/faults.ts'
+import { startGate } from '../support/gate.ts'
 import { startProxy } from '../support/proxy.ts'
 import { startRegistry, tarLayer } from '../support/registry.ts'
 
@@ -71,5 +72,14 @@ test('an urgent pull overtakes a prefetch that is under way, and the prefetch go
   // What had come by then was not asked for again.
   const bytes = layers.reduce((sum, layer) => sum + layer.length, 0)
   assert.ok(Number(ended.result?.fetchedBytes) < bytes * 1.05, JSON.stringify(ended.result))
+
+  // Pushes are held to the same bounds: to one connection, and to what a second may bring.
+  await using gate = await startGate(registry.address)
+  const begunAt = performance.now()
+  const pushed = await node.cli('push', '-q', '--to', `${gate.address}/copy:latest`, large.reference)
+  assert.equal(pushed.exitCode, 0, pushed.stderr)
+  const sentMs = performance.now() - begunAt
+  assert.ok(sentMs > (bytes / 4_000_000) * 900, `${bytes} bytes were sent in ${sentMs} ms`)
+  assert.equal(gate.bodiesAtOnceMost, 1)
   await checkBooks(node)
 })

@@ -9,6 +9,8 @@ export interface Gate extends AsyncDisposable {
   readonly address: string
   /** Requests that were let through, in their order. */
   readonly passed: { method: string; path: string; bodyBytes: number }[]
+  /** Requests with a body that were being received at the same time. */
+  readonly bodiesAtOnceMost: number
   /** Scopes that tokens were asked for. */
   readonly scopes: string[]
   /** Breaks off the next request of this method once so much of its body has passed. */
@@ -28,6 +30,8 @@ export async function startGate(registry: string, { auth }: GateOptions = {}): P
   const scopes: string[] = []
   const tokens = new Map<string, string[]>()
   let cut: { method: string; afterBytes: number } | undefined
+  let bodies = 0
+  let bodiesAtOnceMost = 0
   let refusal: { method: string; statuses: number[]; headers: Readonly<Record<string, string>> } | undefined
   const basic = auth && `Basic ${Buffer.from(`${auth.user}:${auth.password}`).toString('base64')}`
 
@@ -93,6 +97,9 @@ export async function startGate(registry: string, { auth }: GateOptions = {}): P
       response.writeHead(answer.statusCode ?? 500, answer.headers)
       answer.pipe(response)
     })
+    const hasBody = Number(asked.headers['content-length'] ?? 0) > 0
+    if (hasBody) bodies += 1
+    bodiesAtOnceMost = Math.max(bodiesAtOnceMost, bodies)
     try {
       for await (const piece of asked as AsyncIterable<Buffer>) {
         entry.bodyBytes += piece.length
@@ -105,6 +112,8 @@ export async function startGate(registry: string, { auth }: GateOptions = {}): P
       onward.end()
     } catch {
       onward.destroy()
+    } finally {
+      if (hasBody) bodies -= 1
     }
   })
   server.listen(0, '127.0.0.1')
@@ -113,6 +122,9 @@ export async function startGate(registry: string, { auth }: GateOptions = {}): P
   return {
     address: `127.0.0.1:${port}`,
     passed,
+    get bodiesAtOnceMost() {
+      return bodiesAtOnceMost
+    },
     scopes,
     cutNext: (method, afterBytes) => {
       cut = { method, afterBytes }

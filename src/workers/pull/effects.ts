@@ -1,3 +1,5 @@
+import type { Bandwidth } from '../../content/bandwidth.ts'
+import type { Connections } from '../../content/connections.ts'
 import type { DiskSpace } from '../../content/disk-space.ts'
 import type { ContentStore } from '../../content/store.ts'
 import type { LayerPool } from '../../layers/pool.ts'
@@ -18,6 +20,8 @@ export interface PullEffects {
   layers: LayerPool
   snapshotters: ReadonlyMap<string, Snapshotter>
   transfers: Transfers
+  /** What pulls and pushes share. */
+  network: { connections: Connections; bandwidth: Bandwidth }
   disk: DiskSpace
   unpacks: Unpacks
   stall: StallLimit

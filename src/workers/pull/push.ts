@@ -100,14 +100,22 @@ async function pushBlob(
   const mountFrom = sources
     .filter(({ registry, repository }) => registry === to.registry && repository !== to.repository)
     .map(({ repository }) => repository)
+  const { connections, bandwidth } = effects.network
+  const priority = () => command.priority
   if (line) line.phase = 'sending'
   return await uploader.blob(
     {
       digest,
       sizeBytes,
       mountFrom,
-      open: (offset, endBytes) =>
-        createReadStream(effects.content.path(digest), { start: offset, end: endBytes - 1, highWaterMark: READ_BYTES }),
+      turn: (within) => connections.acquire(priority, within),
+      open: async function* (offset, endBytes) {
+        const file = { start: offset, end: endBytes - 1, highWaterMark: READ_BYTES }
+        for await (const piece of createReadStream(effects.content.path(digest), file)) {
+          await bandwidth.take(piece.length, priority, signal)
+          yield piece
+        }
+      },
       onProgress: (bytes) => {
         if (line) line.fetchedBytes = bytes
         effects.progress.touch(command.id)
