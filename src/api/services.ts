@@ -155,6 +155,13 @@ export interface ImageDetailsReader {
   diff(namespace: string, one: string, other: string, signal: AbortSignal): Promise<object>
 }
 
+/** What containers are run with. */
+export interface RuntimesReader {
+  list(): Promise<object[]>
+  /** @throws PurserError invalid_argument for what is no runtime, or as its shim fails */
+  check(name: string, signal: AbortSignal): Promise<object>
+}
+
 /** The sealed part of the log. */
 export interface Books {
   archive: Archive
@@ -174,6 +181,7 @@ export interface Services {
   progress: Progress
   projections: Projections
   slis: Slis
+  runtimes: RuntimesReader
   snapshots: Snapshots
   streams: Streams
   files: Files

@@ -209,6 +209,14 @@ export const verbs: readonly Listed[] = [
   { name: 'rm', summary: 'remove containers', load: () => import('./rm.ts') },
   { name: 'rmi', summary: 'remove images and what only they hold', load: rmi },
   { name: 'run', summary: 'run a container, pulling its image if needed', load: () => import('./run.ts') },
+  {
+    name: 'runtime',
+    summary: 'what containers are run with',
+    verbs: [
+      { name: 'check', summary: 'judge a runtime, and try its shim', load: () => import('./runtime-check.ts') },
+      { name: 'ls', summary: 'list runtimes, and whether they are used', load: () => import('./runtime-ls.ts') },
+    ],
+  },
   { name: 'save', summary: 'write images to an archive that docker, skopeo and others load', load: save },
   { name: 'sli', summary: 'how well the service does, against its objectives', load: () => import('./sli.ts') },
   {

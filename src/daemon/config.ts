@@ -10,14 +10,10 @@ import { isLoopback } from '../registry/endpoint.ts'
 import { trustSchema } from '../trust/policy.ts'
 import { networkSchema } from './network-config.ts'
 import { pullSchema } from './pull-config.ts'
+import { runtimeSchema } from './runtime-config.ts'
 import { serveSchema } from './serve-config.ts'
 import { snapshotterSchema, unpackSchema } from './snapshot-config.ts'
 import { stopSchema } from './stop-config.ts'
-
-const runtime = z.strictObject({
-  shim: z.string().optional().describe('name on the search path, or absolute path of the shim'),
-  binary: z.string().optional().describe('runtime that the runc shim calls: runc, crun, or a path'),
-})
 
 const concurrency = (limit: number) => z.int().min(1).max(4096).default(limit)
 
@@ -210,7 +206,7 @@ const configSchema = z.strictObject({
     .prefault({}),
   network: networkSchema,
   snapshotter: snapshotterSchema,
-  runtime: z.record(z.string(), runtime).default({}).describe('runtimes by name, besides runc and crun'),
+  runtime: runtimeSchema.default({}).describe('runtimes by name, besides runc and crun'),
 })
 
 export type Config = z.output<typeof configSchema>

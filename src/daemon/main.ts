@@ -49,6 +49,7 @@ import { PoolKeeper } from '../workers/task/pool/keeper.ts'
 import { PoolMembers } from '../workers/task/pool/members.ts'
 import { reconcileTasks } from '../workers/task/reconcile.ts'
 import { ContainerRoots } from '../workers/task/roots.ts'
+import { RuntimeInsight } from '../workers/task/runtimes.ts'
 import { TaskStreams } from '../workers/task/streams.ts'
 import { Tasks } from '../workers/task/tasks.ts'
 import { UserFilesOfImages } from '../workers/task/user-files.ts'
@@ -61,7 +62,7 @@ import { appendMetric, daemonMetrics, metricsText, observe } from './metrics.ts'
 import { recordMissing } from './missing.ts'
 import { pulling } from './pulling.ts'
 import { openRegistry } from './registry.ts'
-import { openRuntimes, SEARCH_PATH } from './runtimes.ts'
+import { openRuntimes, SEARCH_PATH, warnOfRuntimes } from './runtimes.ts'
 import { serveImages } from './serve-images.ts'
 import { proxiesOf } from './snapshot-config.ts'
 import { forgetUnsynced, removeUnknownSnapshots, unpackAgain } from './snapshots-at-start.ts'
@@ -220,6 +221,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     init: new InitProgram(config.initPath, SEARCH_PATH),
     sealing,
     defaultRuntime: runtimes.defaultFor,
+    requireRuntime: (name: string) => shims.reports.require(name),
     userFiles: new UserFilesOfImages(runDir),
     roots,
     architecture: arch() === 'x64' ? 'amd64' : arch(),
@@ -282,6 +284,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     streams: new TaskStreams(log, tasks, paths),
     files: new ContainerFiles(roots),
     slis,
+    runtimes: new RuntimeInsight(shims, runtimes.told.defaultRuntime, join(state, 'probe')),
     snapshots: new SnapshotInsight(log.documents, snapshotters),
     metrics: (format) => metricsText(register, slis, format),
     notReady: async () => ((await redis.ping().catch(() => '')) === 'PONG' ? [] : ['Redis does not answer']),
@@ -320,6 +323,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     starting.use(await serveMetrics(config.metrics.listen, services.metrics, logger))
   starting.use(new Scrubber({ ...config.scrub, log, intake, content, file: join(root, 'scrub.json'), logger }))
   starting.use(releaseWhenIdle(logger))
+  void warnOfRuntimes(shims, logger)
   logger.info({ ...reconciled, position: log.head, startMs: Math.round(performance.now() - begunAt) }, 'ready')
   return starting.move()
 }

@@ -1,10 +1,13 @@
 import { basename, join } from 'node:path'
+import type { Logger } from 'pino'
 import { removeCgroups } from '../host/cgroups.ts'
 import type { ContainerOptions } from '../oci/spec/container-options.ts'
 import { type CrunFound, probeCrun } from '../shim/probe-crun.ts'
 import type { RuntimeConfig } from '../shim/runtimes.ts'
+import type { Shims } from '../shim/shims.ts'
 import type { TaskPaths } from '../workers/task/paths.ts'
 import type { Config } from './config.ts'
+import { CRUN, configuredRuntime, RUNC } from './runtime-config.ts'
 
 /** Where shims and runtimes are looked for. */
 export const SEARCH_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
@@ -17,21 +20,16 @@ export interface Runtimes {
   told: { defaultRuntime: string; crun: string }
 }
 
-const SHIM = 'containerd-shim-runc-v2'
 /** Mounts that a container shares back with the host. */
 const SHARED = /^r?shared$/
 
 /** Finds out which runtimes there are: crun, which starts in a third of runc's time, is tried before it is relied on. */
 export async function openRuntimes(config: Config, paths: TaskPaths, signal: AbortSignal): Promise<Runtimes> {
-  const given = Object.entries(config.runtime).map(([name, { shim, binary }]): [string, RuntimeConfig] => [
+  const given = Object.entries(config.runtime).map(([name, each]): [string, RuntimeConfig] => [
     name,
-    { ...(shim === undefined ? {} : { shim }), ...(binary === undefined ? {} : { options: { binaryName: binary } }) },
+    configuredRuntime(name === 'crun' ? { ...each, binary: each.binary ?? 'crun' } : each),
   ])
-  const named: Record<string, RuntimeConfig> = {
-    runc: { shim: SHIM },
-    crun: { shim: SHIM, options: { binaryName: 'crun' } },
-    ...Object.fromEntries(given),
-  }
+  const named: Record<string, RuntimeConfig> = { runc: RUNC, crun: CRUN, ...Object.fromEntries(given) }
   const probe = {
     searchPath: SEARCH_PATH,
     dir: join(config.state, 'probe'),
@@ -71,4 +69,15 @@ function binaryOf(runtime: RuntimeConfig | undefined): string | undefined {
 function describe(found: CrunFound): string {
   if (!found.works) return `not used: ${found.why}`
   return !found.isApart ? 'works' : 'works, in a mount namespace without /sys/fs/cgroup/unified'
+}
+
+/** Says which runtimes are not as they should be; they are judged anew whenever one is used. */
+export async function warnOfRuntimes(shims: Shims, logger: Logger): Promise<void> {
+  try {
+    for (const { name, verdict, reasons, remedy } of await shims.reports.all())
+      if (verdict === 'warned' || verdict === 'refused')
+        logger.warn({ runtime: name, verdict, reasons, remedy }, 'vulnerable runtime')
+  } catch (err) {
+    logger.error({ err }, 'the runtimes could not be judged')
+  }
 }

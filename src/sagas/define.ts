@@ -9,6 +9,8 @@ export type StopDeadlines = Readonly<Record<Exclude<StopPhase, 'ask'>, number>>
 export interface SagaEffects {
   /** The runtime of a container for which none is named. */
   defaultRuntime(options: ContainerOptions): string
+  /** @throws PurserError when containers are not started with this runtime, with the reason */
+  requireRuntime(name: string): Promise<void>
   /** The network of a container for which none is named. */
   defaultNetwork: string
   stopDeadlines: StopDeadlines

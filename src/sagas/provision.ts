@@ -23,6 +23,10 @@ export async function provision(saga: Saga<ContainerState, Request>, undo: Async
       field: `options.${conflict.field}`,
     })
   }
+  const before = saga.state // Redelivered, it keeps to what it chose then.
+  const chosen = before.status === 'absent' ? saga.effects.defaultRuntime(options) : before.runtime
+  const runtime = payload.runtime ?? chosen
+  await saga.effects.requireRuntime(runtime) // Before an image is pulled in vain.
   const present = await unpackedImage(saga)
   const { snapshotter } = payload
   const parent = chainIdOf(present.layers.map((layer) => layer.diffId))
@@ -31,8 +35,6 @@ export async function provision(saga: Saga<ContainerState, Request>, undo: Async
   const prepare = saga.step('prepare', { type: 'snapshot.prepare', subject, payload: { parent } })
   undoStep(saga, undo, 'undo-container', { type: 'container.delete', subject: id })
   const { labels, onExit, timeoutMs } = payload
-  const before = saga.state // Redelivered, it keeps to what it chose then.
-  const chosen = before.status === 'absent' ? saga.effects.defaultRuntime(options) : before.runtime
   const create = saga.step('create', {
     type: 'container.create',
     subject: id,
@@ -42,7 +44,7 @@ export async function provision(saga: Saga<ContainerState, Request>, undo: Async
       config: present.config.digest,
       snapshotter,
       snapshotKey: id,
-      runtime: payload.runtime ?? chosen,
+      runtime,
       options,
       labels,
       onExit,

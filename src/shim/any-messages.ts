@@ -2,6 +2,7 @@ import { create, toBinary } from '@bufbuild/protobuf'
 import { type Any, AnySchema } from '@bufbuild/protobuf/wkt'
 import { specJson } from '../oci/spec/ulimits.ts'
 import { OptionsSchema } from './gen/options_pb.ts'
+import { OptionsSchema as GenericOptionsSchema } from './gen/runtime_options_pb.ts'
 import type { AnyMessage } from './task-stats.ts'
 
 /** Options of a runtime that is driven by the runc shim: runc, crun, youki. */
@@ -20,6 +21,21 @@ export interface RuncOptions {
   criuPath?: string
   criuImagePath?: string
   criuWorkPath?: string
+}
+
+/** What a runtime takes that has options of no other kind: gVisor, Kata. */
+export interface GenericOptions {
+  /** What the runtime takes the rest for: `io.containerd.runsc.v1.options`. */
+  typeUrl?: string | undefined
+  configPath?: string | undefined
+  /** The configuration itself, instead of a path. */
+  configBody?: string | undefined
+}
+
+/** @see containerd, api/types/runtimeoptions/v1/api.proto */
+export function genericOptions({ typeUrl = '', configPath = '', configBody = '' }: GenericOptions): AnyMessage {
+  const options = create(GenericOptionsSchema, { typeUrl, configPath, configBody: Buffer.from(configBody) })
+  return { typeUrl: GenericOptionsSchema.typeName, value: toBinary(GenericOptionsSchema, options) }
 }
 
 export function isAnyMessage(options: RuncOptions | AnyMessage): options is AnyMessage {

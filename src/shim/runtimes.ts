@@ -11,6 +11,10 @@ export interface RuntimeConfig {
   options?: RuncOptions | AnyMessage
   /** Its programs need a mount namespace where cgroups have version 1 only. */
   isApart?: boolean
+  /** Used whatever is known against it. */
+  allowVulnerable?: boolean
+  /** Milliseconds that its shim has for a call that runs something. */
+  callMs?: number
 }
 
 /** A runtime whose programs are all there. */
@@ -20,7 +24,12 @@ export interface Runtime {
   runcFile: string | undefined
   options: RuncOptions | AnyMessage | undefined
   isApart: boolean
+  /** Milliseconds that its shim has for a call that runs something. */
+  callMs: number
 }
+
+/** A virtual machine may take its time to start. */
+const CALL_MS = 120_000
 
 const DEBIAN_PACKAGES: Readonly<Record<string, string>> = {
   'containerd-shim-runc-v2': 'containerd',
@@ -55,14 +64,16 @@ export function resolveRuntime(
 ): Runtime {
   const shim = config?.shim ?? shimName(name)
   const shimFile = findProgram(shim, searchPath, name)
-  const { options, isApart = false } = config ?? {}
+  const { options, isApart = false, callMs = CALL_MS } = config ?? {}
   if (!isRuncShim(shim) || (options && isAnyMessage(options)))
-    return { shimFile, runcFile: undefined, options, isApart }
+    return { shimFile, runcFile: undefined, options, isApart, callMs }
   const merged: RuncOptions = { root: runcRoot, ...options }
-  return { shimFile, runcFile: findProgram(merged.binaryName ?? 'runc', searchPath, name), options: merged, isApart }
+  const runcFile = findProgram(merged.binaryName ?? 'runc', searchPath, name)
+  return { shimFile, runcFile, options: merged, isApart, callMs }
 }
 
-const isRuncShim = (shim: string): boolean => basename(shim).startsWith('containerd-shim-runc-')
+/** Whether a shim is containerd's, which runs runc or a program with runc's command line. */
+export const isRuncShim = (shim: string): boolean => basename(shim).startsWith('containerd-shim-runc-')
 
 /** @throws PurserError failed_precondition when it is not installed */
 export function findProgram(program: string, searchPath: string, runtime: string): string {

@@ -10,10 +10,10 @@ import { PurserError } from '../model/errors.ts'
 import { anyJson, anyOptions, type RuncOptions } from './any-messages.ts'
 import { Task } from './gen/task_pb.ts'
 import { MountSchema } from './gen/types_pb.ts'
+import type { CallOptions, TaskClient } from './task-client.ts'
 import { readableTaskError } from './task-error.ts'
 import { type AnyMessage, type TaskStats, taskStats } from './task-stats.ts'
 import { formatTimestamp } from './timestamps.ts'
-import type { TtrpcClient } from './ttrpc-client.ts'
 import { waitFor } from './wait-for.ts'
 
 export type TaskStatus = 'unknown' | 'created' | 'running' | 'stopped' | 'paused' | 'pausing'
@@ -59,9 +59,12 @@ export interface ShimIdentity {
 
 export interface ShimConnection {
   identity: ShimIdentity
-  client: TtrpcClient
-  /** Of the task service. */
-  protocolVersion: 2 | 3
+  client: TaskClient
+  /** Version of the task service. */
+  taskApi: 2 | 3
+  protocol: 'ttrpc' | 'grpc'
+  /** Milliseconds for a call that runs something; of those that do not, less where they usually have more. */
+  callMs: number
   /** The runtime's, for `create`. */
   options: RuncOptions | AnyMessage | undefined
   /** Removes from the runtime what a failed create leaves there. */
@@ -70,7 +73,7 @@ export interface ShimConnection {
 
 const NO_IO: TaskIo = { stdin: '', stdout: '', stderr: '', terminal: false }
 
-/** How long a shim has for calls that touch nothing but its own memory. */
+/** How long a shim has for calls that touch nothing but its own memory, at most. */
 const QUICK_MS = 10_000
 
 /**
@@ -82,19 +85,19 @@ export class Shim {
   readonly id: string
   readonly bundle: string
   readonly #connection: ShimConnection
-  readonly #client: TtrpcClient
+  readonly #client: TaskClient
   readonly #service: string
   readonly #options: Any | undefined
   readonly #removeContainer: () => Promise<void>
 
   constructor(connection: ShimConnection) {
-    const { identity, client, protocolVersion, options, removeContainer } = connection
+    const { identity, client, taskApi, options, removeContainer } = connection
     this.#connection = connection
     this.namespace = identity.namespace
     this.id = identity.id
     this.bundle = identity.bundle
     this.#client = client
-    this.#service = `containerd.task.v${protocolVersion}.Task`
+    this.#service = `containerd.task.v${taskApi}.Task`
     this.#options = options === undefined ? undefined : anyOptions(options)
     this.#removeContainer = removeContainer
   }
@@ -111,6 +114,14 @@ export class Shim {
 
   get isClosed(): boolean {
     return this.#client.isClosed
+  }
+
+  get taskApi(): 2 | 3 {
+    return this.#connection.taskApi
+  }
+
+  get protocol(): 'ttrpc' | 'grpc' {
+    return this.#connection.protocol
   }
 
   /** Creates the task: its process waits, started but not yet executing the program. */
@@ -165,10 +176,10 @@ export class Shim {
 
   /** Waits for the end of a process, and answers at once for one that has ended, until it is deleted. */
   async wait(process: { execId?: string }, signal: AbortSignal): Promise<TaskExit> {
-    const { exitStatus, exitedAt } = await this.#call(
+    const { exitStatus, exitedAt } = await this.#within(
       Task.method.wait,
       { id: this.id, execId: process.execId ?? '' },
-      signal,
+      { signal },
     )
     return { exitCode: exitStatus, exitedAt: formatTimestamp(exitedAt) }
   }
@@ -266,19 +277,26 @@ export class Shim {
     this.disconnect()
   }
 
-  async #call<I extends DescMessage, O extends DescMessage>(
+  /** As long as it takes, or as long as the options say. */
+  async #within<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodUnary<I, O>,
+    request: MessageInitShape<I>,
+    options: CallOptions,
+  ): Promise<MessageShape<O>> {
+    try {
+      return await this.#client.call(this.#service, method, request, options)
+    } catch (thrown) {
+      options.signal.throwIfAborted()
+      throw readableTaskError(`task ${this.id}`, thrown)
+    }
+  }
+
+  #call<I extends DescMessage, O extends DescMessage>(
     method: DescMethodUnary<I, O>,
     request: MessageInitShape<I>,
     signal: AbortSignal,
-    timeoutMs?: number,
   ): Promise<MessageShape<O>> {
-    try {
-      const limits = timeoutMs === undefined ? { signal } : { signal, timeoutMs }
-      return await this.#client.call(this.#service, method, request, limits)
-    } catch (thrown) {
-      signal.throwIfAborted()
-      throw readableTaskError(`task ${this.id}`, thrown)
-    }
+    return this.#within(method, request, { signal, timeoutMs: this.#connection.callMs })
   }
 
   #quick<I extends DescMessage, O extends DescMessage>(
@@ -286,6 +304,6 @@ export class Shim {
     request: MessageInitShape<I>,
     signal: AbortSignal,
   ): Promise<MessageShape<O>> {
-    return this.#call(method, request, signal, QUICK_MS)
+    return this.#within(method, request, { signal, timeoutMs: Math.min(QUICK_MS, this.#connection.callMs) })
   }
 }

@@ -1,21 +1,16 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { stat } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import type { Logger } from 'pino'
 import { PurserError } from '../model/errors.ts'
 import type { Spec } from '../oci/spec/schema.ts'
 import { isAnyMessage } from './any-messages.ts'
-import {
-  bootstrapInput,
-  formatShimAddress,
-  parseShimAddress,
-  parseShimVersion,
-  type ShimAddress,
-  type ShimVersion,
-} from './bootstrap.ts'
-import { runProgram } from './run-program.ts'
+import { formatShimAddress, type ShimAddress } from './bootstrap.ts'
+import { GrpcTaskClient } from './grpc-task-client.ts'
+import { ProgramFacts } from './program-facts.ts'
 import { makeRuntimeNamespace, type RuntimeNamespace } from './runtime-namespace.ts'
-import { type Runtime, type RuntimeConfig, resolveRuntime } from './runtimes.ts'
+import { RuntimeReports } from './runtime-report.ts'
+import type { RuntimeConfig } from './runtimes.ts'
 import { SeccompPrograms } from './seccomp-programs.ts'
 import { Shim, type ShimIdentity } from './shim.ts'
 import { ShimLog } from './shim-log.ts'
@@ -26,10 +21,9 @@ import {
   removeShimRemains,
   removeShimTraces,
   removeSpares,
-  runInside,
   type ShimProgram,
-  shimArguments,
 } from './shim-remains.ts'
+import { ShimStarter } from './shim-start.ts'
 import { type SpareShim, SpareShims } from './spare-shims.ts'
 import type { ProcessStdio } from './stdio.ts'
 import { TtrpcClient } from './ttrpc-client.ts'
@@ -59,12 +53,22 @@ export interface TaskRequest extends ShimIdentity {
   runtime: string
 }
 
+/** What a shim that was tried says of itself. */
+export interface ShimProbe {
+  protocol: 'ttrpc' | 'grpc'
+  taskApi: 2 | 3
+  shimPid: number
+  /** From its start to its first answer. */
+  answeredMs: number
+}
+
 /** Starts shims, finds those that are running, and removes what dead ones leave. */
 export class Shims {
   readonly #config: ShimsConfig
   readonly #grpcAddress: string
-  readonly #runcRoot: string
-  readonly #versions = new Map<string, ShimVersion | undefined>()
+  readonly #starter: ShimStarter
+  /** What the runtimes are, and which are not used. */
+  readonly reports: RuntimeReports
   readonly #sparesDir: string
   readonly #spares: SpareShims
   readonly #seccomp = new SeccompPrograms()
@@ -73,7 +77,11 @@ export class Shims {
   constructor(config: ShimsConfig) {
     this.#config = config
     this.#grpcAddress = join(config.stateDir, 'containerd.sock')
-    this.#runcRoot = join(config.stateDir, 'runc')
+    const { runtimes, searchPath } = config
+    const facts = new ProgramFacts(searchPath)
+    this.#starter = new ShimStarter(facts, config.eventsAddress)
+    const runcRoot = join(config.stateDir, 'runc')
+    this.reports = new RuntimeReports({ runtimes, searchPath, runcRoot, facts })
     this.#sparesDir = join(config.stateDir, 'spares')
     this.#spares = new SpareShims(
       this.#sparesDir,
@@ -140,32 +148,10 @@ export class Shims {
     signal: AbortSignal,
   ): Promise<{ shim: Shim; log: ShimLog }> {
     const { bundle, id } = request
-    const version = await this.#versionOf(program.runtime, signal)
     const log = ShimLog.open(bundle, this.#config.logger, { namespace: request.namespace, task: id })
     try {
       mkdirSync(join(bundle, 'rootfs'), { recursive: true, mode: 0o711 })
-      const { exitCode, stdout, stderr } = await runInside(
-        program,
-        {
-          file: program.runtime.shimFile,
-          args: [...shimArguments(request, program), 'start'],
-          cwd: bundle,
-          env: program.env,
-          stdin: bootstrapInput(version, {
-            ...request,
-            eventsAddress: this.#config.eventsAddress,
-            grpcAddress: this.#grpcAddress,
-            publishBinary: PUBLISH_BINARY,
-            options: program.runtime.options,
-          }),
-          inheritFds: readFds,
-        },
-        signal,
-      )
-      if (exitCode !== 0) {
-        throw new PurserError('internal', `the shim of task ${id} did not start: ${stderr.slice(-1000)}`)
-      }
-      const address = parseShimAddress(stdout)
+      const address = await this.#starter.start(request, program, readFds, signal)
       writeFileSync(join(bundle, 'bootstrap.json'), formatShimAddress(address))
       return { shim: await this.#attach(request, program, address, log, signal), log }
     } catch (error) {
@@ -192,9 +178,29 @@ export class Shims {
     }
   }
 
-  /** @throws PurserError when there is no such runtime, or a program of it is missing */
-  requireRuntime(name: string): void {
-    this.#program(name)
+  /**
+   * Starts a shim without a task, asks it who it is, and ends it: what tells that a runtime works as far as its shim.
+   *
+   * @param dir made and removed here
+   * @throws PurserError as {@link start}
+   */
+  async probe(runtime: string, dir: string, signal: AbortSignal): Promise<ShimProbe> {
+    const request = { namespace: 'default', id: basename(dir), bundle: dir, runtime }
+    const program = this.#program(runtime)
+    mkdirSync(dir, { recursive: true, mode: 0o711 })
+    try {
+      writeFileSync(join(dir, 'config.json'), '{}', { mode: 0o600 })
+      const begunAt = performance.now()
+      const { shim } = await this.#launch(request, program, [], signal)
+      const { shimPid } = await shim.connect(signal)
+      const answeredMs = performance.now() - begunAt
+      const { protocol, taskApi } = shim
+      await shim.shutdown(signal)
+      return { protocol, taskApi, shimPid, answeredMs: Math.round(answeredMs) }
+    } finally {
+      await this.#removeQuietly(request, program)
+      await rm(dir, { recursive: true, force: true })
+    }
   }
 
   /** Whether its containers are processes of this kernel, with a root directory of their own: not in a sandbox of theirs. */
@@ -247,13 +253,16 @@ export class Shims {
     log: ShimLog,
     signal: AbortSignal,
   ): Promise<Shim> {
-    const client = await TtrpcClient.connect(address.socketPath, signal)
+    const Client = address.protocol === 'grpc' ? GrpcTaskClient : TtrpcClient
+    const client = await Client.connect(address.socketPath, signal)
     void client.closed.then(() => log.close())
     const { namespace, id, bundle } = request
     return new Shim({
       identity: { namespace, id, bundle },
       client,
-      protocolVersion: address.version,
+      taskApi: address.version,
+      protocol: address.protocol,
+      callMs: program.runtime.callMs,
       options: program.runtime.options,
       removeContainer: () => removeFromRuntime(request, program, AbortSignal.timeout(CLEAN_UP_MS)),
     })
@@ -268,28 +277,16 @@ export class Shims {
     }
   }
 
-  /** The version that decides what a shim reads; asked once for each file, until it is replaced. */
-  async #versionOf({ shimFile, runcFile }: Runtime, signal: AbortSignal): Promise<ShimVersion | undefined> {
-    if (runcFile === undefined) return undefined // Only containerd's own shim says it in a form that is known.
-    const { ino, mtimeMs } = await stat(shimFile)
-    const key = `${shimFile} ${ino} ${mtimeMs}`
-    if (!this.#versions.has(key)) {
-      const { stdout } = await runProgram({ file: shimFile, args: ['-v'], cwd: '/', env: {} }, signal)
-      this.#versions.set(key, parseShimVersion(stdout.toString('utf8')))
-    }
-    return this.#versions.get(key)
-  }
-
   /** @param mounts `present`: those of the host as they are now must be seen, wherever they propagate */
   #program(name: string, mounts: 'present' | 'any' = 'any'): ShimProgram {
-    const { runtimes, searchPath, eventsAddress } = this.#config
-    const runtime = resolveRuntime(name, runtimes[name], { searchPath, runcRoot: this.#runcRoot })
+    const { searchPath, eventsAddress } = this.#config
+    const runtime = this.reports.resolve(name)
     const env = {
       PATH: searchPath,
       TTRPC_ADDRESS: eventsAddress,
       GRPC_ADDRESS: this.#grpcAddress,
       GOMAXPROCS: '2',
-      MAX_SHIM_VERSION: '2',
+      MAX_SHIM_VERSION: '3',
     }
     const shared = mounts === 'any' ? this.#shared : undefined
     return { runtime, env, shared, grpcAddress: this.#grpcAddress, publishBinary: PUBLISH_BINARY }

@@ -14,6 +14,7 @@ import {
   TaskResumedSchema,
   TaskStartSchema,
 } from './gen/events_pb.ts'
+import { Events } from './gen/events_ttrpc_pb.ts'
 import { type Envelope, ForwardRequestSchema } from './gen/types_pb.ts'
 import { formatTimestamp } from './timestamps.ts'
 import { TtrpcServer } from './ttrpc-server.ts'
@@ -121,6 +122,6 @@ export function listenForTaskEvents({ socketPath, logger, onEvent }: TaskEventsC
     else logger.debug({ topic: envelope.topic, namespace: envelope.namespace }, 'shim event not read')
     return toBinary(EmptySchema, { $typeName: 'google.protobuf.Empty' })
   }
-  const methods = new Map([['containerd.services.events.ttrpc.v1.Events/Forward', forward]])
+  const methods = new Map([[`${Events.typeName}/${Events.method.forward.name}`, forward]])
   return TtrpcServer.listen(socketPath, methods)
 }

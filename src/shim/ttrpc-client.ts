@@ -10,6 +10,7 @@ import {
 } from '@bufbuild/protobuf'
 import { ERROR_CODES, type ErrorCode, PurserError } from '../model/errors.ts'
 import { RequestSchema, ResponseSchema } from './gen/ttrpc_pb.ts'
+import { type CallOptions, readAnswer, type TaskClient, tooLate } from './task-client.ts'
 import { encodeFrame, FRAME_REQUEST, FRAME_RESPONSE, FrameDecoder } from './ttrpc-frames.ts'
 
 interface PendingCall {
@@ -17,18 +18,12 @@ interface PendingCall {
   reject(reason: unknown): void
 }
 
-export interface CallOptions {
-  signal: AbortSignal
-  /** Sent to the server too, which gives up then. None when absent. */
-  timeoutMs?: number
-}
-
 const codeOfGrpc = new Map<number, ErrorCode>(
   Object.entries(ERROR_CODES).map(([code, { grpc }]) => [grpc, code as ErrorCode]),
 )
 
 /** A connection to a ttrpc server on a Unix socket: any number of unary calls at once. */
-export class TtrpcClient {
+export class TtrpcClient implements TaskClient {
   readonly #socket: Socket
   readonly #socketPath: string
   readonly #decoder = new FrameDecoder()
@@ -78,18 +73,10 @@ export class TtrpcClient {
     return this.#lost !== undefined
   }
 
-  /** Fulfilled when the connection is gone, whoever ended it. Never rejected. */
   get closed(): Promise<void> {
     return this.#closed.promise
   }
 
-  /**
-   * One call and its answer.
-   *
-   * @param service full name of the service, as the server knows it
-   * @throws PurserError with the code and message of the server, `unavailable` when the connection is lost,
-   * `deadline_exceeded` after `timeoutMs`; the signal's reason when it aborts (the server may go on)
-   */
   async call<I extends DescMessage, O extends DescMessage>(
     service: string,
     method: DescMethodUnary<I, O>,
@@ -108,7 +95,7 @@ export class TtrpcClient {
     const streamId = this.#lastStreamId
     const frame = encodeFrame({ streamId, type: FRAME_REQUEST, payload: toBinary(RequestSchema, call) })
     const payload = await this.#exchange(streamId, frame, `${method.name}`, signal, timeoutMs)
-    return fromBinary(method.output, payload)
+    return readAnswer(method, payload)
   }
 
   close(): void {
@@ -137,11 +124,11 @@ export class TtrpcClient {
         settle()
         reject(signal.reason)
       }
-      const onTimeout = () => {
+      const onTimeout = (ms: number) => {
         settle()
-        reject(new PurserError('deadline_exceeded', `the shim did not answer ${name} within ${timeoutMs} ms`))
+        reject(tooLate(name, ms))
       }
-      const timer = timeoutMs === undefined ? undefined : setTimeout(onTimeout, timeoutMs)
+      const timer = timeoutMs === undefined ? undefined : setTimeout(onTimeout, timeoutMs, timeoutMs)
       signal.addEventListener('abort', onAbort, { once: true })
       this.#pending.set(streamId, {
         resolve(payload) {

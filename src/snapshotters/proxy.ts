@@ -1,7 +1,7 @@
+import { GrpcClient } from '../grpc/grpc-client.ts'
 import type { Mount } from '../host/mounts.ts'
 import { errorCodeOf, PurserError } from '../model/errors.ts'
 import { type Info, Snapshots } from './gen/snapshots_pb.ts'
-import { GrpcClient } from './proxy/grpc-client.ts'
 import type { LayerTarget, SnapshotKind, Snapshotter, Usage } from './snapshotter.ts'
 
 export interface ProxyOptions {

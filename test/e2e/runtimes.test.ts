@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict'
-import { mkdir, readFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { z } from 'zod'
 import { isHybrid } from '../../src/shim/runtime-namespace.ts'
 import { startCliNode } from '../support/cli.ts'
 import type { TestNode } from '../support/daemon.ts'
-import { taskOf } from '../support/faults.ts'
+import { checkBooks, taskOf } from '../support/faults.ts'
+import { makeOddShim } from '../support/odd-shim.ts'
+import { temporaryDirectory } from '../support/trees.ts'
 
 const told = async (node: TestNode) => {
   const { defaultRuntime, crun } = (await node.http('GET', '/v1/info')).json as Record<string, unknown>
@@ -66,4 +69,59 @@ test('the default can be configured', async () => {
   assert.equal((await told(at.node)).defaultRuntime, 'runc')
   await at.cli('run', '-d', '--name', 'c', at.image, 'sleep', '1000')
   assert.equal(await runtimeOf(at.node, 'c'), 'runc')
+})
+
+test('a runtime is what the configuration, a type or a path says; one with known escapes or that is missing is refused', async () => {
+  using own = temporaryDirectory()
+  const odd = makeOddShim(join(own.path, 'odd'), { answer: 'binary', takes: 'params', protocol: 'grpc' })
+  const old = join(own.path, 'runc')
+  await writeFile(old, '#!/bin/sh\necho "runc version 1.1.11"; echo "commit: v1.1.11-0-g4bccb38c"\n', { mode: 0o755 })
+  const config = [
+    `[runtime.odd]\nshim = ${JSON.stringify(odd.path)}`,
+    `[runtime.old]\nbinary = ${JSON.stringify(old)}`,
+    '[runtime.gvisor]\ntype = "io.containerd.no-such.v1"\noptions = { configPath = "/etc/runsc.toml" }',
+    '[runtime.risky]\nallowVulnerable = true',
+  ]
+  await using at = await startCliNode({ config: config.join('\n') })
+  const { node, image } = at
+  const { items } = z
+    .object({
+      items: z.array(
+        z.object({ name: z.string(), verdict: z.string(), isDefault: z.boolean(), reasons: z.array(z.string()) }),
+      ),
+    })
+    .parse((await node.http('GET', '/v1/runtimes')).json)
+  const of = (name: string) => items.find((item) => item.name === name)
+  assert.deepEqual(of('crun'), { name: 'crun', verdict: 'ok', isDefault: true, reasons: [] })
+  assert.match(of('runc')?.verdict ?? '', /^(?:ok|warned)$/, 'the one that is installed is used')
+  assert.equal(of('gvisor')?.verdict, 'missing')
+  assert.equal(of('old')?.verdict, 'refused')
+  assert.match(of('old')?.reasons.join() ?? '', /runc 1\.1\.11 has CVE-2024-21626/)
+  const table = (await at.cli('runtime', 'ls')).stdout
+  assert.match(table, /^crun \(default\) +io\.containerd\.runc\.v2 +\S+crun +\S+ +\S+ +v[23] +ok$/m)
+  assert.match(table, /^gvisor .* missing +runtime gvisor needs containerd-shim-no-such-v1, which is not in/m)
+
+  const run = (runtime: string) =>
+    at.cli('run', '--rm', '--runtime', runtime, image, 'sh', '-c', 'echo from $0; exit 5')
+  for (const [runtime, says] of [
+    ['old', /runtime old is not used: runc 1\.1\.11 has CVE-2024-21626 .*; .*\[runtime\.old\] allowVulnerable = true/],
+    ['gvisor', /needs containerd-shim-no-such-v1/],
+    ['none', /"none" is not a runtime/],
+    [`${own.path}/absent`, /absent, which is not there/],
+  ] as const) {
+    const { exitCode, stderr } = await run(runtime)
+    assert.equal(exitCode, 125, stderr)
+    assert.match(stderr, says)
+  }
+  for (const runtime of ['odd', odd.path, 'io.containerd.runc.v2', 'risky']) {
+    const { exitCode, stdout, stderr } = await run(runtime)
+    assert.deepEqual([exitCode, stdout], [5, 'from sh\n'], stderr)
+  }
+  const checked = await at.cli('runtime', 'check', odd.path)
+  assert.equal(checked.exitCode, 0, checked.stderr)
+  assert.match(checked.stdout, /^speaks +task API v3 by grpc, after \d+ ms$/m)
+  assert.match((await at.cli('runtime', 'check', 'crun')).stdout, /^speaks +task API v2 by ttrpc/m)
+  const refused = await at.cli('runtime', 'check', 'old')
+  assert.deepEqual([refused.exitCode, /CVE-2024-21626/.test(refused.stdout)], [65, true])
+  await checkBooks(node)
 })

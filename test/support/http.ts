@@ -34,6 +34,7 @@ import { SnapshotInsight } from '../../src/workers/snapshot/insight.ts'
 import { ContainerFiles } from '../../src/workers/task/files.ts'
 import { TaskPaths } from '../../src/workers/task/paths.ts'
 import { ContainerRoots } from '../../src/workers/task/roots.ts'
+import { RuntimeInsight } from '../../src/workers/task/runtimes.ts'
 import { TaskStreams } from '../../src/workers/task/streams.ts'
 import { Tasks } from '../../src/workers/task/tasks.ts'
 import { httpOver } from './daemon.ts'
@@ -104,6 +105,7 @@ export async function startApi({ stalledMs, group = 'purser', queued = ['image.p
       streams: new TaskStreams(log, tasks, paths),
       files: new ContainerFiles(roots),
       slis,
+      runtimes: new RuntimeInsight(shims, 'runc', join(dir, 'probe')),
       metrics: (format) => metricsText(register, slis, format),
       notReady: async () => ((await redis.ping().catch(() => '')) === 'PONG' ? [] : ['Redis does not answer']),
       info: async () => ({}),

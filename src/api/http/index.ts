@@ -14,6 +14,7 @@ import { projectionStatus } from './projections.ts'
 import { records } from './records.ts'
 import { imageReferrers } from './referrers.ts'
 import type { Resource } from './route.ts'
+import { runtimes } from './runtimes.ts'
 import { sealing } from './seal.ts'
 import { serviceLevels } from './sli.ts'
 import { snapshotUsage } from './snapshots.ts'
@@ -36,6 +37,7 @@ export const resources: readonly Resource[] = [
   projectionStatus,
   records,
   imageReferrers,
+  runtimes,
   sealing,
   serviceLevels,
   snapshotUsage,

@@ -75,7 +75,10 @@ export const containerOptions = {
   hostname: { value: 'name', help: 'hostname in the container' },
   'read-only': { help: 'read-only root file system' },
   snapshotter: { value: 'name', help: 'overlayfs (the default), native, … (purser snapshotter ls)' },
-  runtime: { value: 'name', help: 'crun (the default where it works), runc or one of the configuration' },
+  runtime: {
+    value: 'name',
+    help: 'crun (the default where it works), runc, … (purser runtime ls), a type or the path of a shim',
+  },
   pull: { value: 'when', choices: ['missing', 'always', 'never'], help: 'when to pull; if missing by default' },
   platform: { value: 'os/arch', help: 'platform of the image' },
 } as const satisfies OptionSpecs

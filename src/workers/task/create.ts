@@ -63,8 +63,8 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     await networks.detach({ namespace, id })
   } else {
     job.decide()
-    shims.requireRuntime(runtime) // Before the intent: what cannot be made could not be undone by it either.
     if (made.init) effects.init.require(id)
+    await shims.reports.require(runtime) // Before the intent: what cannot be made could not be undone by it either.
     await job.append(task.fact(id, 'task.creating', { runtime }), ...intentFacts(id, options))
   }
 

@@ -10,7 +10,17 @@ import { PurserError } from '../../../src/model/errors.ts'
 const BAD: readonly (readonly [toml: string, key: string | undefined, says: RegExp])[] = [
   ['rot = "/x"', 'rot', /there is no key rot; known at the top are root, state, node, group, log, audit, redis, /],
   ['[log]\nlevle = "info"', 'log.levle', /there is no key log\.levle; known in \[log\] are level, /],
-  ['[runtime.x]\nbin = "y"', 'runtime.x.bin', /no key runtime\.x\.bin; known in \[runtime\.x\] are shim, binary/],
+  [
+    '[runtime.x]\nbin = "y"',
+    'runtime.x.bin',
+    /no key runtime\.x\.bin; known in \[runtime\.x\] are type, shim, binary, /,
+  ],
+  ['[runtime.x]\ntype = "runsc"', 'runtime.x.type', /type = "runsc": a type is io\.containerd\.NAME\.VERSION/],
+  ['[runtime.x]\ntype = "a.b.c"\nshim = "y"', 'runtime.x.shim', /shim = "y": a runtime has a type or a shim, not both/],
+  ['[runtime.x]\ntype = "a.b.c"\nbinary = "y"', 'runtime.x.binary', /only the runc shim calls another program/],
+  ['[runtime.x.options]\nconfigPath = "/y"', 'runtime.x.options', /Unrecognized key: "configPath"/],
+  ['[runtime.x]\ntype = "a.b.c"\noptions = { configPath = "y" }', 'runtime.x.options.configPath', /a path is absolute/],
+  ['[runtime.x]\ntimeout = "soon"', 'runtime.x.timeout', /write a duration such as 30s/],
   ['[log]\nlevel = "loud"', 'log.level', /log\.level = "loud": .*"trace"\|"debug"/],
   ['root = "var"', 'root', /root = "var": a directory is an absolute path: begin it with \//],
   ['root = 1', 'root', /root = 1: .*expected string/],

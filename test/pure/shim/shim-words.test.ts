@@ -10,18 +10,38 @@ import { readableTaskError } from '../../../src/shim/task-error.ts'
 test('the answers of all generations of shims give an address', () => {
   const address = 'unix:///run/s/1'
   const message = create(BootstrapResultSchema, { version: 3, address, protocol: 'ttrpc' })
-  assert.deepEqual(parseShimAddress(Buffer.from(`${address}\n`)), { socketPath: '/run/s/1', version: 2 })
+  assert.deepEqual(parseShimAddress(Buffer.from(`${address}\n`)), {
+    socketPath: '/run/s/1',
+    version: 2,
+    protocol: 'ttrpc',
+  })
   assert.deepEqual(parseShimAddress(Buffer.from(JSON.stringify({ version: 3, address, protocol: 'ttrpc' }))), {
     socketPath: '/run/s/1',
     version: 3,
+    protocol: 'ttrpc',
   })
-  assert.deepEqual(parseShimAddress(toBinary(BootstrapResultSchema, message)), { socketPath: '/run/s/1', version: 3 })
+  assert.deepEqual(parseShimAddress(toBinary(BootstrapResultSchema, message)), {
+    socketPath: '/run/s/1',
+    version: 3,
+    protocol: 'ttrpc',
+  })
+  const grpc = JSON.stringify({ version: 2, address, protocol: 'grpc' })
+  assert.equal(parseShimAddress(Buffer.from(grpc)).protocol, 'grpc')
 })
 
 test('a shim that answers something else is refused with what it said', () => {
   assert.throws(() => parseShimAddress(Buffer.from('usage: shim')), { code: 'unimplemented', message: /usage: shim/ })
-  const grpc = JSON.stringify({ version: 3, address: 'unix:///s', protocol: 'grpc' })
-  assert.throws(() => parseShimAddress(Buffer.from(grpc)), { code: 'unimplemented', message: /grpc/ })
+  assert.throws(() => parseShimAddress(Buffer.from('{"version":3}')), { code: 'unimplemented', message: /version/ })
+  assert.throws(() => parseShimAddress(Buffer.from('{')), { code: 'unimplemented' })
+  assert.throws(() => parseShimAddress(Buffer.from([8, 255])), { code: 'unimplemented' })
+  for (const [said, words] of [
+    [{ version: 3, address: 'unix:///s', protocol: 'quic' }, /quic/],
+    [{ version: 3, address: 'vsock://2:1024', protocol: 'ttrpc' }, /vsock/],
+    [{ version: 4, address: 'unix:///s', protocol: 'ttrpc' }, /version 4/],
+  ] as const) {
+    const bytes = Buffer.from(JSON.stringify(said))
+    assert.throws(() => parseShimAddress(bytes), { code: 'unimplemented', message: words })
+  }
 })
 
 test('a version is read from what a shim prints, with or without a distribution suffix', () => {

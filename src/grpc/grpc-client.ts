@@ -10,7 +10,7 @@ import {
   type MessageShape,
   toBinary,
 } from '@bufbuild/protobuf'
-import { ERROR_CODES, type ErrorCode, PurserError } from '../../model/errors.ts'
+import { ERROR_CODES, type ErrorCode, PurserError } from '../model/errors.ts'
 
 const MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 /** One byte that says whether it is compressed, four of length. */
@@ -28,22 +28,63 @@ const codeOfGrpc = new Map<number, ErrorCode>(
 export class GrpcClient {
   readonly #socketPath: string
   readonly #metadata: Readonly<Record<string, string>>
+  readonly #prefix: string
   #session: ClientHttp2Session | undefined
   #calls = 0
 
-  constructor(socketPath: string, metadata: Readonly<Record<string, string>>) {
+  /** @param prefix of what the server says of an error, so that it is known who says it */
+  constructor(socketPath: string, metadata: Readonly<Record<string, string>>, prefix = `${socketPath}: `) {
     this.#socketPath = socketPath
     this.#metadata = metadata
+    this.#prefix = prefix
   }
 
-  /** @throws PurserError with the server's code and words; unavailable when it does not answer */
+  /**
+   * Connects, for a caller that wants to know when the server goes.
+   *
+   * @returns what is fulfilled when this connection is gone, whoever ended it
+   * @throws PurserError unavailable when nothing listens there
+   */
+  async connect(signal: AbortSignal): Promise<{ closed: Promise<void> }> {
+    signal.throwIfAborted()
+    const session = this.#connected()
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    const closed = new Promise<void>((settle) => session.once('close', () => settle()))
+    const onAbort = () => reject(signal.reason)
+    signal.addEventListener('abort', onAbort, { once: true })
+    session.once('error', (cause) =>
+      reject(new PurserError('unavailable', `nothing answers at ${this.#socketPath}`, { cause })),
+    )
+    session.once('close', () => reject(new PurserError('unavailable', `nothing answers at ${this.#socketPath}`)))
+    session.once('remoteSettings', () => resolve())
+    try {
+      await promise
+    } catch (error) {
+      session.destroy()
+      throw error
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+    }
+    return { closed }
+  }
+
+  close(): void {
+    this.#session?.destroy()
+    this.#session = undefined
+  }
+
+  /**
+   * @param service that has the method, where it is of another version than the message types
+   * @throws PurserError with the server's code and words; unavailable when it does not answer
+   */
   async unary<I extends DescMessage, O extends DescMessage>(
     method: DescMethodUnary<I, O>,
     request: MessageInitShape<I>,
     signal: AbortSignal,
+    service = method.parent.typeName,
   ): Promise<MessageShape<O>> {
-    for await (const answer of this.#call(method, request, signal)) return answer
-    throw new PurserError('internal', `${method.parent.typeName}/${method.name} answered nothing`)
+    for await (const answer of this.#call(method, request, signal, service)) return answer
+    throw new PurserError('internal', `${service}/${method.name} answered nothing`)
   }
 
   /** Messages as they come. @throws as unary */
@@ -52,19 +93,20 @@ export class GrpcClient {
     request: MessageInitShape<I>,
     signal: AbortSignal,
   ): AsyncGenerator<MessageShape<O>, void, void> {
-    return this.#call(method, request, signal)
+    return this.#call(method, request, signal, method.parent.typeName)
   }
 
   async *#call<I extends DescMessage, O extends DescMessage>(
     method: DescMethodUnary<I, O> | DescMethodServerStreaming<I, O>,
     request: MessageInitShape<I>,
     signal: AbortSignal,
+    service: string,
   ): AsyncGenerator<MessageShape<O>, void, void> {
     signal.throwIfAborted()
     const session = this.#connected()
     this.#calls += 1
     session.ref()
-    const path = `/${method.parent.typeName}/${method.name}`
+    const path = `/${service}/${method.name}`
     try {
       const stream = session.request(
         {
@@ -78,10 +120,10 @@ export class GrpcClient {
       )
       const outcome = outcomeOf(stream)
       stream.end(framed(toBinary(method.input, create(method.input, request))))
-      for await (const message of messagesOf(stream)) yield fromBinary(method.output, message)
+      for await (const message of messagesOf(stream)) yield readAnswer(method, message)
       const { status, message } = await outcome
       if (status === 0) return
-      throw new PurserError(codeOfGrpc.get(status) ?? 'unknown', `${this.#socketPath}: ${message || path}`)
+      throw new PurserError(codeOfGrpc.get(status) ?? 'unknown', `${this.#prefix}${message || path}`)
     } catch (error) {
       signal.throwIfAborted()
       if (error instanceof PurserError) throw error
@@ -106,6 +148,14 @@ export class GrpcClient {
     })
     this.#session = session
     return session
+  }
+}
+
+function readAnswer<O extends DescMessage>({ name, output }: { name: string; output: O }, message: Uint8Array) {
+  try {
+    return fromBinary(output, message)
+  } catch (cause) {
+    throw new PurserError('internal', `the answer to ${name} cannot be read`, { cause })
   }
 }
 

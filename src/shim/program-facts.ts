@@ -1,0 +1,37 @@
+import { stat } from 'node:fs/promises'
+import { errorCodeOf } from '../model/errors.ts'
+import { runProgram } from './run-program.ts'
+
+/** A program that does not tell its version within this tells none. */
+const TELL_MS = 5000
+
+/** What programs say of themselves, asked once for each file, until it is replaced. */
+export class ProgramFacts {
+  readonly #searchPath: string
+  readonly #told = new Map<string, Promise<string | undefined>>()
+
+  constructor(searchPath: string) {
+    this.#searchPath = searchPath
+  }
+
+  /** @returns what it prints with these arguments; undefined when it fails or does not end */
+  async told(file: string, args: readonly string[]): Promise<string | undefined> {
+    const { ino, mtimeMs } = await stat(file)
+    const key = JSON.stringify([file, ino, mtimeMs, ...args])
+    const asked = this.#told.get(key) ?? this.#ask(file, args)
+    this.#told.set(key, asked)
+    return await asked
+  }
+
+  async #ask(file: string, args: readonly string[]): Promise<string | undefined> {
+    const call = { file, args, cwd: '/', env: { PATH: this.#searchPath } }
+    try {
+      const { exitCode, stdout } = await runProgram(call, AbortSignal.timeout(TELL_MS))
+      return exitCode === 0 ? stdout.toString('utf8') : undefined
+    } catch (error) {
+      if (errorCodeOf(error) === 'failed_precondition' || (error instanceof Error && error.name === 'TimeoutError'))
+        return undefined
+      throw error
+    }
+  }
+}
