@@ -27,12 +27,20 @@ const record = z.strictObject({
   ...lifeOptions,
 })
 
+const volume = z.strictObject({
+  target: z.string().describe('path in the container'),
+  path: z.string().describe('directory of the host'),
+})
+type Volume = z.output<typeof volume>
+
 export type ContainerRecord = z.output<typeof record>
 export type ContainerState =
   | { status: 'absent' }
   | ({ status: 'present' | 'deleting'; createdAt: string; origin: string } & ContainerRecord & {
         options: ContainerOptions
         labels: Labels
+        /** That its image declares, once they were made. */
+        volumes?: Volume[]
       })
 
 const absent = { status: 'absent' } as ContainerState
@@ -143,6 +151,11 @@ export const container = defineAggregate({
       'files were copied into it',
       z.strictObject({ path: z.string(), entries: z.int().nonnegative(), bytes: z.int().nonnegative() }),
     ),
+    'container.volumes-made': event(
+      1,
+      'directories were made for the volumes that its image declares',
+      z.strictObject({ volumes: z.array(volume) }),
+    ),
     'container.deleting': event(1, 'the record is about to go, and its files with it', z.strictObject({})),
     'container.deleted': event(1, 'the record and its files are gone', z.strictObject({})),
   },
@@ -193,6 +206,9 @@ export const container = defineAggregate({
         return { ...state, labels: { ...state.labels, ...event.data.labels } }
       case 'container.copied':
         return state
+      case 'container.volumes-made':
+        if (state.status === 'absent') return state
+        return { ...state, volumes: [...(state.volumes ?? []), ...event.data.volumes] }
       case 'container.deleting':
         return state.status === 'absent' ? state : { ...state, status: 'deleting' }
       case 'container.deleted':

@@ -149,6 +149,7 @@ export const task = defineAggregate({
   leadsTo: {
     'task.create': [
       'task.creating',
+      'container.volumes-made',
       'task.network-attaching',
       'task.network-attached',
       'task.created',

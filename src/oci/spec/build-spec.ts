@@ -60,6 +60,8 @@ export interface SpecInput {
   annotations?: Readonly<Record<string, string>>
   /** Bind mounts of `/etc/resolv.conf`, `/etc/hosts` and the like; a mount of the options at the same place wins. */
   networkFiles?: readonly Mount[]
+  /** Bind mounts of what the image declares as volumes. */
+  volumes?: readonly Mount[]
   /** Program on the host that is to be the first process, with the container's own as its child. */
   init?: string | undefined
   /** A network namespace to join. */
@@ -114,7 +116,7 @@ export function buildSpec(input: SpecInput): Spec {
     ...(options.uts === 'host' ? {} : { hostname }),
     mounts: mountsOf(
       isolatedMounts(defaultMounts(), options, host),
-      [...(input.networkFiles ?? []), ...initMounts(input.init)],
+      [...(input.volumes ?? []), ...(input.networkFiles ?? []), ...initMounts(input.init)],
       options.mounts,
     ),
     linux: {
@@ -216,18 +218,17 @@ function mountOf(mount: ContainerMount): Mount {
   if (mount.type === 'tmpfs') {
     return { destination, type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'nodev', 'noexec', ...asked] }
   }
-  const hasBind = asked.includes('bind') || asked.includes('rbind')
+  const isFlat = asked.includes('bind') && !asked.includes('rbind')
   const hasPropagation = asked.some((option) => PROPAGATIONS.test(option))
   const hasAccess = ['ro', 'rro', 'rw'].some((access) => asked.includes(access))
+  const options = [...(hasPropagation ? [] : ['rprivate']), ...(hasAccess ? [] : ['rw']), ...asked]
   return {
     destination,
     type: 'bind',
     source: mount.source,
-    options: [
-      ...(hasBind ? [] : ['rbind']),
-      ...(hasPropagation ? [] : ['rprivate']),
-      ...(hasAccess ? [] : ['rw']),
-      ...asked,
-    ],
+    options: isFlat ? options.map(flat) : [...(asked.includes('rbind') ? [] : ['rbind']), ...options],
   }
 }
+
+/** crun takes a propagation of all that is mounted below to mean that it is mounted too. */
+const flat = (option: string): string => (PROPAGATIONS.test(option) ? option.replace(/^r/, '') : option)

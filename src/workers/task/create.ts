@@ -12,6 +12,7 @@ import { LoggedOutput } from '../../shim/output-hub.ts'
 import { ProcessStdio } from '../../shim/stdio.ts'
 import { noteCreated } from './begun.ts'
 import { defineTaskHandler } from './effects.ts'
+import { imageVolumes } from './image-volumes.ts'
 import { hostPartOf, mountShared, needsFreshMounts } from './isolation.ts'
 import { removeBundle } from './live-task.ts'
 import { attachedFacts, connect, intentFacts } from './network/connect.ts'
@@ -78,6 +79,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     })
     const rootfs = await rootfsMounts(job.view, snapshotters, namespace, made, signal)
     const host = hostPartOf(job, options)
+    const volumes = await imageVolumes(job, made, config.volumes, rootfs)
     const connection = await connect(job, options)
     const spec = buildSpec({
       image,
@@ -88,6 +90,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
       arch: effects.architecture,
       cgroupVersion: effects.cgroupVersion,
       networkFiles: connection.files,
+      volumes,
       networkNamespace: connection.namespace,
       init: made.init ? effects.init.require(id) : undefined,
       host,

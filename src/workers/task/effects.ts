@@ -26,6 +26,8 @@ export interface TaskEffects {
   roots: ContainerRoots
   /** Archives that clients have sent. */
   uploads: Uploads
+  /** For mounts that last for a moment. */
+  runDir: string
   /** In the image spec's words: `amd64`. */
   architecture: string
   cgroupVersion: 1 | 2

@@ -55,6 +55,11 @@ export class TaskPaths {
     return join(this.container(namespace, id), name)
   }
 
+  /** A volume that the container's image declares. */
+  volume(namespace: string, id: string, name: string): string {
+    return join(this.container(namespace, id), 'volumes', name)
+  }
+
   log(namespace: string, id: string): string {
     return join(this.container(namespace, id), 'log')
   }
