@@ -11,6 +11,7 @@ export const verb = defineVerb({
     input: { short: 'i', value: 'file', completes: 'file', help: 'archive to read, instead of standard input' },
     quiet: { short: 'q', help: 'print only the names' },
     platform: { value: 'os/arch', help: "instead of this host's" },
+    'all-platforms': { help: 'store what the archive has for other platforms too; only the one is unpacked' },
     'base-name': { value: 'repository', help: 'of images that the archive names by a tag alone' },
     snapshotter: { value: 'name', help: 'unpack the layers there at once: overlayfs (the default), native, or none' },
   },
@@ -25,7 +26,7 @@ export const verb = defineVerb({
         const unpack = snapshotter === 'none' ? {} : { snapshotter }
         try {
           const subject = name ?? `loaded${digest === undefined ? `:${ingest}-${entry}` : `@${digest}`}`
-          const payload = { ingest, entry, platform, ...unpack }
+          const payload = { ingest, entry, platform, allPlatforms: flags['all-platforms'], ...unpack }
           const { result, subject: loaded } = await client.execute('image.import', { subject, payload })
           if (format !== 'table') printJson({ name: loaded, ...result }, format)
           else process.stdout.write(quiet ? `${loaded}\n` : `Loaded image: ${loaded}\n`)

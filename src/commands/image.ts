@@ -125,6 +125,7 @@ export const image = defineAggregate({
           .default(0)
           .describe('which of its images, as GET /v1/ingests/{id}/images counts them'),
         platform: z.string().optional().describe('os/arch[/variant]; the host by default'),
+        allPlatforms: z.boolean().default(false).describe('what the archive has for other platforms is stored too'),
         snapshotter: z
           .string()
           .optional()

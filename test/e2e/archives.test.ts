@@ -95,6 +95,30 @@ test('several images in one archive; the same bytes each time', async () => {
   )
 })
 
+test('an archive of several platforms is loaded whole where that is asked for, and can be saved on', async () => {
+  const repository = `archives/index${++pushed}`
+  const images = []
+  for (const architecture of ['amd64', 'arm64', 's390x']) {
+    const layers = [await tarLayer([{ name: architecture, content: repository }])]
+    images.push(await registry.pushImage({ repository, layers, platform: { os: 'linux', architecture } }))
+  }
+  const index = await registry.pushIndex({ repository, tag: 'all', images })
+  await ok('pull', '-q', '--all-platforms', index.reference)
+  const file = join(own, 'platforms.tar')
+  await ok('save', '-o', file, index.reference)
+  await ok('-n', 'whole', 'load', '--all-platforms', '-i', file)
+  await ok('-n', 'one', 'load', '-i', file)
+  // Only what the namespace has of it counts, though the bytes are on the node already.
+  const again = join(own, 'platforms-again.tar')
+  await ok('-n', 'whole', 'gc')
+  await ok('-n', 'whole', 'save', '-o', again, index.reference)
+  assert.ok((await readFile(again)).equals(await readFile(file)))
+  const of = async (namespace: string) =>
+    JSON.parse(await ok('-n', namespace, '--format', 'json', 'image', 'inspect', index.reference))[0]
+  assert.equal((await of('whole')).also?.length, 6 + 1)
+  assert.equal((await of('one')).also, undefined)
+})
+
 for (const form of ['docker-archive', 'oci-archive'] as const) {
   test(`skopeo's ${form} is loaded, compressed or not`, async () => {
     const image = await pulled()

@@ -1,13 +1,10 @@
 import { snapshot, snapshotId } from '../../commands/snapshot.ts'
 import type { DiskSpace, ReservedSpace } from '../../content/disk-space.ts'
 import type { LayerRoom } from '../../layers/pool.ts'
-import { layerFormat } from '../../oci/media-types.ts'
 import type { Snapshotter } from '../../snapshotters/snapshotter.ts'
+import { unpackedBytes } from '../../unpack/unpacked-bytes.ts'
 import type { PullJob } from './commit-snapshots.ts'
 import type { Layer } from './layer.ts'
-
-/** What a compressed layer is taken to unpack to, until it shows. */
-const UNPACKED_RATIO = 2
 
 interface LayerSpace {
   fetched: ReservedSpace
@@ -62,14 +59,12 @@ async function toFetch({ effects }: PullJob, { digest, sizeBytes }: Layer): Prom
 }
 
 function toUnpack({ view, namespace }: PullJob, snapshotter: Snapshotter, layers: readonly Layer[]): number[] {
-  const isCopied = snapshotter.name === 'native'
-  let belowBytes = 0
-  return layers.map(({ chainId, descriptor }) => {
-    const isCompressed = layerFormat(descriptor.mediaType).compression !== 'none'
-    const ownBytes = descriptor.sizeBytes * (isCompressed ? UNPACKED_RATIO : 1)
-    const bytes = ownBytes + (isCopied ? belowBytes : 0)
-    belowBytes += ownBytes
+  const bytes = unpackedBytes(
+    snapshotter.name,
+    layers.map(({ descriptor }) => descriptor),
+  )
+  return layers.map(({ chainId }, index) => {
     const isThere = view.get(snapshot, namespace, snapshotId(snapshotter.name, chainId)).status === 'committed'
-    return isThere ? 0 : bytes
+    return isThere ? 0 : (bytes[index] ?? 0)
   })
 }

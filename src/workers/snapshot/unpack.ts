@@ -4,6 +4,7 @@ import { PurserError } from '../../model/errors.ts'
 import { uuidv7 } from '../../model/ids.ts'
 import { chainIds } from '../../oci/chain-id.ts'
 import { extractAlone, extractOnParents, joinLayer } from '../../unpack/unpack-layers.ts'
+import { unpackedBytes } from '../../unpack/unpacked-bytes.ts'
 import { defineSnapshotHandler } from './effects.ts'
 import { snapshotterOf } from './snapshotter-of.ts'
 
@@ -20,14 +21,23 @@ export const unpackSnapshot = defineSnapshotHandler(snapshot, 'snapshot.unpack',
   }
   const unpacker = { pool: effects.layers, snapshotter, runDir: effects.runDir }
   const chain = chainIds(found.layers.map((layer) => layer.diffId))
-  for (const [index, layer] of found.layers.entries()) {
+  const isThere = (index: number) =>
+    view.get(snapshot, namespace, snapshotId(snapshotter.name, chain[index] ?? '')).status === 'committed'
+  const bytes = unpackedBytes(snapshotter.name, found.layers)
+  const rooms = await effects.disk.reserve(
+    `unpacking ${name}`,
+    bytes.map((each, index) => (isThere(index) ? 0 : each)),
+  )
+  using reserved = new DisposableStack()
+  for (const room of rooms) reserved.use(room)
+  for (const [index, { digest, diffId, sizeBytes }] of found.layers.entries()) {
+    if (isThere(index)) continue
     const id = snapshotId(snapshotter.name, chain[index] ?? '')
-    if (view.get(snapshot, namespace, id).status === 'committed') continue
     const parent = chain[index - 1]
     const parents = parentDirs(view, namespace, snapshotter.name, parent)
-    const path = effects.content.path(layer.digest)
-    if (!(await effects.content.stat(layer.digest))) {
-      throw new PurserError('not_found', `layer ${layer.digest} of ${name} is not in the content store`, {
+    const layer = { digest, diffId, sizeBytes, path: effects.content.path(digest), room: rooms[index] }
+    if (!(await effects.content.stat(digest))) {
+      throw new PurserError('not_found', `layer ${digest} of ${name} is not in the content store`, {
         remedy: `purser pull ${name} brings it again`,
       })
     }
@@ -36,9 +46,9 @@ export const unpackSnapshot = defineSnapshotHandler(snapshot, 'snapshot.unpack',
     undo.defer(() => snapshotter.remove(dir, AbortSignal.timeout(60_000)))
     if (snapshotter.layerTarget(dir).placement === 'alone') {
       const position = index === 0 ? 'bottom' : 'above'
-      const alone = await extractAlone(unpacker, { ...layer, path }, dir, position, signal)
-      await joinLayer(unpacker, { ...layer, path }, dir, alone, parents, path, signal)
-    } else await extractOnParents(unpacker, { ...layer, path }, dir, parents, signal)
+      const alone = await extractAlone(unpacker, layer, dir, position, signal)
+      await joinLayer(unpacker, layer, dir, alone, parents, layer.path, signal)
+    } else await extractOnParents(unpacker, layer, dir, parents, signal)
     undo.move()
     await job.append(snapshot.fact(id, 'snapshot.committed', { dir, labels: {}, parent }))
   }

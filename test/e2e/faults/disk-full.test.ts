@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { mkdtemp, open, rm, rmdir, statfs } from 'node:fs/promises'
+import { mkdtemp, mkdtempDisposable, open, rm, rmdir, statfs, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -88,6 +88,44 @@ test('a layer that unpacks to more than was thought ends before the disk is full
     () => disk.freeBytes(),
     (free) => free > before - (1 << 20),
   )
+  await checkBooks(node)
+})
+
+test('an archive that does not fit, and an image that cannot be unpacked again, say so before anything is written', async () => {
+  await using registry = await startRegistry()
+  await using disk = await smallDisk()
+  await using node = await startNode({ parent: disk.path })
+  const content = randomBytes((DISK_MIB / 4) << 20)
+  const layers = [await tarLayer([{ name: 'random', content }])]
+  const image = await registry.pushImage({ repository: 'random', tag: 'latest', layers, compression: 'none' })
+  assert.equal((await node.cli('pull', '-q', image.reference)).exitCode, 0)
+  await using elsewhere = await mkdtempDisposable(join(tmpdir(), 'archive-'))
+  const archive = join(elsewhere.path, 'saved.tar')
+  assert.equal((await node.cli('save', '-o', archive, image.reference)).exitCode, 0)
+
+  // The blob and its snapshot take half of the disk; a second snapshot has no room beside what fills the rest.
+  const fill = join(disk.path, 'fill')
+  await writeFile(fill, Buffer.alloc((DISK_MIB / 4) << 20))
+  const before = await disk.freeBytes()
+  const unpacked = await submit(node, {
+    type: 'snapshot.unpack',
+    subject: `native/${image.diffIds[0]}`,
+    payload: { image: image.reference },
+  })
+  assert.equal(unpacked.status, 507, unpacked.text)
+  assert.match(unpacked.text, /unpacking .* needs \d+ bytes of disk space/)
+  assert.ok((await disk.freeBytes()) > before - (4 << 20))
+
+  await rm(fill)
+  assert.equal((await node.cli('rmi', image.reference)).exitCode, 0)
+  assert.equal((await node.cli('gc')).exitCode, 0)
+  // The archive finds room, and what is in it does not.
+  await writeFile(fill, Buffer.alloc((await disk.freeBytes()) - ((DISK_MIB * 0.4) << 20)))
+  const loaded = await node.cli('load', '-i', archive)
+  assert.equal(loaded.exitCode, 73, loaded.stderr)
+  assert.match(loaded.stderr, /loading .* needs \d+ bytes of disk space/)
+  await rm(fill)
+  assert.equal((await node.cli('load', '-q', '-i', archive)).exitCode, 0)
   await checkBooks(node)
 })
 
