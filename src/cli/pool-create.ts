@@ -5,7 +5,7 @@ import { containerOptions, containerPayload, sealedVariables } from './options/c
 import { wholeNumber } from './options/numbers.ts'
 import { probeWord, sizeOf, sizing, sizingOptions } from './options/pool.ts'
 
-const { name: _name, rm: _rm, pull: _pull, priority: _priority, ...container } = containerOptions
+const { name: _name, rm: _rm, pull: _pull, priority: _priority, restart: _restart, ...container } = containerOptions
 
 export const verb = defineVerb({
   args: [
@@ -42,10 +42,11 @@ export const verb = defineVerb({
         field: 'image',
       })
     }
-    const line = { ...flags, name: undefined, rm: false, pull: undefined, priority: undefined }
+    const line = { ...flags, name: undefined, rm: false, pull: undefined, priority: undefined, restart: undefined }
     const {
       onExit: _,
       pull: __,
+      restart: ___,
       ...template
     } = containerPayload(flags.image, args, line, await sealedVariables(client, flags))
     const { reset } = flags

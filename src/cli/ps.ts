@@ -6,6 +6,8 @@ import { age, print } from './terminal/output.ts'
 const POOL_LABEL = 'purser.io/pool'
 const COMMAND_CHARACTERS = 32
 
+const LIVE = new Set(['running', 'paused', 'restarting'])
+
 export const verb = defineVerb({
   args: [],
   options: {
@@ -17,7 +19,7 @@ export const verb = defineVerb({
     const { label, status, name, image } = filters(flags.filter, ['label', 'status', 'name', 'image'])
     let rows: ContainerView[] = []
     for await (const each of client.list('containers', { label })) {
-      const isLive = each.status === 'running' || each.status === 'paused'
+      const isLive = LIVE.has(each.status)
       if (status.length > 0 ? !status.includes(each.status) : !flags.all && !isLive) continue
       if (name.length > 0 && !name.some((part) => each.id.includes(part))) continue
       if (image.length > 0 && !image.some((part) => each.image.includes(part))) continue
@@ -65,13 +67,18 @@ function portsOf({ options: { ports = [] }, task }: ContainerView): string {
     .join(', ')
 }
 
-function statusOf({ status, task }: ContainerView): string {
+function statusOf({ status, task, restarts }: ContainerView): string {
+  const times = restarts === undefined || restarts.count === 0 ? '' : `, restarted ${restarts.count}×`
+  if (status === 'restarting') {
+    const ended = task?.status === 'stopped' ? ` (${task.exitCode}) ${age(task.exitedAt)}` : ''
+    return `Restarting${ended}${times}`
+  }
   if (task?.status === 'stopped') {
-    return `Exited (${task.exitCode}) ${age(task.exitedAt)}${task.reason === undefined ? '' : `, ${task.reason}`}`
+    return `Exited (${task.exitCode}) ${age(task.exitedAt)}${task.reason === undefined ? '' : `, ${task.reason}`}${times}`
   }
   if (task && 'startedAt' in task && task.startedAt !== undefined) {
     const what = status === 'paused' ? 'Paused' : 'Up'
-    return `${what}, started ${age(task.startedAt)}${task.stuck === undefined ? '' : ', stuck'}`
+    return `${what}, started ${age(task.startedAt)}${task.stuck === undefined ? '' : ', stuck'}${times}`
   }
   return 'Created'
 }

@@ -7,7 +7,8 @@ import { type Labels, labels } from '../model/labels.ts'
 import { type ContainerOptions, containerOptions } from '../oci/spec/container-options.ts'
 import { optionsConflict } from '../oci/spec/options-conflict.ts'
 import { imageName } from './image-name.ts'
-import { GRACE_MS_MAX, lifeOptions } from './life.ts'
+import { GRACE_MS_MAX, lifeConflict, lifeOptions } from './life.ts'
+import { hasPolicy, isRestartDue, isStartedWithDaemon, type Restarts, restartPolicy } from './restart.ts'
 import { tasks } from './task.ts'
 
 /** What a container is made of: the record that its tasks are started from. */
@@ -41,6 +42,8 @@ export type ContainerState =
         labels: Labels
         /** That its image declares, once they were made. */
         volumes?: Volume[]
+        /** Where it has, or had, a restart policy. */
+        restarts?: Restarts
       })
 
 const absent = { status: 'absent' } as ContainerState
@@ -58,6 +61,16 @@ export const provision = z.strictObject({
   timeoutMs: z.int().positive().optional().describe('milliseconds that it may run before it is killed'),
   ...lifeOptions,
   pull: z.enum(['missing', 'always', 'never']).default('missing').describe('when the image is pulled'),
+})
+
+const stopRequest = z.strictObject({
+  signal: z.string().optional().describe("the image's stop signal by default"),
+  graceMs: z
+    .int()
+    .nonnegative()
+    .max(GRACE_MS_MAX)
+    .optional()
+    .describe("until SIGKILL follows; the container's own stop timeout by default, or else 10000"),
 })
 
 export const container = defineAggregate({
@@ -82,17 +95,17 @@ export const container = defineAggregate({
     'container.provision': provision.describe('make a container that can be started: image, snapshot, record'),
     'container.run': provision.describe('make a container and start it'),
     'container.start': z.strictObject({}).describe('start a container anew; its ended task makes room'),
-    'container.stop': z
+    'container.stop': stopRequest.describe('ask its task to end, and kill it after a grace period'),
+    'container.restart': stopRequest.describe('stop it where it runs, and start it anew'),
+    'container.recover': z
       .strictObject({
-        signal: z.string().optional().describe("the image's stop signal by default"),
-        graceMs: z
-          .int()
-          .nonnegative()
-          .max(GRACE_MS_MAX)
-          .optional()
-          .describe("until SIGKILL follows; the container's own stop timeout by default, or else 10000"),
+        count: z.int().nonnegative().describe('the how-manyeth restart it is; 0 with the daemon'),
+        delayMs: z.int().nonnegative().describe('milliseconds that were waited before it'),
       })
-      .describe('ask its task to end, and kill it after a grace period'),
+      .describe('start it again, as its restart policy says; nothing where that does not apply any more'),
+    'container.update': z
+      .strictObject({ restart: restartPolicy.optional().describe('its restart policy from now on') })
+      .describe('change how it lives'),
     'container.remove': z
       .strictObject({
         running: z.enum(['refuse', 'kill']).default('refuse').describe('what to do when its task runs'),
@@ -121,12 +134,24 @@ export const container = defineAggregate({
       'container.create',
       'task.create',
       'task.start',
+      'container.wanted',
       'task.delete',
       'snapshot.remove',
       'container.delete',
     ],
-    'container.start': ['task.delete', 'task.create', 'task.start'],
-    'container.stop': ['task.stopping', 'task.kill', 'task.destroy'],
+    'container.start': ['task.delete', 'task.create', 'task.start', 'container.wanted'],
+    'container.restart': [
+      'task.stopping',
+      'task.kill',
+      'task.destroy',
+      'task.delete',
+      'task.create',
+      'task.start',
+      'container.wanted',
+    ],
+    'container.recover': ['container.restarting', 'container.wanted', 'task.delete', 'task.create', 'task.start'],
+    'container.update': ['container.updated', 'container.wanted'],
+    'container.stop': ['container.wanted', 'task.stopping', 'task.kill', 'task.destroy'],
     'container.remove': [
       'task.stopping',
       'task.kill',
@@ -138,13 +163,29 @@ export const container = defineAggregate({
   },
   events: {
     'container.created': event(
-      4,
+      5,
       'the record of a container, which its tasks are made from',
       record,
       (data) => data, // Version 2 knows networks by name, and what goes with them.
       (data) => data, // Version 3 may say how it lives: an init, how long a stop waits.
       (data) => data, // Version 4 knows how far it is kept apart from the host.
+      (data) => data, // Version 5 may have a restart policy.
     ),
+    'container.wanted': event(
+      1,
+      'it is to run from now on, or not to: what its restart policy goes by',
+      z.strictObject({ running: z.boolean() }),
+    ),
+    'container.restarting': event(
+      1,
+      'its restart policy has it started again',
+      z.strictObject({
+        count: z.int().positive().describe('the how-manyeth restart since somebody started it'),
+        delayMs: z.int().nonnegative(),
+        exitCode: z.int().optional().describe('of the task that ended; absent where a start failed'),
+      }),
+    ),
+    'container.updated': event(1, 'how it lives was changed', z.strictObject({ restart: restartPolicy.optional() })),
     'container.labelled': event(1, 'labels were set, over those that it had', z.strictObject({ labels })),
     'container.copied': event(
       1,
@@ -162,8 +203,7 @@ export const container = defineAggregate({
   decide(state, { type, namespace, subject, payload }, view) {
     switch (type) {
       case 'container.create':
-        if (state.status === 'absent')
-          return conflicting(payload.options) ?? [{ type: 'container.created', data: payload }]
+        if (state.status === 'absent') return conflicting(payload) ?? [{ type: 'container.created', data: payload }]
         return refuse(
           'already_exists',
           `container ${subject} exists in namespace ${namespace}`,
@@ -187,12 +227,37 @@ export const container = defineAggregate({
           `purser stop ${subject}, or rm -f`,
         )
       }
+      case 'container.recover': {
+        if (state.status === 'absent') return unknown(subject, namespace)
+        const task = view.get(tasks, namespace, subject)
+        if (payload.count === 0) {
+          return isStartedWithDaemon(state, task) ? [{ type: 'container.wanted', data: { running: true } }] : []
+        }
+        if (!isRestartDue(state, task)) return []
+        const ended = task.status === 'stopped' ? { exitCode: task.exitCode } : {}
+        return [{ type: 'container.restarting', data: { ...payload, ...ended } }]
+      }
+      case 'container.update': {
+        if (state.status === 'absent') return unknown(subject, namespace)
+        const { restart = state.restart, ...rest } = payload
+        const conflict = conflicting({ ...state, restart })
+        if (conflict) return conflict
+        // A policy that comes later counts for what runs now.
+        const { status } = view.get(tasks, namespace, subject)
+        const runs = status === 'running' || status === 'paused'
+        const isNew = restart !== undefined && hasPolicy({ restart }) && state.restarts === undefined && runs
+        return [
+          { type: 'container.updated', data: { ...rest, ...(restart === undefined ? {} : { restart }) } },
+          ...(isNew ? [{ type: 'container.wanted' as const, data: { running: true } }] : []),
+        ]
+      }
       case 'container.label':
         if (state.status === 'absent') return unknown(subject, namespace)
         return [{ type: 'container.labelled', data: payload }]
       case 'container.copy':
       case 'container.start':
       case 'container.stop':
+      case 'container.restart':
       case 'container.remove':
         return state.status === 'absent' ? unknown(subject, namespace) : []
     }
@@ -209,6 +274,23 @@ export const container = defineAggregate({
       case 'container.volumes-made':
         if (state.status === 'absent') return state
         return { ...state, volumes: [...(state.volumes ?? []), ...event.data.volumes] }
+      case 'container.wanted': {
+        if (state.status === 'absent') return state
+        const { count, delayMs } = state.restarts ?? { count: 0, delayMs: 0 }
+        const { running } = event.data
+        return {
+          ...state,
+          restarts: running ? { wanted: true, count: 0, delayMs: 0 } : { wanted: false, count, delayMs },
+        }
+      }
+      case 'container.restarting': {
+        if (state.status === 'absent') return state
+        const { count, delayMs } = event.data
+        return { ...state, restarts: { wanted: true, count, delayMs } }
+      }
+      case 'container.updated':
+        if (state.status === 'absent') return state
+        return { ...state, ...event.data }
       case 'container.deleting':
         return state.status === 'absent' ? state : { ...state, status: 'deleting' }
       case 'container.deleted':
@@ -217,8 +299,10 @@ export const container = defineAggregate({
   },
 })
 
-function conflicting(options: ContainerOptions): Refusal | undefined {
-  const conflict = optionsConflict(options)
+function conflicting(record: Pick<ContainerRecord, 'options' | 'restart' | 'onExit'>): Refusal | undefined {
+  const life = lifeConflict(record)
+  if (life) return refuse('invalid_argument', `${life.field}: ${life.message}`, 'leave one of the two out')
+  const conflict = optionsConflict(record.options)
   return (
     conflict && refuse('invalid_argument', `options.${conflict.field}: ${conflict.message}`, 'see purser run --help')
   )

@@ -157,7 +157,7 @@ export const task = defineAggregate({
     ],
     'task.start': ['task.started'],
     'task.exec': ['task.exec-starting', 'task.exec-started', 'task.exec-failed'],
-    'task.kill': ['task.killing', 'task.killed'],
+    'task.kill': ['task.killing', 'container.wanted', 'task.killed'],
     'task.destroy': ['task.exited', 'task.stuck', 'task.released'],
     'task.pause': ['task.paused'],
     'task.resume': ['task.resumed'],

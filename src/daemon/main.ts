@@ -48,6 +48,7 @@ import { TaskPaths } from '../workers/task/paths.ts'
 import { PoolKeeper } from '../workers/task/pool/keeper.ts'
 import { PoolMembers } from '../workers/task/pool/members.ts'
 import { reconcileTasks } from '../workers/task/reconcile.ts'
+import { RestartKeeper } from '../workers/task/restart/keeper.ts'
 import { ContainerRoots } from '../workers/task/roots.ts'
 import { RuntimeInsight } from '../workers/task/runtimes.ts'
 import { TaskStreams } from '../workers/task/streams.ts'
@@ -262,6 +263,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   })
 
   starting.use(new PoolKeeper({ log, intake, members: poolMembers, logger }))
+  starting.use(new RestartKeeper({ log, intake, logger }))
 
   observe(register, { books, redis, relay, projections, version })
   const stored = { log, snapshotters, root, logger }

@@ -6,6 +6,7 @@ import type { NamespaceState } from '../commands/namespace.ts'
 import type { NetworkState } from '../commands/network.ts'
 import type { PoolState } from '../commands/pool.ts'
 import type { PoolMemberState } from '../commands/pool-member.ts'
+import { isRestartDue } from '../commands/restart.ts'
 import { type SnapshotState, splitSnapshotId } from '../commands/snapshot.ts'
 import type { TaskState } from '../commands/task.ts'
 import type { Entry } from '../model/aggregate.ts'
@@ -28,7 +29,7 @@ export function containerView(entry: Entry<Present<ContainerState>>, task: TaskS
     namespace,
     version,
     ...record,
-    status: containerStatus(task),
+    status: isRestartDue(state, task) ? ('restarting' as const) : containerStatus(task),
     ...(task.status === 'absent' ? {} : { task: taskFields(task) }),
   }
 }

@@ -4,6 +4,7 @@ import { task } from '../commands/task.ts'
 import { PurserError } from '../model/errors.ts'
 import { bothSteps, defineSaga } from './define.ts'
 import { endTask } from './end-task.ts'
+import { rest } from './wanted.ts'
 
 /** Task, record and snapshot, in this order; begun anew after a restart, it goes on with what is left. */
 export const removeContainer = defineSaga(container, 'container.remove', async (saga) => {
@@ -15,6 +16,7 @@ export const removeContainer = defineSaga(container, 'container.remove', async (
       remedy: `purser stop ${id} first, or rm -f`,
     })
   }
+  await rest(saga)
   if (state.status === 'running' || state.status === 'paused') await endTask(saga)
   const ended = saga.view.get(task, namespace, id)
   const deleteTask = async () => {

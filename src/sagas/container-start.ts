@@ -1,11 +1,13 @@
 import { container } from '../commands/container.ts'
 import { defineSaga } from './define.ts'
 import { startTask } from './start-task.ts'
+import { startedFacts } from './wanted.ts'
 
 export const startContainer = defineSaga(container, 'container.start', async (saga) => {
   saga.decide() // Refuses for a container that is not there.
   await using undo = saga.undoStack()
-  await startTask(saga, undo)
+  const isNew = await startTask(saga, undo)
   undo.move()
-  return { facts: [], result: { id: saga.id } }
+  const isWanted = saga.state.status !== 'absent' && saga.state.restarts?.wanted === true
+  return { facts: isNew || !isWanted ? startedFacts(saga) : [], result: { id: saga.id } }
 })

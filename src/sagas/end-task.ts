@@ -1,3 +1,4 @@
+import type { ContainerState } from '../commands/container.ts'
 import { STOP_PHASES, type Stop, type StopPhase, type StuckEvidence, task } from '../commands/task.ts'
 import { errorCodeOf, PurserError } from '../model/errors.ts'
 import { parseSignal } from '../oci/signals.ts'
@@ -31,6 +32,19 @@ export async function endTask(saga: Saga<unknown, unknown>, ask?: { signal: stri
     if (await endsBy(saga, until)) return
   }
   throw stuckError(saga.id, aliveIn(saga).stuck)
+}
+
+const GRACE_MS = 10_000
+
+/** Ends the task of a container where it has one that has not ended, as the request says or else its record. */
+export async function stopTask(
+  saga: Saga<ContainerState, unknown>,
+  { signal, graceMs }: { signal?: string | undefined; graceMs?: number | undefined },
+): Promise<void> {
+  const state = saga.view.get(task, saga.namespace, saga.id)
+  if (state.status !== 'created' && state.status !== 'running' && state.status !== 'paused') return
+  const own = saga.state.status === 'absent' ? undefined : saga.state.stopTimeoutMs
+  await endTask(saga, { signal: signal ?? String(state.stopSignal), graceMs: graceMs ?? own ?? GRACE_MS })
 }
 
 function aliveIn({ view, namespace, id }: Saga<unknown, unknown>): { stop?: Stop; stuck?: StuckEvidence } {

@@ -1,6 +1,8 @@
 import type { Handler } from '../queue/handler.ts'
 import { provisionContainer } from './container-provision.ts'
+import { recoverContainer } from './container-recover.ts'
 import { removeContainer } from './container-remove.ts'
+import { restartContainer } from './container-restart.ts'
 import { runContainer } from './container-run.ts'
 import { startContainer } from './container-start.ts'
 import { stopContainer } from './container-stop.ts'
@@ -14,8 +16,10 @@ export const sagas: readonly Handler<SagaEffects>[] = [
   //
   deletePool,
   provisionContainer,
+  recoverContainer,
   releaseToPool,
   removeContainer,
+  restartContainer,
   retireMember,
   runContainer,
   startContainer,

@@ -1,6 +1,7 @@
 import type { z } from 'zod'
 import type { ContainerState, container } from '../commands/container.ts'
 import { type ImageState, image } from '../commands/image.ts'
+import { lifeConflict } from '../commands/life.ts'
 import { snapshot, snapshotId } from '../commands/snapshot.ts'
 import { PurserError } from '../model/errors.ts'
 import { chainIdOf } from '../oci/chain-id.ts'
@@ -27,6 +28,13 @@ export async function provision(saga: Saga<ContainerState, Request>, undo: Async
   const chosen = before.status === 'absent' ? saga.effects.defaultRuntime(options) : before.runtime
   const runtime = payload.runtime ?? chosen
   await saga.effects.requireRuntime(runtime) // Before an image is pulled in vain.
+  const contradiction = lifeConflict(payload)
+  if (contradiction) {
+    throw new PurserError('invalid_argument', contradiction.message, {
+      remedy: 'leave one of the two out',
+      field: contradiction.field,
+    })
+  }
   const present = await unpackedImage(saga)
   const { snapshotter } = payload
   const parent = chainIdOf(present.layers.map((layer) => layer.diffId))
@@ -57,8 +65,12 @@ export async function provision(saga: Saga<ContainerState, Request>, undo: Async
 
 /** How it is to live, as it was asked for. */
 function lifeOf(payload: Request): Partial<Request> {
-  const { init, stopTimeoutMs } = payload
-  return { ...(init === undefined ? {} : { init }), ...(stopTimeoutMs === undefined ? {} : { stopTimeoutMs }) }
+  const { init, restart, stopTimeoutMs } = payload
+  return {
+    ...(init === undefined ? {} : { init }),
+    ...(restart === undefined ? {} : { restart }),
+    ...(stopTimeoutMs === undefined ? {} : { stopTimeoutMs }),
+  }
 }
 
 async function unpackedImage(saga: Saga<ContainerState, Request>): Promise<PresentImage> {

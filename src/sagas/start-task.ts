@@ -2,8 +2,12 @@ import { task } from '../commands/task.ts'
 import { PurserError } from '../model/errors.ts'
 import { type Saga, undoStep } from './define.ts'
 
-/** A new task of a container, created and started; an ended one makes room for it. */
-export async function startTask(saga: Saga<unknown, unknown>, undo: AsyncDisposableStack): Promise<void> {
+/**
+ * A new task of a container, created and started; an ended one makes room for it.
+ *
+ * @returns false where one runs already
+ */
+export async function startTask(saga: Saga<unknown, unknown>, undo: AsyncDisposableStack): Promise<boolean> {
   const { id, namespace } = saga
   const current = () => saga.view.get(task, namespace, id)
   const before = current()
@@ -11,7 +15,7 @@ export async function startTask(saga: Saga<unknown, unknown>, undo: AsyncDisposa
   if (!isOurs) {
     switch (before.status) {
       case 'running':
-        return
+        return false
       case 'stopped':
         await saga.step('delete-ended', { type: 'task.delete', subject: id })
         break
@@ -22,4 +26,5 @@ export async function startTask(saga: Saga<unknown, unknown>, undo: AsyncDisposa
   undoStep(saga, undo, 'undo-task', { type: 'task.delete', subject: id })
   await saga.step('create-task', { type: 'task.create', subject: id })
   await saga.step('start-task', { type: 'task.start', subject: id })
+  return true
 }

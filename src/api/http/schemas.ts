@@ -82,7 +82,15 @@ export const containerSchema = container.commands['container.create'].extend({
   id: z.string(),
   ...stored,
   createdAt: instant,
-  status: z.enum(['created', 'running', 'paused', 'exited']),
+  status: z.enum(['created', 'running', 'paused', 'restarting', 'exited']),
+  restarts: z
+    .strictObject({
+      wanted: z.boolean().describe('whether it is to run: since it was started, until somebody stops it'),
+      count: z.int().nonnegative().describe('how often its policy has started it again since somebody did'),
+      delayMs: z.int().nonnegative().describe('milliseconds that were waited for the last time'),
+    })
+    .optional()
+    .describe('where it has a restart policy'),
   task: taskFields.optional(),
 })
 

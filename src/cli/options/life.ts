@@ -1,9 +1,21 @@
 import type { CommandPayload } from '../../client/index.ts'
+import { PurserError } from '../../model/errors.ts'
 import type { FlagsOf, OptionSpecs } from '../line/verb.ts'
 import { wholeNumber } from './numbers.ts'
 
+type Restart = NonNullable<CommandPayload<'container.update'>['restart']>
+
+export const restartOption = {
+  restart: {
+    value: 'policy',
+    parse: restartWord,
+    help: 'start it again when it has ended: no, on-failure[:n], always or unless-stopped',
+  },
+} as const satisfies OptionSpecs
+
 /** How a container lives: what `run`, `create` and `pool create` share. */
 export const lifeOptions = {
+  ...restartOption,
   init: { help: 'an init as the first process: it reaps and forwards signals' },
   'stop-timeout': {
     value: 'seconds',
@@ -15,5 +27,22 @@ export const lifeOptions = {
 /** What of it a command line asks for. */
 export function lifePayload(flags: FlagsOf<typeof lifeOptions>): Partial<CommandPayload<'container.run'>> {
   const timeout = flags['stop-timeout']
-  return { init: flags.init || undefined, stopTimeoutMs: timeout === undefined ? undefined : timeout * 1000 }
+  return {
+    init: flags.init || undefined,
+    restart: flags.restart,
+    stopTimeoutMs: timeout === undefined ? undefined : timeout * 1000,
+  }
+}
+
+/** `no`, `on-failure`, `on-failure:3`, `always` or `unless-stopped`. */
+function restartWord(text: string): Restart {
+  const [, policy, retries] = /^(no|on-failure|always|unless-stopped)(?::(\d{1,7}))?$/.exec(text) ?? []
+  const retriesMax = retries === undefined ? undefined : Number(retries)
+  const isSound = retriesMax === undefined || (policy === 'on-failure' && retriesMax > 0 && retriesMax <= 1_000_000)
+  if (policy !== undefined && isSound) {
+    return { policy: policy as Restart['policy'], ...(retriesMax === undefined ? {} : { retriesMax }) }
+  }
+  throw new PurserError('invalid_argument', `${JSON.stringify(text)} is no restart policy`, {
+    remedy: 'write no, on-failure, on-failure:3 (1 to 1000000), always or unless-stopped',
+  })
 }

@@ -1,10 +1,26 @@
-import { task } from '../../commands/task.ts'
+import { container } from '../../commands/container.ts'
+import { hasPolicy } from '../../commands/restart.ts'
+import { type TaskState, task } from '../../commands/task.ts'
+import type { Fact } from '../../model/aggregate.ts'
 import { errorCodeOf, PurserError } from '../../model/errors.ts'
 import { parseSignal } from '../../oci/signals.ts'
-import { defineTaskHandler } from './effects.ts'
+import type { Job } from '../../queue/handler.ts'
+import { defineTaskHandler, type TaskEffects } from './effects.ts'
 import { letGoOn } from './pause.ts'
 
 const SIGKILL = 9
+
+type KillJob = Job<TaskState, { execId?: string | undefined }, TaskEffects>
+
+/** Who kills a container, or sends it its stop signal, does not want it started again; what the node does itself is no wish. */
+function endIsWanted({ id, namespace, state, payload, command, view }: KillJob, signal: number): Fact[] {
+  const isEnd = 'stopSignal' in state && (signal === SIGKILL || signal === state.stopSignal)
+  if (!isEnd || payload.execId !== undefined || command.actor.startsWith('purser:')) return []
+  const made = view.get(container, namespace, id)
+  if (made.status === 'absent' || !hasPolicy(made) || made.restarts?.wanted !== true) return []
+  // A step belongs to a command that has said what it wants.
+  return command.parentId === undefined ? [container.fact(id, 'container.wanted', { running: false })] : []
+}
 
 /**
  * Sends a signal, once. Whether one arrived cannot be seen from outside: when the daemon went down in the moment between
@@ -16,7 +32,7 @@ export const killTask = defineTaskHandler(task, 'task.kill', async (job) => {
   const signal = parseSignal(payload.signal)
   const { execId, target } = payload
   const mayBeSent = state.status !== 'absent' && state.status !== 'creating' && state.lastKill === job.command.id
-  if (!mayBeSent) await job.append(...job.decide())
+  if (!mayBeSent) await job.append(...job.decide(), ...endIsWanted(job, signal))
   else if (state.status === 'stopped')
     return { facts: [] } // It has ended: nothing is left to be done.
   else if (signal !== SIGKILL) {

@@ -1,0 +1,118 @@
+import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import { test } from 'node:test'
+import { z } from 'zod'
+import { startCliNode } from '../support/cli.ts'
+import type { TestNode } from '../support/daemon.ts'
+import { checkBooks, events, eventually, instant, tallyOf } from '../support/faults.ts'
+
+const containerSchema = z.object({
+  status: z.string(),
+  restarts: z.object({ wanted: z.boolean(), count: z.number(), delayMs: z.number() }).optional(),
+  task: z.object({ pid: z.number().optional() }).optional(),
+})
+
+async function containerOf(node: TestNode, id: string): Promise<z.output<typeof containerSchema>> {
+  const answer = await node.http('GET', `/v1/containers/${id}`)
+  assert.equal(answer.status, 200, answer.text)
+  return containerSchema.parse(answer.json)
+}
+
+const starts = async (node: TestNode, id: string): Promise<number> =>
+  (await events(node, `task/${id}`)).filter(({ type }) => type === 'task.started').length
+
+test('on-failure starts again what failed, so often and with growing delays; a user begins anew', async () => {
+  await using at = await startCliNode()
+  const { node, cli, image } = at
+  const ran = await cli('run', '-d', '--name', 'c1', '--restart', 'on-failure:2', image, 'sh', '-c', 'exit 3')
+  assert.equal(ran.exitCode, 0, ran.stderr)
+  const over = await eventually(
+    () => containerOf(node, 'c1'),
+    ({ status, restarts }) => status === 'exited' && restarts?.count === 2,
+  )
+  assert.deepEqual(over.restarts, { wanted: true, count: 2, delayMs: 200 })
+  assert.equal(await starts(node, 'c1'), 3)
+  const restarting = (await events(node, 'container/c1')).filter(({ type }) => type === 'container.restarting')
+  assert.deepEqual(
+    restarting.map(({ data }) => data),
+    [
+      { count: 1, delayMs: 100, exitCode: 3 },
+      { count: 2, delayMs: 200, exitCode: 3 },
+    ],
+  )
+  assert.match((await cli('ps', '-a')).stdout, /Exited \(3\) .*restarted 2×/)
+  assert.match((await cli('history', 'c1')).stdout, /container\.recover c1 {2}by purser:restart/)
+  assert.equal((await cli('start', 'c1')).exitCode, 0)
+  await eventually(
+    () => starts(node, 'c1'),
+    (count) => count === 6,
+  )
+
+  const fine = await cli('run', '-d', '--name', 'fine', '--restart', 'on-failure', image, 'true')
+  assert.equal(fine.exitCode, 0, fine.stderr)
+  const both = await cli('run', '--rm', '--restart', 'always', image, 'true')
+  assert.equal(both.exitCode, 125)
+  assert.match(both.stderr, /\(--rm\) is not started again by a policy \(--restart always\)/)
+  assert.equal((await containerOf(node, 'fine')).status, 'exited')
+  assert.equal(await starts(node, 'fine'), 1)
+  await checkBooks(node)
+})
+
+test('always starts again over SIGKILLs of the daemon, one at a time, until somebody stops it', async (t) => {
+  await using at = await startCliNode()
+  const { node, cli, image } = at
+  const tally = await tallyOf(node)
+  const script = 'mkdir /tally/here || echo two >/tally/twice; echo ran >>/tally/c1; sleep 0.1; rmdir /tally/here'
+  const line = ['-v', `${tally.dir}:/tally`, image, 'sh', '-c', script]
+  assert.equal((await cli('run', '-d', '--name', 'c1', '--restart', 'always', ...line)).exitCode, 0)
+  for (const round of [0, 1, 2]) {
+    await node.kill9After(instant(t, `round ${round}: killed`, 700))
+    await node.restart()
+  }
+  const before = await tally.count('c1')
+  await eventually(
+    () => tally.count('c1'),
+    (count) => count > before,
+  )
+  const stopped = await cli('stop', 'c1')
+  assert.equal(stopped.exitCode, 0, stopped.stderr)
+  assert.equal((await containerOf(node, 'c1')).status, 'exited')
+  assert.equal(await readFile(`${tally.dir}/twice`, 'utf8').catch(() => 'never'), 'never')
+  const runs = await tally.count('c1')
+  assert.equal(await starts(node, 'c1'), runs)
+
+  const forever = ['-d', '--restart', 'unless-stopped', '--name']
+  assert.equal((await cli('run', ...forever, 'stays', image, 'sleep', '1000')).exitCode, 0)
+  assert.equal((await cli('run', ...forever, 'killed', image, 'sleep', '1000')).exitCode, 0)
+  assert.equal((await cli('run', ...forever, 'rests', image, 'sleep', '1000')).exitCode, 0)
+  assert.equal((await cli('kill', 'killed')).exitCode, 0)
+  assert.equal((await cli('stop', '-t', '0', 'rests')).exitCode, 0)
+  await node.kill9()
+  await node.restart()
+  await eventually(
+    () => tally.count('c1'),
+    (count) => count > runs,
+  )
+  for (const id of ['killed', 'rests']) assert.equal((await containerOf(node, id)).status, 'exited', id)
+  const stays = await containerOf(node, 'stays')
+  process.kill(stays.task?.pid ?? 0, 'SIGKILL')
+  await eventually(
+    () => containerOf(node, 'stays'),
+    ({ status, restarts }) => status === 'running' && restarts?.count === 1,
+  )
+  assert.match((await cli('ps')).stdout, /Up, started .*restarted 1×/)
+  assert.equal((await cli('update', '--restart', 'no', 'stays', 'c1')).exitCode, 0)
+  process.kill((await containerOf(node, 'stays')).task?.pid ?? 0, 'SIGKILL')
+  await eventually(
+    () => containerOf(node, 'stays'),
+    ({ status }) => status === 'exited',
+  )
+  const restarted = await cli('restart', '-t', '0', 'stays')
+  assert.equal(restarted.exitCode, 0, restarted.stderr)
+  assert.equal((await containerOf(node, 'stays')).status, 'running')
+  await eventually(
+    () => containerOf(node, 'c1'),
+    ({ status }) => status === 'exited',
+  )
+  await checkBooks(node)
+})
