@@ -62,6 +62,52 @@ export interface FileStatus {
   target?: string
 }
 
+export interface ProcessInfo {
+  pid: number
+  ppid: number
+  uid: number
+  user: string
+  state: string
+  tty: string
+  cpuMs: number
+  cpuPercent: number
+  startedAt: string
+  virtualBytes: number
+  residentBytes: number
+  command: string
+  args: string
+}
+
+export interface Usage {
+  time: string
+  cpuNs: number
+  memoryBytes: number
+  memoryWorkingSetBytes: number
+  memoryLimitBytes?: number
+  pids: number
+  pidsMax?: number
+  oomKills: number
+  readBytes: number
+  writtenBytes: number
+  receivedBytes: number
+  sentBytes: number
+}
+
+/** What containers do and use. */
+export interface Activity {
+  /** @throws PurserError not_found, failed_precondition when it does not run */
+  processes(namespace: string, id: string, signal: AbortSignal): Promise<ProcessInfo[]>
+  /** @throws PurserError not_found, failed_precondition when it does not run; unimplemented where its shim tells nothing */
+  usage(
+    namespace: string,
+    id: string,
+    signal: AbortSignal,
+  ): Promise<Usage & { metrics: { type: string; data: unknown } }>
+  usageOfAll(namespace: string, signal: AbortSignal): Promise<({ id: string } & Usage)[]>
+  /** Oldest first. */
+  recentUsage(namespace: string, id: string, sinceMs: number): Usage[]
+}
+
 /** Files of containers, running or not; a path leads nowhere outside. */
 export interface Files {
   /** @param last whether a symlink at the end is followed, or meant itself @throws PurserError not_found */
@@ -185,6 +231,7 @@ export interface Services {
   snapshots: Snapshots
   streams: Streams
   files: Files
+  activity: Activity
   sealing: SealingKey
   archives: Archives
   /** What refers to an image at its registry. @throws PurserError as a pull does */

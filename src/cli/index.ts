@@ -182,6 +182,11 @@ export const verbs: readonly Listed[] = [
     ],
   },
   {
+    name: 'port',
+    summary: 'which ports of the host lead to a container',
+    load: () => import('./port.ts'),
+  },
+  {
     name: 'prefetch',
     summary: 'pull images ahead of need, behind all that is waited for',
     load: () => import('./prefetch.ts'),
@@ -207,6 +212,7 @@ export const verbs: readonly Listed[] = [
   { name: 'pull', summary: 'fetch an image and unpack it', load: pull },
   { name: 'push', summary: 'bring an image to its registry', load: push },
   { name: 'restart', summary: 'stop containers and start them anew', load: () => import('./restart.ts') },
+  { name: 'rename', summary: 'give a container another name', load: () => import('./rename.ts') },
   { name: 'rm', summary: 'remove containers', load: () => import('./rm.ts') },
   { name: 'rmi', summary: 'remove images and what only they hold', load: rmi },
   { name: 'run', summary: 'run a container, pulling its image if needed', load: () => import('./run.ts') },
@@ -271,6 +277,7 @@ export const verbs: readonly Listed[] = [
       { name: 'show', summary: 'everything as it was at a moment', load: () => import('./state-show.ts') },
     ],
   },
+  { name: 'stats', summary: 'what containers use', load: () => import('./stats.ts') },
   { name: 'stop', summary: 'ask containers to end, then make them', load: () => import('./stop.ts') },
   { name: 'tag', summary: 'give an image a second name', load: tag },
   {
@@ -278,8 +285,9 @@ export const verbs: readonly Listed[] = [
     summary: 'tasks: processes of containers',
     verbs: [{ name: 'ls', summary: 'list tasks', load: () => import('./task-ls.ts') }],
   },
+  { name: 'top', summary: 'the processes of a container', load: () => import('./top.ts') },
   { name: 'unpause', summary: 'thaw containers', load: () => import('./unpause.ts') },
-  { name: 'update', summary: 'change the restart policy of containers', load: () => import('./update.ts') },
+  { name: 'update', summary: 'change limits and restart policies of containers', load: () => import('./update.ts') },
   { name: 'version', summary: 'version of the daemon', load: () => import('./version.ts') },
   { name: 'wait', summary: 'wait for containers to end; prints their exit codes', load: () => import('./wait.ts') },
   { name: 'why', summary: 'why something stopped, failed or went', load: () => import('./why.ts') },

@@ -21,7 +21,7 @@ export const verb = defineVerb({
     for await (const each of client.list('containers', { label })) {
       const isLive = LIVE.has(each.status)
       if (status.length > 0 ? !status.includes(each.status) : !flags.all && !isLive) continue
-      if (name.length > 0 && !name.some((part) => each.id.includes(part))) continue
+      if (name.length > 0 && !name.some((part) => each.id.includes(part) || each.name?.includes(part))) continue
       if (image.length > 0 && !image.some((part) => each.image.includes(part))) continue
       rows.push(each)
     }
@@ -30,7 +30,7 @@ export const verb = defineVerb({
     if (flags.quiet) process.stdout.write(rows.map(({ id }) => `${id}\n`).join(''))
     else
       print(rows, format, {
-        'CONTAINER ID': ({ id }) => id,
+        'CONTAINER ID': ({ id, name }) => (name === undefined ? id : `${id} (${name})`),
         IMAGE: ({ image }) => image,
         COMMAND: ({ options: { entrypoint = [], args = [] } }) => shortened([...entrypoint, ...args].join(' ')),
         CREATED: ({ createdAt }) => age(createdAt),

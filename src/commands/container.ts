@@ -1,15 +1,18 @@
 import { z } from 'zod'
-import { defineAggregate, type Kind, type Refusal, refuse } from '../model/aggregate.ts'
+import { defineAggregate, type Kind, type Refusal, refuse, type View } from '../model/aggregate.ts'
 import { digestSchema } from '../model/digest.ts'
 import { event } from '../model/event-schema.ts'
 import { identifier } from '../model/ids.ts'
 import { type Labels, labels } from '../model/labels.ts'
 import { type ContainerOptions, containerOptions } from '../oci/spec/container-options.ts'
 import { optionsConflict } from '../oci/spec/options-conflict.ts'
+import { containerNames } from './container-name.ts'
 import { imageName } from './image-name.ts'
 import { GRACE_MS_MAX, lifeConflict, lifeOptions } from './life.ts'
 import { hasPolicy, isRestartDue, isStartedWithDaemon, type Restarts, restartPolicy } from './restart.ts'
 import { tasks } from './task.ts'
+
+const resources = containerOptions.shape.resources.unwrap()
 
 /** What a container is made of: the record that its tasks are started from. */
 const record = z.strictObject({
@@ -39,6 +42,8 @@ export type ContainerState =
   | { status: 'absent' }
   | ({ status: 'present' | 'deleting'; createdAt: string; origin: string } & ContainerRecord & {
         options: ContainerOptions
+        /** That it was given later; it answers to its id too. */
+        name?: string
         labels: Labels
         /** That its image declares, once they were made. */
         volumes?: Volume[]
@@ -90,6 +95,9 @@ export const container = defineAggregate({
           .describe('whose the files become; archived: as the tar has it'),
       })
       .describe('write the files of a tar into it, running or not'),
+    'container.rename': z
+      .strictObject({ name: identifier })
+      .describe('give it another name, to which it answers besides its id; its own id takes the name back'),
     'container.label': z.strictObject({ labels }).describe('set labels, over those that it has'),
     // Composite: sagas/ carries them out as steps of their own.
     'container.provision': provision.describe('make a container that can be started: image, snapshot, record'),
@@ -104,8 +112,13 @@ export const container = defineAggregate({
       })
       .describe('start it again, as its restart policy says; nothing where that does not apply any more'),
     'container.update': z
-      .strictObject({ restart: restartPolicy.optional().describe('its restart policy from now on') })
-      .describe('change how it lives'),
+      .strictObject({
+        restart: restartPolicy.optional().describe('its restart policy from now on'),
+        resources: resources
+          .optional()
+          .describe('limits, of what runs and of what is started later; those that are not named stay'),
+      })
+      .describe('change how it lives, and its limits'),
     'container.remove': z
       .strictObject({
         running: z.enum(['refuse', 'kill']).default('refuse').describe('what to do when its task runs'),
@@ -116,6 +129,7 @@ export const container = defineAggregate({
     'container.create': ['container.created'],
     'container.delete': ['container.deleting', 'container.deleted'],
     'container.copy': ['container.copied'],
+    'container.rename': ['container-name.taken', 'container.renamed', 'container-name.released'],
     'container.label': ['container.labelled'],
     'container.provision': [
       'image.pull',
@@ -150,7 +164,7 @@ export const container = defineAggregate({
       'container.wanted',
     ],
     'container.recover': ['container.restarting', 'container.wanted', 'task.delete', 'task.create', 'task.start'],
-    'container.update': ['container.updated', 'container.wanted'],
+    'container.update': ['task.update', 'container.updated', 'container.wanted'],
     'container.stop': ['container.wanted', 'task.stopping', 'task.kill', 'task.destroy'],
     'container.remove': [
       'task.stopping',
@@ -185,7 +199,12 @@ export const container = defineAggregate({
         exitCode: z.int().optional().describe('of the task that ended; absent where a start failed'),
       }),
     ),
-    'container.updated': event(1, 'how it lives was changed', z.strictObject({ restart: restartPolicy.optional() })),
+    'container.updated': event(
+      2,
+      'how it lives was changed, or its limits were for good',
+      z.strictObject({ restart: restartPolicy.optional(), resources: resources.optional() }),
+      (data) => data, // Version 2 may have limits.
+    ),
     'container.labelled': event(1, 'labels were set, over those that it had', z.strictObject({ labels })),
     'container.copied': event(
       1,
@@ -197,26 +216,35 @@ export const container = defineAggregate({
       'directories were made for the volumes that its image declares',
       z.strictObject({ volumes: z.array(volume) }),
     ),
+    'container.renamed': event(
+      1,
+      'it was given another name',
+      z.strictObject({ name: z.string().optional().describe('none: it is called by its id again') }),
+    ),
     'container.deleting': event(1, 'the record is about to go, and its files with it', z.strictObject({})),
     'container.deleted': event(1, 'the record and its files are gone', z.strictObject({})),
   },
   decide(state, { type, namespace, subject, payload }, view) {
     switch (type) {
       case 'container.create':
-        if (state.status === 'absent') return conflicting(payload) ?? [{ type: 'container.created', data: payload }]
-        return refuse(
-          'already_exists',
-          `container ${subject} exists in namespace ${namespace}`,
-          `choose another name, or purser rm ${subject}`,
+        return (
+          taken(state, namespace, subject, view) ??
+          conflicting(payload) ?? [{ type: 'container.created', data: payload }]
         )
       case 'container.provision':
       case 'container.run':
-        if (state.status === 'absent') return []
-        return refuse(
-          'already_exists',
-          `container ${subject} exists in namespace ${namespace}`,
-          `choose another name, or purser rm ${subject}`,
+        return taken(state, namespace, subject, view) ?? []
+      case 'container.rename': {
+        if (state.status === 'absent') return unknown(subject, namespace)
+        const { name } = payload
+        if (name === subject) return state.name === undefined ? [] : [{ type: 'container.renamed', data: {} }]
+        if (name === state.name) return []
+        return (
+          taken(view.get(containers, namespace, name), namespace, name, view, subject) ?? [
+            { type: 'container.renamed', data: { name } },
+          ]
         )
+      }
       case 'container.delete': {
         if (state.status === 'absent') return unknown(subject, namespace)
         const task = view.get(tasks, namespace, subject)
@@ -288,9 +316,17 @@ export const container = defineAggregate({
         const { count, delayMs } = event.data
         return { ...state, restarts: { wanted: true, count, delayMs } }
       }
-      case 'container.updated':
+      case 'container.renamed': {
         if (state.status === 'absent') return state
-        return { ...state, ...event.data }
+        const { name: _, ...others } = state
+        return { ...others, ...event.data }
+      }
+      case 'container.updated': {
+        if (state.status === 'absent') return state
+        const { resources, ...life } = event.data
+        const limits = { ...state.options.resources, ...resources }
+        return { ...state, ...life, options: { ...state.options, resources: limits } }
+      }
       case 'container.deleting':
         return state.status === 'absent' ? state : { ...state, status: 'deleting' }
       case 'container.deleted':
@@ -305,6 +341,24 @@ function conflicting(record: Pick<ContainerRecord, 'options' | 'restart' | 'onEx
   const conflict = optionsConflict(record.options)
   return (
     conflict && refuse('invalid_argument', `options.${conflict.field}: ${conflict.message}`, 'see purser run --help')
+  )
+}
+
+/** Whether an id or a name is in use, unless it is by the one that asks. */
+function taken(state: ContainerState, namespace: string, name: string, view: View, by?: string): Refusal | undefined {
+  if (state.status !== 'absent') {
+    return refuse(
+      'already_exists',
+      `container ${name} exists in namespace ${namespace}`,
+      `choose another name, or purser rm ${name}`,
+    )
+  }
+  const holder = view.get(containerNames, namespace, name)
+  if (holder.status === 'absent' || holder.container === by) return undefined
+  return refuse(
+    'already_exists',
+    `container ${holder.container} is called ${name} in namespace ${namespace}`,
+    `choose another name, or purser rename ${holder.container} NAME`,
   )
 }
 

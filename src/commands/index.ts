@@ -2,6 +2,7 @@ import type { AnyAggregate } from '../model/aggregate.ts'
 import { collection } from './collection.ts'
 import { command } from './command.ts'
 import { container } from './container.ts'
+import { containerName } from './container-name.ts'
 import { content } from './content.ts'
 import { image } from './image.ts'
 import { logBook } from './log.ts'
@@ -20,6 +21,7 @@ const all: AnyAggregate[] = [
   collection,
   command,
   container,
+  containerName,
   content,
   image,
   logBook,

@@ -178,6 +178,19 @@ const configSchema = z.strictObject({
     .transform(({ every, bytesPerSecond }) => ({ everyMs: every, bytesPerSecond }))
     .prefault({}),
   slo: sloSchema,
+  stats: z
+    .strictObject({
+      every: duration
+        .prefault('10s')
+        .refine((ms) => ms === 0 || ms >= 1000, 'a second at least, or 0s for none')
+        .describe('between two samples of what each running container uses; 0s for none'),
+      keep: duration
+        .prefault('30m')
+        .refine((ms) => ms <= 86_400_000, 'a day at most: samples are kept in memory')
+        .describe('how long samples are kept, in memory'),
+    })
+    .transform(({ every, keep }) => ({ everyMs: every, keepMs: keep }))
+    .prefault({}),
   defaultRuntime: z.string().optional().describe('by default crun where it works, or else runc'),
   initPath: z
     .string()

@@ -41,6 +41,7 @@ import { Scrubber } from '../workers/pull/scrubber.ts'
 import { SnapshotDurability } from '../workers/snapshot/durability.ts'
 import { snapshotHandlers } from '../workers/snapshot/index.ts'
 import { SnapshotInsight } from '../workers/snapshot/insight.ts'
+import { taskActivity } from '../workers/task/activity.ts'
 import { ContainerFiles } from '../workers/task/files.ts'
 import { taskHandlers } from '../workers/task/index.ts'
 import { InitProgram } from '../workers/task/init-program.ts'
@@ -51,6 +52,7 @@ import { reconcileTasks } from '../workers/task/reconcile.ts'
 import { RestartKeeper } from '../workers/task/restart/keeper.ts'
 import { ContainerRoots } from '../workers/task/roots.ts'
 import { RuntimeInsight } from '../workers/task/runtimes.ts'
+import { TaskStatistics } from '../workers/task/statistics.ts'
 import { TaskStreams } from '../workers/task/streams.ts'
 import { Tasks } from '../workers/task/tasks.ts'
 import { UserFilesOfImages } from '../workers/task/user-files.ts'
@@ -268,6 +270,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   observe(register, { books, redis, relay, projections, version })
   const stored = { log, snapshotters, root, logger }
   observeStorage(register, stored, starting.use(new SnapshotUsage(stored)))
+  const statistics = starting.use(new TaskStatistics({ log, tasks, ...config.stats, logger }))
   const observations = starting.use(new Observations(join(root, 'observations'), register, root))
   const slis = new Slis(projections.sli, observations, config.slo)
   const services: Services = {
@@ -285,6 +288,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     imageDetails: new ImageDetails(log.documents, content),
     streams: new TaskStreams(log, tasks, paths),
     files: new ContainerFiles(roots),
+    activity: taskActivity(log.documents, tasks, statistics),
     slis,
     runtimes: new RuntimeInsight(shims, runtimes.told.defaultRuntime, join(state, 'probe')),
     snapshots: new SnapshotInsight(log.documents, snapshotters),

@@ -6,6 +6,7 @@ import { restartContainer } from './container-restart.ts'
 import { runContainer } from './container-run.ts'
 import { startContainer } from './container-start.ts'
 import { stopContainer } from './container-stop.ts'
+import { updateContainer } from './container-update.ts'
 import type { SagaEffects } from './define.ts'
 import { deletePool } from './pool-delete.ts'
 import { retireMember } from './pool-member-retire.ts'
@@ -24,5 +25,6 @@ export const sagas: readonly Handler<SagaEffects>[] = [
   runContainer,
   startContainer,
   stopContainer,
+  updateContainer,
   warmMember,
 ]

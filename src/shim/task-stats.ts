@@ -1,4 +1,4 @@
-import { fromBinary } from '@bufbuild/protobuf'
+import { fromBinary, type JsonValue, toJson } from '@bufbuild/protobuf'
 import { PurserError } from '../model/errors.ts'
 import { type Metrics as MetricsV1, MetricsSchema as MetricsV1Schema } from './gen/metrics_v1_pb.ts'
 import { type Metrics as MetricsV2, MetricsSchema as MetricsV2Schema } from './gen/metrics_v2_pb.ts'
@@ -24,6 +24,9 @@ export interface TaskStats {
   pids: number
   pidsMax: number | undefined
   oomKills: number
+  /** From block devices. */
+  readBytes: number
+  writtenBytes: number
   /** The shim's own answer, for clients of containerd's API. */
   raw: AnyMessage
 }
@@ -36,13 +39,30 @@ const limit = (value: bigint | undefined): number | undefined =>
 
 /** @throws PurserError unimplemented for metrics of a kind that is not known here, such as a Windows shim's */
 export function taskStats(raw: AnyMessage): TaskStats {
-  const name = raw.typeUrl.slice(raw.typeUrl.lastIndexOf('/') + 1)
+  const name = nameOf(raw)
   if (name === MetricsV1Schema.typeName) return statsV1(fromBinary(MetricsV1Schema, raw.value), raw)
   if (name === MetricsV2Schema.typeName) return statsV2(fromBinary(MetricsV2Schema, raw.value), raw)
-  throw new PurserError('unimplemented', `metrics of type ${name} are not known`)
+  throw unknown(name)
 }
 
-function statsV1({ cpu, memory, pids, memoryOomControl }: MetricsV1, raw: AnyMessage): TaskStats {
+/** The same in the words of containerd's own message. @throws PurserError unimplemented, as taskStats */
+export function metricsJson(raw: AnyMessage): { type: string; data: JsonValue } {
+  const type = nameOf(raw)
+  if (type === MetricsV1Schema.typeName)
+    return { type, data: toJson(MetricsV1Schema, fromBinary(MetricsV1Schema, raw.value)) }
+  if (type === MetricsV2Schema.typeName)
+    return { type, data: toJson(MetricsV2Schema, fromBinary(MetricsV2Schema, raw.value)) }
+  throw unknown(type)
+}
+
+const nameOf = ({ typeUrl }: AnyMessage): string => typeUrl.slice(typeUrl.lastIndexOf('/') + 1)
+
+const unknown = (name: string): PurserError =>
+  new PurserError('unimplemented', `metrics of type ${name} are not known`, {
+    remedy: 'ask the runtime itself: its shim does not tell cgroup statistics',
+  })
+
+function statsV1({ cpu, memory, pids, memoryOomControl, blkio }: MetricsV1, raw: AnyMessage): TaskStats {
   const used = memory?.usage?.usage ?? 0n
   return {
     cpuNs: Number(cpu?.usage?.total ?? 0n),
@@ -57,11 +77,20 @@ function statsV1({ cpu, memory, pids, memoryOomControl }: MetricsV1, raw: AnyMes
     pids: Number(pids?.current ?? 0n),
     pidsMax: limit(pids?.limit),
     oomKills: Number(memoryOomControl?.oomKill ?? 0n),
+    readBytes: bytesOf(blkio, 'read'),
+    writtenBytes: bytesOf(blkio, 'write'),
     raw,
   }
 }
 
-function statsV2({ cpu, memory, pids, memoryEvents }: MetricsV2, raw: AnyMessage): TaskStats {
+function bytesOf(blkio: MetricsV1['blkio'], op: 'read' | 'write'): number {
+  return (blkio?.ioServiceBytesRecursive ?? [])
+    .filter((entry) => entry.op.toLowerCase() === op)
+    .reduce((sum, { value }) => sum + Number(value), 0)
+}
+
+function statsV2({ cpu, memory, pids, memoryEvents, io }: MetricsV2, raw: AnyMessage): TaskStats {
+  const devices = io?.usage ?? []
   const used = memory?.usage ?? 0n
   return {
     cpuNs: Number(cpu?.usageUsec ?? 0n) * 1000,
@@ -76,6 +105,8 @@ function statsV2({ cpu, memory, pids, memoryEvents }: MetricsV2, raw: AnyMessage
     pids: Number(pids?.current ?? 0n),
     pidsMax: limit(pids?.limit),
     oomKills: Number(memoryEvents?.oomKill ?? 0n),
+    readBytes: devices.reduce((sum, { rbytes }) => sum + Number(rbytes), 0),
+    writtenBytes: devices.reduce((sum, { wbytes }) => sum + Number(wbytes), 0),
     raw,
   }
 }

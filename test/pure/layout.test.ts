@@ -355,6 +355,7 @@ test('every file is imported by another one, but for those that something else s
   const started = [
     'src/cli/main.ts',
     'src/host/mount-thread.ts',
+    'src/host/processes-thread.ts',
     'src/layers/copy/copy-thread.ts',
     'src/layers/diff/diff-thread.ts',
     'src/layers/compare-worker.ts',

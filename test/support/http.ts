@@ -31,10 +31,12 @@ import { Shims } from '../../src/shim/shims.ts'
 import { ImageArchives } from '../../src/workers/pull/archives.ts'
 import { ImageDetails } from '../../src/workers/pull/details.ts'
 import { SnapshotInsight } from '../../src/workers/snapshot/insight.ts'
+import { taskActivity } from '../../src/workers/task/activity.ts'
 import { ContainerFiles } from '../../src/workers/task/files.ts'
 import { TaskPaths } from '../../src/workers/task/paths.ts'
 import { ContainerRoots } from '../../src/workers/task/roots.ts'
 import { RuntimeInsight } from '../../src/workers/task/runtimes.ts'
+import { TaskStatistics } from '../../src/workers/task/statistics.ts'
 import { TaskStreams } from '../../src/workers/task/streams.ts'
 import { Tasks } from '../../src/workers/task/tasks.ts'
 import { httpOver } from './daemon.ts'
@@ -82,6 +84,7 @@ export async function startApi({ stalledMs, group = 'purser', queued = ['image.p
   const tasks = new Tasks({ log, intake, shims, paths, networks, logger })
   starting.defer(() => tasks.stop())
   const roots = new ContainerRoots({ view: log.documents, tasks, shims, snapshotters: new Map(), runDir: dir })
+  const statistics = starting.use(new TaskStatistics({ log, tasks, everyMs: 0, keepMs: 0, logger }))
   const register = daemonMetrics()
   const observations = starting.use(new Observations(join(dir, 'observations'), register, dir))
   const slis = new Slis(projections.sli, observations, config.slo)
@@ -104,6 +107,7 @@ export async function startApi({ stalledMs, group = 'purser', queued = ['image.p
       snapshots: new SnapshotInsight(log.documents, new Map()),
       streams: new TaskStreams(log, tasks, paths),
       files: new ContainerFiles(roots),
+      activity: taskActivity(log.documents, tasks, statistics),
       slis,
       runtimes: new RuntimeInsight(shims, 'runc', join(dir, 'probe')),
       metrics: (format) => metricsText(register, slis, format),

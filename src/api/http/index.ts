@@ -1,3 +1,4 @@
+import { containerActivity } from './activity.ts'
 import { archives } from './archives.ts'
 import { auditing } from './audit.ts'
 import { commands } from './commands.ts'
@@ -27,6 +28,7 @@ export const resources: readonly Resource[] = [
   archives,
   auditing,
   commands,
+  containerActivity,
   containerFiles,
   containerStreams,
   daemon,

@@ -82,6 +82,7 @@ export const containerSchema = container.commands['container.create'].extend({
   id: z.string(),
   ...stored,
   createdAt: instant,
+  name: z.string().optional().describe('that it was given later; it answers to its id too'),
   status: z.enum(['created', 'running', 'paused', 'restarting', 'exited']),
   restarts: z
     .strictObject({

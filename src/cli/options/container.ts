@@ -163,7 +163,7 @@ export function label(text: string): [key: string, value: string] {
   })
 }
 
-function containerName(text: string): string {
+export function containerName(text: string): string {
   if (text.length <= 76 && /^[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*$/.test(text)) return text
   throw new PurserError('invalid_argument', `${JSON.stringify(text)} is not a name for a container`, {
     remedy: 'write letters and digits, joined by single . _ or -, 76 at most',

@@ -12,6 +12,7 @@ import { removeNetwork } from './network/remove.ts'
 import { pauseTask, resumeTask } from './pause.ts'
 import { admitMember } from './pool/admit.ts'
 import { claimFromPool } from './pool/claim.ts'
+import { renameContainer } from './rename.ts'
 import { startTask } from './start.ts'
 import { updateTask } from './update.ts'
 
@@ -29,6 +30,7 @@ export const taskHandlers: readonly Handler<TaskEffects>[] = [
   killTask,
   pauseTask,
   removeNetwork,
+  renameContainer,
   resumeTask,
   startTask,
   updateTask,

@@ -80,6 +80,10 @@ export class Tasks {
     return this.#live.get(`${namespace}/${id}`)
   }
 
+  all(): Iterable<LiveTask> {
+    return this.#live.values()
+  }
+
   /** Takes over a task that was created here, or found running. */
   adopt(live: LiveTask): void {
     this.#live.set(`${live.namespace}/${live.id}`, live)

@@ -77,6 +77,8 @@ test('containers of a network reach each other, a published port leads into one,
   assert.match(at, /^10\.89\.0\.\d+$/)
   assert.equal(web.task.interfaces[0]?.gateway, '10.89.0.1')
   assert.match(await ok('ps'), /0\.0\.0\.0:8080->80\/tcp/)
+  assert.match(await ok('port', 'web'), /^80\/tcp -> 0\.0\.0\.0:8080\s*$/)
+  assert.match(await ok('port', 'web', '80'), /^0\.0\.0\.0:8080\s*$/)
   assert.equal(await ok('run', '--rm', '--network', 'blue', image, ...fetchInside(`http://${at}/`)), 'hello from web')
   assert.equal(await fetchHere('http://10.89.0.1:8080/'), 'hello from web')
   assert.match(await refused('network', 'rm', 'blue'), /network blue is used by container web/)
