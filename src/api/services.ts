@@ -208,6 +208,12 @@ export interface RuntimesReader {
   check(name: string, signal: AbortSignal): Promise<object>
 }
 
+/** Compares what the log says of tasks with their shims and the host. */
+export interface Doctor {
+  /** @param namespace all without one */
+  diagnose(namespace: string | undefined, signal: AbortSignal): Promise<object[]>
+}
+
 /** The sealed part of the log. */
 export interface Books {
   archive: Archive
@@ -228,6 +234,7 @@ export interface Services {
   projections: Projections
   slis: Slis
   runtimes: RuntimesReader
+  doctor: Doctor
   snapshots: Snapshots
   streams: Streams
   files: Files

@@ -283,7 +283,14 @@ export const verbs: readonly Listed[] = [
   {
     name: 'task',
     summary: 'tasks: processes of containers',
-    verbs: [{ name: 'ls', summary: 'list tasks', load: () => import('./task-ls.ts') }],
+    verbs: [
+      {
+        name: 'doctor',
+        summary: 'compare log, shims and host, and say what to do',
+        load: () => import('./task-doctor.ts'),
+      },
+      { name: 'ls', summary: 'list tasks', load: () => import('./task-ls.ts') },
+    ],
   },
   { name: 'top', summary: 'the processes of a container', load: () => import('./top.ts') },
   { name: 'unpause', summary: 'thaw containers', load: () => import('./unpause.ts') },

@@ -462,6 +462,12 @@ export class PurserClient {
     return (await this.#json<{ items: StoredEvent[] }>(`/v1/history/${encodeURIComponent(subject)}`)).items
   }
 
+  /** How tasks are, by log, shim and host. */
+  async taskDoctor<T>(of: 'namespace' | 'all'): Promise<T[]> {
+    const query = of === 'all' ? {} : { namespace: this.namespace }
+    return (await this.#ofAll<{ items: T[] }>('/v1/doctor/tasks', query)).items
+  }
+
   /** What is of all namespaces unless the query names one. */
   async #ofAll<T>(path: string, query: Query, signal?: AbortSignal): Promise<T> {
     const answer = await exchange(this.socketPath, pathWith(path, query), { signal })

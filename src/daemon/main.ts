@@ -42,6 +42,7 @@ import { SnapshotDurability } from '../workers/snapshot/durability.ts'
 import { snapshotHandlers } from '../workers/snapshot/index.ts'
 import { SnapshotInsight } from '../workers/snapshot/insight.ts'
 import { taskActivity } from '../workers/task/activity.ts'
+import { TaskDoctor } from '../workers/task/doctor.ts'
 import { ContainerFiles } from '../workers/task/files.ts'
 import { taskHandlers } from '../workers/task/index.ts'
 import { InitProgram } from '../workers/task/init-program.ts'
@@ -68,7 +69,7 @@ import { openRegistry } from './registry.ts'
 import { openRuntimes, SEARCH_PATH, warnOfRuntimes } from './runtimes.ts'
 import { serveImages } from './serve-images.ts'
 import { proxiesOf } from './snapshot-config.ts'
-import { forgetUnsynced, removeUnknownSnapshots, unpackAgain } from './snapshots-at-start.ts'
+import { bootSince, forgetUnsynced, rememberBoot, removeUnknownSnapshots, unpackAgain } from './snapshots-at-start.ts'
 import { observeStorage, SnapshotUsage } from './storage-metrics.ts'
 import { openTracer } from './tracing.ts'
 import { recordTrust } from './trust.ts'
@@ -161,7 +162,8 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
 
   const content = await ContentStore.open(join(root, 'content'))
   const snapshotters = await openSnapshotters(join(root, 'snapshotters'), proxiesOf(config.snapshotter))
-  const toUnpack = await forgetUnsynced(log, root, logger)
+  const boot = await bootSince(root)
+  const toUnpack = await forgetUnsynced(log, boot, logger)
   await removeUnknownSnapshots(log, snapshotters, logger)
   await recordMissing(log, content, snapshotters, logger)
   const layers = new LayerPool({
@@ -256,7 +258,8 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   starting.use(removeDiscarded({ log, store: content, sync: (within) => durability.sync(within), logger }))
 
   // Before any command goes on: handlers find the tasks that they left.
-  const reconciled = await reconcileTasks({ log, tasks, shims, paths, networks, logger, signal })
+  const reconciled = await reconcileTasks({ log, tasks, shims, paths, networks, logger, boot, signal })
+  await rememberBoot(root)
   await relay.start()
   starting.use(unpackAgain(toUnpack, intake, logger))
   starting.defer(async () => {
@@ -290,6 +293,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     files: new ContainerFiles(roots),
     activity: taskActivity(log.documents, tasks, statistics),
     slis,
+    doctor: new TaskDoctor({ view: log.documents, tasks, shims, paths }),
     runtimes: new RuntimeInsight(shims, runtimes.told.defaultRuntime, join(state, 'probe')),
     snapshots: new SnapshotInsight(log.documents, snapshotters),
     metrics: (format) => metricsText(register, slis, format),

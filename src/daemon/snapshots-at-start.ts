@@ -23,20 +23,29 @@ export interface ToUnpack {
   top: string
 }
 
+/** Whether the kernel was booted since a daemon was last here. */
+export async function bootSince(root: string): Promise<'same' | 'another'> {
+  const before = (await readFile(join(root, BOOT_FILE), 'utf8').catch(() => '')).trim()
+  return before === '' || before === (await currentBoot()) ? 'same' : 'another'
+}
+
+/** To be called when all that a reboot leads to is done: until then it is found again after a kill. */
+export async function rememberBoot(root: string): Promise<void> {
+  const file = join(root, BOOT_FILE)
+  const boot = await currentBoot()
+  if ((await readFile(file, 'utf8').catch(() => '')).trim() !== boot) await writeDurably(file, `${boot}\n`)
+}
+
+const currentBoot = async (): Promise<string> => (await readFile(BOOT_ID, 'utf8')).trim()
+
 /**
  * After a reboot, snapshots that were committed and not known to be on the disk may hold files that are empty or cut off. The
  * log forgets them, so that their directories go, and they are unpacked again from their blobs, which are on the disk.
  *
  * @returns the images whose snapshots are to be made again
  */
-export async function forgetUnsynced(log: EventLog, root: string, logger: Logger): Promise<ToUnpack[]> {
-  const file = join(root, BOOT_FILE)
-  const boot = (await readFile(BOOT_ID, 'utf8')).trim()
-  const before = (await readFile(file, 'utf8').catch(() => '')).trim()
-  if (before === boot) return []
-  const toUnpack = before === '' ? [] : await forget(log, logger)
-  await writeDurably(file, `${boot}\n`)
-  return toUnpack
+export async function forgetUnsynced(log: EventLog, boot: 'same' | 'another', logger: Logger): Promise<ToUnpack[]> {
+  return boot === 'same' ? [] : await forget(log, logger)
 }
 
 async function forget(log: EventLog, logger: Logger): Promise<ToUnpack[]> {

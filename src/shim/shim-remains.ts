@@ -185,15 +185,36 @@ export async function killShims(identity: ShimIdentity, grpcAddress: string, sig
 
 /** Looked for by arguments, not by a stored number: that one may belong to another process after a reboot. */
 async function shimPids({ namespace, id }: ShimIdentity, grpcAddress: string): Promise<number[]> {
-  const pids: number[] = []
+  return (await findShims(grpcAddress)).get(`${namespace}/${id}`) ?? []
+}
+
+/** Pids of the shims that run for us, by `namespace/id` as of the bundle. */
+export async function shimsByTask(
+  bundles: readonly ShimIdentity[],
+  grpcAddress: string,
+): Promise<ReadonlyMap<string, number[]>> {
+  const found = await findShims(grpcAddress)
+  return new Map(
+    bundles.map((identity) => {
+      const { namespace, id } = ofShim(identity)
+      return [`${identity.namespace}/${identity.id}`, found.get(`${namespace}/${id}`) ?? []]
+    }),
+  )
+}
+
+/** By `namespace/id` as they were started. */
+async function findShims(grpcAddress: string): Promise<Map<string, number[]>> {
+  const found = new Map<string, number[]>()
   for (const entry of await readdir('/proc')) {
     const pid = Number(entry)
     if (!Number.isInteger(pid)) continue
     const args = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0')
-    const has = (flag: string, value: string) => args.some((arg, at) => arg === flag && args[at + 1] === value)
-    if (has('-namespace', namespace) && has('-id', id) && has('-address', grpcAddress)) pids.push(pid)
+    const after = (flag: string) => args[args.indexOf(flag) + 1]
+    if (!args.includes('-address') || after('-address') !== grpcAddress) continue
+    const key = `${after('-namespace')}/${after('-id')}`
+    found.set(key, [...(found.get(key) ?? []), pid])
   }
-  return pids
+  return found
 }
 
 /** A dead process whose parent does not collect it stays visible, as a zombie: it is gone all the same. */

@@ -6,13 +6,14 @@ import { PurserError } from '../model/errors.ts'
 import type { Spec } from '../oci/spec/schema.ts'
 import { isAnyMessage } from './any-messages.ts'
 import { formatShimAddress, type ShimAddress } from './bootstrap.ts'
+import { CircuitBreaker } from './circuit-breaker.ts'
 import { GrpcTaskClient } from './grpc-task-client.ts'
 import { ProgramFacts } from './program-facts.ts'
 import { makeRuntimeNamespace, type RuntimeNamespace } from './runtime-namespace.ts'
 import { RuntimeReports } from './runtime-report.ts'
 import type { RuntimeConfig } from './runtimes.ts'
 import { SeccompPrograms } from './seccomp-programs.ts'
-import { Shim, type ShimIdentity } from './shim.ts'
+import { Shim, type ShimIdentity, type TaskState } from './shim.ts'
 import { ShimLog } from './shim-log.ts'
 import {
   killShims,
@@ -22,6 +23,7 @@ import {
   removeShimTraces,
   removeSpares,
   type ShimProgram,
+  shimsByTask,
 } from './shim-remains.ts'
 import { ShimStarter } from './shim-start.ts'
 import { type SpareShim, SpareShims } from './spare-shims.ts'
@@ -203,6 +205,33 @@ export class Shims {
     }
   }
 
+  /** Pids of the shims that run, by `namespace/id`. */
+  async running(bundles: readonly ShimIdentity[]): Promise<ReadonlyMap<string, number[]>> {
+    return await shimsByTask(bundles, this.#grpcAddress)
+  }
+
+  /**
+   * Asks the shim of a task by a connection of its own what it knows.
+   *
+   * @returns what it answers, and after how many milliseconds; undefined when nothing listens
+   * @throws PurserError deadline_exceeded when it does not answer within `withinMs`, or as it answers
+   */
+  async ask(request: TaskRequest, withinMs: number): Promise<{ state: TaskState; answeredMs: number } | undefined> {
+    const address = await readShimAddress(request.bundle)
+    if (!address) return undefined
+    const within = AbortSignal.timeout(withinMs)
+    const begunAt = performance.now()
+    try {
+      using shim = await this.#connect(request, this.#program(request.runtime), address, within)
+      const state = await shim.state({}, within)
+      return { state, answeredMs: Math.round(performance.now() - begunAt) }
+    } catch (error) {
+      if (within.aborted) throw new PurserError('deadline_exceeded', `it did not answer within ${withinMs} ms`)
+      if (error instanceof PurserError && error.code === 'unavailable') return undefined
+      throw error
+    }
+  }
+
   /** Whether its containers are processes of this kernel, with a root directory of their own: not in a sandbox of theirs. */
   runsOnTheHost(name: string): boolean {
     return this.#program(name).runtime.runcFile !== undefined
@@ -253,9 +282,19 @@ export class Shims {
     log: ShimLog,
     signal: AbortSignal,
   ): Promise<Shim> {
+    const shim = await this.#connect(request, program, address, signal)
+    void shim.closed.then(() => log.close())
+    return shim
+  }
+
+  async #connect(
+    request: ShimIdentity,
+    program: ShimProgram,
+    address: ShimAddress,
+    signal: AbortSignal,
+  ): Promise<Shim> {
     const Client = address.protocol === 'grpc' ? GrpcTaskClient : TtrpcClient
-    const client = await Client.connect(address.socketPath, signal)
-    void client.closed.then(() => log.close())
+    const client = new CircuitBreaker(await Client.connect(address.socketPath, signal))
     const { namespace, id, bundle } = request
     return new Shim({
       identity: { namespace, id, bundle },

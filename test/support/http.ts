@@ -32,6 +32,7 @@ import { ImageArchives } from '../../src/workers/pull/archives.ts'
 import { ImageDetails } from '../../src/workers/pull/details.ts'
 import { SnapshotInsight } from '../../src/workers/snapshot/insight.ts'
 import { taskActivity } from '../../src/workers/task/activity.ts'
+import { TaskDoctor } from '../../src/workers/task/doctor.ts'
 import { ContainerFiles } from '../../src/workers/task/files.ts'
 import { TaskPaths } from '../../src/workers/task/paths.ts'
 import { ContainerRoots } from '../../src/workers/task/roots.ts'
@@ -109,6 +110,7 @@ export async function startApi({ stalledMs, group = 'purser', queued = ['image.p
       files: new ContainerFiles(roots),
       activity: taskActivity(log.documents, tasks, statistics),
       slis,
+      doctor: new TaskDoctor({ view: log.documents, tasks, shims, paths }),
       runtimes: new RuntimeInsight(shims, 'runc', join(dir, 'probe')),
       metrics: (format) => metricsText(register, slis, format),
       notReady: async () => ((await redis.ping().catch(() => '')) === 'PONG' ? [] : ['Redis does not answer']),

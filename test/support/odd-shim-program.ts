@@ -96,7 +96,7 @@ function fail(why: string): never {
 function deleteTask(): void {
   const bundle = flag('-bundle')
   try {
-    process.kill(Number(readFileSync(join(bundle, 'odd.pid'), 'utf8')), 'SIGKILL')
+    process.kill(-Number(readFileSync(join(bundle, 'odd.pid'), 'utf8')), 'SIGKILL')
   } catch {
     // It has ended, or never was.
   }

@@ -5,6 +5,7 @@ import { commands } from './commands.ts'
 import { containerFiles } from './container-files.ts'
 import { containerStreams } from './container-streams.ts'
 import { daemon } from './daemon.ts'
+import { doctor } from './doctor.ts'
 import { eventSchemas } from './event-schema.ts'
 import { eventStreams } from './events.ts'
 import { imageDetails } from './image-details.ts'
@@ -32,6 +33,7 @@ export const resources: readonly Resource[] = [
   containerFiles,
   containerStreams,
   daemon,
+  doctor,
   eventSchemas,
   eventStreams,
   imageDetails,

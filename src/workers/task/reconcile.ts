@@ -18,17 +18,24 @@ export interface ReconcileOptions {
   paths: TaskPaths
   networks: Networks
   logger: Logger
+  /** Of the machine, since a daemon was last here. */
+  boot: 'same' | 'another'
   /** Aborts when the daemon stops. */
   signal: AbortSignal
 }
 
-/** How long one shim may take to answer; it holds up no other. */
+/** How long one shim may take to answer. */
 const ADOPT_MS = 5000
+
+/** When for so long none has answered, those that are left hang: the daemon does not wait for them. */
+const QUIET_MS = 750
 
 /** How long it is waited for the end of one whose shim is gone. */
 const LOSE_MS = 1000
 
 const AGAIN_MS = 2000
+/** Of one that goes on not to answer. */
+const AGAIN_MS_MAX = 30_000
 
 const REMOVE_MS = 30_000
 
@@ -47,26 +54,51 @@ type Count = Outcome | 'unknown'
  * A shim that answers is no lost one: where something else is in the way, as a full disk, its container goes on, and is
  * adopted when that is over.
  *
+ * All are asked at once. One that hangs does not hold up the start: it is adopted when it answers.
+ *
  * @returns how many tasks were adopted, how many were lost, how many go on without us for now, and how many the log does not
  * know
  */
 export async function reconcileTasks(options: ReconcileOptions): Promise<Record<Count, number>> {
   const { log, tasks, logger } = options
-  const counts = { adopted: 0, lost: 0, postponed: 0, unknown: await removeUnknown(options) }
-  await Promise.all(
-    [...log.documents.list<TaskState>(task)].map(async ({ namespace, id, state }) => {
-      if ('execs' in state) {
-        const outcome = await adopt(options, namespace, id, state)
-        counts[outcome] += 1
-        if (outcome === 'postponed') void adoptLater(options, namespace, id)
-      } else if (state.status === 'stopped' && state.host === 'held') {
-        await tasks.release(namespace, id, state.runtime).catch((err) => {
-          logger.error({ err, namespace, id }, 'what an ended task holds could not be removed')
-        })
-      } else if (state.status === 'stopped') removeIfAsked(options, namespace, id, state.exitedAt)
-    }),
-  )
-  return counts
+  const unknown = await removeUnknown(options)
+  const counts = { adopted: 0, lost: 0, postponed: 0 }
+  const progress = new Progress()
+  const listed = [...log.documents.list<TaskState>(task)]
+  const live = listed.filter(({ state }) => 'execs' in state).length
+  const settled = listed.map(async ({ namespace, id, state }) => {
+    if ('execs' in state) {
+      const outcome = await adopt(options, namespace, id, state)
+      counts[outcome] += 1
+      progress.made()
+      if (outcome === 'postponed') void adoptLater(options, namespace, id)
+    } else if (state.status === 'stopped' && state.host === 'held') {
+      await tasks.release(namespace, id, state.runtime).catch((err) => {
+        logger.error({ err, namespace, id }, 'what an ended task holds could not be removed')
+      })
+    } else if (state.status === 'stopped') removeIfAsked(options, namespace, id, state.exitedAt)
+  })
+  await progress.until(Promise.all(settled))
+  const { adopted, lost } = counts
+  return { adopted, lost, postponed: live - adopted - lost, unknown }
+}
+
+/** Something that goes on, until it stops going on. */
+class Progress {
+  readonly #quiet = Promise.withResolvers<void>()
+  #timer: NodeJS.Timeout | undefined
+
+  made(): void {
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => this.#quiet.resolve(), QUIET_MS)
+  }
+
+  /** Fulfilled with `all`, or when there has been no progress for a while. */
+  async until(all: Promise<unknown>): Promise<void> {
+    this.made()
+    await Promise.race([all, this.#quiet.promise])
+    clearTimeout(this.#timer)
+  }
 }
 
 /**
@@ -118,13 +150,14 @@ async function adopt(
       }
       return 'adopted'
     }
-    const losing = tasks.lose(namespace, id, runtime, 'no shim answered after the daemon started')
+    const reason = effects.boot === 'another' ? 'the machine was rebooted' : 'no shim answered after the daemon started'
+    const losing = tasks.lose(namespace, id, runtime, reason)
     // One that does not end holds up no other.
     await Promise.race([losing, delay(LOSE_MS, undefined, { ref: false })])
     losing.catch((err) => logger.error({ err, namespace, id }, 'a lost task could not be recorded as ended'))
     return 'lost'
   } catch (err) {
-    logger.error({ err, namespace, id }, 'a task could not be adopted: it is tried again')
+    logger.error({ err, namespace, id }, 'a task could not be adopted: it is tried again, and goes on meanwhile')
     return 'postponed'
   }
 }
@@ -142,8 +175,8 @@ async function checkNetwork(
 
 async function adoptLater(options: ReconcileOptions, namespace: string, id: string): Promise<void> {
   const { log, tasks, signal } = options
-  while (!signal.aborted) {
-    await delay(AGAIN_MS, undefined, { signal, ref: false }).catch(() => {}) // The loop looks at the signal itself.
+  for (let waitMs = AGAIN_MS; !signal.aborted; waitMs = Math.min(2 * waitMs, AGAIN_MS_MAX)) {
+    await delay(waitMs, undefined, { signal, ref: false }).catch(() => {}) // The loop looks at the signal itself.
     const state: TaskState = log.documents.get(task, namespace, id)
     if (signal.aborted || !('execs' in state) || tasks.get(namespace, id)) return
     if ((await adopt(options, namespace, id, state)) !== 'postponed') return

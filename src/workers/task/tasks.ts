@@ -17,6 +17,7 @@ import type { Intake } from '../../queue/intake.ts'
 import type { TaskExit } from '../../shim/shim.ts'
 import type { Shims } from '../../shim/shims.ts'
 import type { TaskEvent } from '../../shim/task-events.ts'
+import { Exits } from './exits.ts'
 import { detach, type LiveExec, type LiveTask, removeBundle } from './live-task.ts'
 import type { TaskPaths } from './paths.ts'
 import { PendingStarts } from './pending-starts.ts'
@@ -51,6 +52,7 @@ export class Tasks {
   readonly #stop = new AbortController()
   /** Starts that are under way: an exit is recorded after them. */
   readonly starts: PendingStarts
+  readonly #exits: Exits
   readonly #releasing = new Map<string, Promise<void>>()
   readonly #losing = new Map<string, Promise<void>>()
   /** Tasks that are waited for though nothing ends them. */
@@ -61,6 +63,7 @@ export class Tasks {
   constructor(options: TasksOptions) {
     this.#options = options
     this.starts = new PendingStarts(options.log)
+    this.#exits = new Exits(options.logger)
     options.log.listen((event) => {
       const id = event.subject.slice('task/'.length)
       if (event.type === 'task.started') this.#watchTimeout(event.namespace, id)
@@ -97,10 +100,17 @@ export class Tasks {
     void this.#watchExec(live, execId, process)
   }
 
-  /** An event from a shim. Exits come by `wait`, which cannot get lost; of events only memory kills count. */
+  /** An event from a shim: of those, exits and kills for want of memory count. */
   async onShimEvent(event: TaskEvent): Promise<void> {
-    if (event.topic !== '/tasks/oom') return
     const state = this.#stateOf(event.namespace, event.containerId)
+    if (event.topic === '/tasks/exit') {
+      const live = this.get(event.namespace, event.containerId)
+      const exec = event.execId === undefined ? undefined : execOf(state, event.execId)
+      const pid = event.execId === undefined && 'pid' in state ? state.pid : exec?.status === 'running' ? exec.pid : 0
+      // Not waited for: the shim sends its next event when this one is taken.
+      if (live) void this.#exits.consider(event, live, pid, this.#stop.signal).catch(() => {}) // The daemon stops.
+    }
+    if (event.topic !== '/tasks/oom') return
     if (state.status !== 'running' && state.status !== 'paused') return
     await this.#record(event.namespace, task.fact(event.containerId, 'task.oom', {}), () => true)
   }
@@ -191,13 +201,13 @@ export class Tasks {
   }
 
   async #release(namespace: string, id: string, runtime: string): Promise<void> {
-    const { shims, paths, networks } = this.#options
+    const { shims, paths, networks, logger } = this.#options
     const live = this.get(namespace, id)
     const bundle = paths.bundle(namespace, id)
     const signal = AbortSignal.timeout(RELEASE_MS)
     const identity = { namespace, id, bundle, runtime, signal }
     try {
-      if (live && (await endThroughShim(live, signal))) await shims.removeTraces(identity)
+      if (live && (await endThroughShim(live, signal, logger))) await shims.removeTraces(identity)
       else await shims.removeRemains(identity)
       await removeBundle(bundle)
     } catch (error) {
@@ -212,10 +222,10 @@ export class Tasks {
   }
 
   async #watch(live: LiveTask): Promise<void> {
-    const { namespace, id, shim, runtime } = live
+    const { namespace, id, runtime } = live
     const { logger } = this.#options
     try {
-      const exit = await shim.wait({}, this.#stop.signal)
+      const exit = await this.#exits.of(live, undefined, this.#stop.signal)
       await this.starts.settled(namespace, id, undefined, this.#stop.signal)
       await this.#outputEnds(live)
       const state = this.#stateOf(namespace, id)
@@ -236,7 +246,7 @@ export class Tasks {
   async #watchExec(live: LiveTask, execId: string, process: LiveExec): Promise<void> {
     const { namespace, id, shim } = live
     try {
-      const exit = await shim.wait({ execId }, this.#stop.signal)
+      const exit = await this.#exits.of(live, execId, this.#stop.signal)
       await this.starts.settled(namespace, id, execId, this.#stop.signal)
       const data = { execId, exitCode: exit.exitCode, exitedAt: exit.exitedAt ?? new Date().toISOString() }
       await this.#record(namespace, task.fact(id, 'task.exec-exited', data), () => {
@@ -386,15 +396,21 @@ export class Tasks {
   }
 }
 
+/** How long a shim has for its part in the end of a task; after it, it is killed. */
+const END_MS = 15_000
+
 /** Deletes an ended task, and ends its shim. @returns whether the shim did all of it */
-async function endThroughShim(live: LiveTask, signal: AbortSignal): Promise<boolean> {
-  const { shim } = live
+async function endThroughShim(live: LiveTask, signal: AbortSignal, logger: Logger): Promise<boolean> {
+  const { shim, namespace, id } = live
+  const within = AbortSignal.any([signal, AbortSignal.timeout(END_MS)])
   try {
-    await shim.delete({}, signal)
-    await shim.shutdown(signal)
+    await shim.delete({}, within)
+    await shim.shutdown(within)
     return shim.isClosed
-  } catch (error) {
-    ignoreGone(error)
+  } catch (err) {
+    const code = errorCodeOf(err)
+    if (code !== 'not_found' && code !== 'unavailable')
+      logger.warn({ err, namespace, id }, 'a shim does not end its task')
     return false
   } finally {
     shim.disconnect()

@@ -5,14 +5,7 @@ import { test } from 'node:test'
 import { startCliNode } from '../../support/cli.ts'
 import type { TestNode } from '../../support/daemon.ts'
 import { checkBooks, events, eventually, gone, pidOf, submit, tallyOf, taskOf } from '../../support/faults.ts'
-
-/** The process that supervises a container: the parent of its first process. */
-async function shimOf(pid: number): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8')
-  const parent = Number(/^PPid:\s+(\d+)/m.exec(status)?.[1])
-  assert.match(await readFile(`/proc/${parent}/cmdline`, 'utf8'), /shim/)
-  return parent
-}
+import { shimOf } from '../../support/processes.ts'
 
 async function checkLost(node: TestNode, id: string, pid: number): Promise<void> {
   const task = await eventually(

@@ -1,0 +1,79 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Logger } from 'pino'
+import { survivorsOf } from '../../host/survivors.ts'
+import { errorCodeOf } from '../../model/errors.ts'
+import type { TaskExit } from '../../shim/shim.ts'
+import type { TaskEvent } from '../../shim/task-events.ts'
+import type { LiveTask } from './live-task.ts'
+
+type ExitEvent = Extract<TaskEvent, { exitCode: number }>
+
+/** `Wait` answers before the event is sent; so long is waited for it where it does not. */
+const EVENT_FIRST_MS = 500
+const AGAIN_MS = 1000
+
+/**
+ * Learns how processes end. A shim answers `Wait`, which cannot get lost, and sends an event: whichever comes counts, once. An
+ * event alone is not believed while the shim, or the host, says that the process runs.
+ */
+export class Exits {
+  readonly #logger: Pick<Logger, 'warn'>
+  readonly #awaited = new Map<string, (exit: TaskExit) => void>()
+
+  constructor(logger: Pick<Logger, 'warn'>) {
+    this.#logger = logger
+  }
+
+  /**
+   * @throws PurserError unavailable when the shim dies, not_found when it knows no such process; the signal's reason when
+   * it aborts
+   */
+  async of(live: LiveTask, execId: string | undefined, signal: AbortSignal): Promise<TaskExit> {
+    const { namespace, id, shim } = live
+    const key = keyOf(namespace, id, execId)
+    const process = execId === undefined ? {} : { execId }
+    const reported = Promise.withResolvers<TaskExit>()
+    this.#awaited.set(key, reported.resolve)
+    try {
+      while (true) {
+        try {
+          return await Promise.race([shim.wait(process, signal), reported.promise])
+        } catch (err) {
+          if (signal.aborted || isGone(err)) throw err
+          this.#logger.warn({ err, namespace, id, execId }, 'a shim does not answer a wait as it should')
+        }
+        await delay(AGAIN_MS, undefined, { signal })
+        const exit = await shim.state(process, signal).then(
+          (state) => state.exit,
+          (err) => {
+            if (signal.aborted || isGone(err)) throw err
+            return undefined
+          },
+        )
+        if (exit) return exit
+      }
+    } finally {
+      if (this.#awaited.get(key) === reported.resolve) this.#awaited.delete(key)
+    }
+  }
+
+  /** @param pid of the process, as the log has it */
+  async consider(event: ExitEvent, live: LiveTask, pid: number, signal: AbortSignal): Promise<void> {
+    const { namespace, containerId, execId } = event
+    const key = keyOf(namespace, containerId, execId)
+    await delay(EVENT_FIRST_MS, undefined, { signal, ref: false })
+    const report = this.#awaited.get(key)
+    if (report === undefined) return
+    const process = execId === undefined ? {} : { execId }
+    const state = await live.shim.state(process, signal).catch(() => undefined)
+    if (state?.exit) return report(state.exit)
+    if (state === undefined && event.pid === pid && survivorsOf([pid]).length === 0)
+      return report({ exitCode: event.exitCode, exitedAt: event.exitedAt })
+    this.#logger.warn({ namespace, id: containerId, execId, pid: event.pid }, 'a shim tells of an exit that is none')
+  }
+}
+
+const isGone = (error: unknown): boolean => ['unavailable', 'not_found'].includes(errorCodeOf(error) ?? '')
+
+const keyOf = (namespace: string, id: string, execId: string | undefined): string =>
+  `${namespace}/${id}/${execId ?? ''}`
