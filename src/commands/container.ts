@@ -177,13 +177,14 @@ export const container = defineAggregate({
   },
   events: {
     'container.created': event(
-      5,
+      6,
       'the record of a container, which its tasks are made from',
       record,
       (data) => data, // Version 2 knows networks by name, and what goes with them.
       (data) => data, // Version 3 may say how it lives: an init, how long a stop waits.
       (data) => data, // Version 4 knows how far it is kept apart from the host.
       (data) => data, // Version 5 may have a restart policy.
+      (data) => data, // Version 6 knows user namespaces.
     ),
     'container.wanted': event(
       1,

@@ -129,13 +129,14 @@ export const pool = defineAggregate({
   events: {
     // Since version 2 a template may leave the runtime to the node.
     'pool.created': event(
-      5,
+      6,
       'tasks are to be kept ready',
       poolSpec,
       (data) => data,
       (data) => data, // Version 3 knows networks by name, and what goes with them.
       (data) => data, // Version 4 may say how its containers live: an init, how long a stop waits.
       (data) => data, // Version 5 knows how far a container is kept apart from the host.
+      (data) => data, // Version 6 knows user namespaces.
     ),
     'pool.scaled': event(1, 'how many are kept ready was changed', sizing),
     'pool.draining': event(1, 'no more are made, and those that are ready end', z.strictObject({})),

@@ -64,6 +64,13 @@ const networkInterface = z.strictObject({
 })
 export type NetworkInterface = z.output<typeof networkInterface>
 
+const mappedIds = z.strictObject({
+  hostUid: z.int().positive(),
+  hostGid: z.int().positive(),
+  size: z.int().positive(),
+})
+type MappedIds = z.output<typeof mappedIds>
+
 export type ExecState =
   | { status: 'starting'; process: ExecProcess }
   | { status: 'running'; process: ExecProcess; pid: number; startedAt: string }
@@ -83,6 +90,8 @@ interface Made {
   stuck?: StuckEvidence & { since: string }
   /** In networks, besides loopback; absent when it is in none, and again once it has ended. */
   interfaces?: NetworkInterface[]
+  /** Of the host, from 0 on in its user namespace; absent where it has the host's, and again once it has ended. */
+  ids?: MappedIds
 }
 
 interface Live extends Made {
@@ -152,6 +161,7 @@ export const task = defineAggregate({
       'container.volumes-made',
       'task.network-attaching',
       'task.network-attached',
+      'task.ids-mapped',
       'task.created',
       'task.create-failed',
     ],
@@ -176,6 +186,7 @@ export const task = defineAggregate({
       'it is in its networks, with these addresses',
       z.strictObject({ interfaces: z.array(networkInterface) }),
     ),
+    'task.ids-mapped': event(1, 'ids of its user namespace, from 0 on, are these of the host', mappedIds),
     'task.created': event(
       1,
       'its process waits to be started',
@@ -307,6 +318,7 @@ export const task = defineAggregate({
     switch (state.status) {
       case 'creating':
         if (event.type === 'task.network-attached') return { ...state, interfaces: event.data.interfaces }
+        if (event.type === 'task.ids-mapped') return { ...state, ids: event.data }
         if (event.type === 'task.created') {
           const { status: _, since: __, ...made } = state
           return { status: 'created', ...made, ...event.data, createdAt: event.time, execs: {} }

@@ -14,6 +14,7 @@ import { runtimeSchema } from './runtime-config.ts'
 import { serveSchema } from './serve-config.ts'
 import { snapshotterSchema, unpackSchema } from './snapshot-config.ts'
 import { stopSchema } from './stop-config.ts'
+import { usernsSchema } from './userns-config.ts'
 
 const concurrency = (limit: number) => z.int().min(1).max(4096).default(limit)
 
@@ -218,6 +219,7 @@ const configSchema = z.strictObject({
     })
     .prefault({}),
   network: networkSchema,
+  userns: usernsSchema,
   snapshotter: snapshotterSchema,
   runtime: runtimeSchema.default({}).describe('runtimes by name, besides runc and crun'),
 })

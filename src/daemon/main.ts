@@ -44,6 +44,7 @@ import { SnapshotInsight } from '../workers/snapshot/insight.ts'
 import { taskActivity } from '../workers/task/activity.ts'
 import { TaskDoctor } from '../workers/task/doctor.ts'
 import { ContainerFiles } from '../workers/task/files.ts'
+import { IdRanges } from '../workers/task/id-ranges.ts'
 import { taskHandlers } from '../workers/task/index.ts'
 import { InitProgram } from '../workers/task/init-program.ts'
 import { TaskPaths } from '../workers/task/paths.ts'
@@ -228,6 +229,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     defaultRuntime: runtimes.defaultFor,
     requireRuntime: (name: string) => shims.reports.require(name),
     userFiles: new UserFilesOfImages(runDir),
+    idRanges: new IdRanges(config.userns, paths),
     roots,
     architecture: arch() === 'x64' ? 'amd64' : arch(),
     cgroupVersion: cgroupVersion(),

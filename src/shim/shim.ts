@@ -7,7 +7,7 @@ import {
 } from '@bufbuild/protobuf'
 import type { Any } from '@bufbuild/protobuf/wkt'
 import { PurserError } from '../model/errors.ts'
-import { anyJson, anyOptions, type RuncOptions } from './any-messages.ts'
+import { anyJson, anyOptions, isAnyMessage, type RuncOptions } from './any-messages.ts'
 import { Task } from './gen/task_pb.ts'
 import { MountSchema } from './gen/types_pb.ts'
 import type { CallOptions, TaskClient } from './task-client.ts'
@@ -126,10 +126,17 @@ export class Shim {
 
   /** Creates the task: its process waits, started but not yet executing the program. */
   async create(
-    request: { rootfs?: readonly TaskMount[]; io?: TaskIo; checkpoint?: string },
+    request: {
+      rootfs?: readonly TaskMount[]
+      io?: TaskIo
+      checkpoint?: string
+      /** Who opens its pipes anew, as /dev/stdout: root of its user namespace. */
+      ioOwner?: { uid: number; gid: number } | undefined
+    },
     signal: AbortSignal,
   ): Promise<{ pid: number }> {
-    const { io = NO_IO, rootfs = [], checkpoint = '' } = request
+    const { io = NO_IO, rootfs = [], checkpoint = '', ioOwner } = request
+    const options = this.#optionsWith(ioOwner)
     try {
       const { pid } = await this.#call(
         Task.method.create,
@@ -139,7 +146,7 @@ export class Shim {
           rootfs: rootfs.map((mount) => create(MountSchema, { ...mount, options: [...mount.options] })),
           ...io,
           checkpoint,
-          ...(this.#options === undefined ? {} : { options: this.#options }),
+          ...(options === undefined ? {} : { options }),
         },
         signal,
       )
@@ -150,6 +157,13 @@ export class Shim {
         await this.#removeContainer()
       throw error
     }
+  }
+
+  /** The runtime's, where it is one that takes an owner of pipes. */
+  #optionsWith(owner: { uid: number; gid: number } | undefined): Any | undefined {
+    const { options } = this.#connection
+    if (owner === undefined || options === undefined || isAnyMessage(options)) return this.#options
+    return anyOptions({ ...options, ioUid: owner.uid, ioGid: owner.gid })
   }
 
   async start(process: { execId?: string }, signal: AbortSignal): Promise<{ pid: number }> {

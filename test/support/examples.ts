@@ -55,6 +55,7 @@ const NAMED: Readonly<Record<string, unknown>> = {
   surface: 'http',
   sysctls: { 'net.core.somaxconn': '1024' },
   target: '/v1/containers',
+  userns: 'auto',
   type: 'container.run',
   worker: 'task',
 }

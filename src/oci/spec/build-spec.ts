@@ -13,10 +13,12 @@ import {
 } from './defaults.ts'
 import { mergeEnv } from './environment.ts'
 import {
+  checkUser,
   deviceRules,
   fixedLimits,
   guardsOf,
   type HostPart,
+  idMappings,
   isolatedMounts,
   nodesOf,
   sharedNamespaces,
@@ -77,6 +79,7 @@ const NOTHING_OF_THE_HOST: HostPart = {
   namespaces: {},
   shm: undefined,
   apparmorProfile: undefined,
+  ids: undefined,
 }
 
 /**
@@ -89,6 +92,7 @@ export function buildSpec(input: SpecInput): Spec {
   const { image, options } = input
   const host = { ...NOTHING_OF_THE_HOST, ...input.host }
   const user = resolveUser(options.user ?? image.User ?? '', { passwd: input.passwd, group: input.group })
+  checkUser(user, host)
   const hostname = options.uts === 'host' ? host.hostname : hostnameOf(options, input.id)
   const bounding = boundingSet(options, host.capabilities)
   const { apparmorProfile, noNewPrivileges, ...guards } = guardsOf(options, bounding, input.arch, host)
@@ -115,7 +119,7 @@ export function buildSpec(input: SpecInput): Spec {
     root: { path: input.rootPath ?? 'rootfs', ...(options.readOnlyRoot ? { readonly: true } : {}) },
     ...(options.uts === 'host' ? {} : { hostname }),
     mounts: mountsOf(
-      isolatedMounts(defaultMounts(), options, host),
+      isolatedMounts(defaultMounts(), options, host, networkOf(input) === 'none'),
       [...(input.volumes ?? []), ...(input.networkFiles ?? []), ...initMounts(input.init)],
       options.mounts,
     ),
@@ -126,6 +130,7 @@ export function buildSpec(input: SpecInput): Spec {
         devices: [...defaultDeviceRules(), ...deviceRules(options, host)],
         ...fixedLimits(options, host, limitsOf(options.resources)),
       },
+      ...idMappings(host),
       ...(devices.length === 0 ? {} : { devices }),
       ...(sysctl === undefined ? {} : { sysctl }),
       ...guards,

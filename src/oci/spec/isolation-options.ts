@@ -8,6 +8,7 @@ import { networkMode } from './network-options.ts'
 import { seccompProfile } from './seccomp-custom.ts'
 import { namespaceOfSysctl, sysctls } from './sysctls.ts'
 import { ulimits } from './ulimits.ts'
+import { userns, usernsMode } from './user-namespace-options.ts'
 
 /** `host`, `container:ID`, or a word of its own. */
 function namespaceMode(what: string, words: readonly string[]) {
@@ -66,6 +67,7 @@ export const isolationOptions = {
     'host',
   ]),
   uts: z.literal('host').optional().describe("the host's name, instead of one of its own"),
+  userns,
   cgroupns: z.enum(['host', 'private']).optional().describe('whether it sees its own cgroup only'),
   shmBytes: z.int().min(4096).max(Number.MAX_SAFE_INTEGER).optional().describe('size of /dev/shm; 64 MiB by default'),
   oomScoreAdj: z
@@ -110,7 +112,21 @@ export function isolationConflict(options: Given): Conflict | undefined {
   if (oomKillDisable && resources.memoryBytes === undefined) {
     return { field: 'oomKillDisable', message: 'it needs a limit of memory, or the host would stand still' }
   }
-  return sysctlConflict(options)
+  return sysctlConflict(options) ?? usernsConflict(options)
+}
+
+/** A user namespace has power over what was made in it, and over nothing else. */
+function usernsConflict({ userns, privileged, pid, ipc, uts, network }: Given): Conflict | undefined {
+  if (usernsMode(userns)?.kind === 'host') return undefined
+  const shared = { pid, ipc: ipc === 'private' || ipc === 'shareable' ? undefined : ipc, uts }
+  const [kind, mode] = Object.entries(shared).find(([, mode]) => mode !== undefined) ?? []
+  const message = (what: string) => `${what} cannot be had with userns ${userns}`
+  if (kind !== undefined) return { field: 'userns', message: message(`${kind} ${mode}`) }
+  if (privileged) return { field: 'userns', message: message('privileged') }
+  if (network === 'host' || otherContainer(network) !== undefined) {
+    return { field: 'userns', message: message(`network ${network}`) }
+  }
+  return undefined
 }
 
 function sysctlConflict({ sysctls = {}, ipc, uts, domainname, network }: Given): Conflict | undefined {

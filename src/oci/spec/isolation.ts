@@ -1,8 +1,8 @@
+import { PurserError } from '../../model/errors.ts'
 import type { ContainerOptions } from './container-options.ts'
 import { MASKED_PATHS, READONLY_PATHS } from './defaults.ts'
 import { type GivenDevice, parseDeviceRules, rulesFor } from './devices.ts'
-import { otherContainer } from './isolation-options.ts'
-import type { BlockIo, Device, DeviceRule, Mount, Namespace, Resources, Seccomp } from './schema.ts'
+import type { BlockIo, Device, DeviceRule, IdMapping, Linux, Mount, Namespace, Resources, Seccomp } from './schema.ts'
 import { defaultSeccomp } from './seccomp.ts'
 import { resolveSeccomp } from './seccomp-custom.ts'
 
@@ -22,6 +22,14 @@ export interface HostPart {
   /** What is mounted at /dev/shm, instead of memory of its own. */
   shm: Mount | undefined
   apparmorProfile: string | undefined
+  /** Of its user namespace; without one its ids are the host's. */
+  ids: { uids: readonly MappedIds[]; gids: readonly MappedIds[] } | undefined
+}
+
+interface MappedIds {
+  containerId: number
+  hostId: number
+  size: number
 }
 
 interface Guards {
@@ -63,7 +71,8 @@ export function sharedNamespaces(usual: readonly Namespace[], options: Container
     cgroup: cgroupns === 'host',
   }
   const all = usual.some(({ type }) => type === 'cgroup') || cgroupns !== 'private' ? usual : [...usual, CGROUP]
-  return all
+  const user: Namespace[] = host.ids === undefined ? [] : [{ type: 'user' }]
+  return [...all, ...user]
     .filter(({ type }) => isHosts[type] !== true)
     .map((namespace) => {
       const path = namespace.type === 'pid' || namespace.type === 'ipc' ? host.namespaces[namespace.type] : undefined
@@ -74,9 +83,15 @@ export function sharedNamespaces(usual: readonly Namespace[], options: Container
 const CGROUP: Namespace = { type: 'cgroup' }
 
 /** The usual mounts as the options want them. */
-export function isolatedMounts(usual: readonly Mount[], options: ContainerOptions, host: HostPart): Mount[] {
+export function isolatedMounts(
+  usual: readonly Mount[],
+  options: ContainerOptions,
+  host: HostPart,
+  hasOwnNetwork: boolean,
+): Mount[] {
   const { privileged, shmBytes, ipc } = options
   return usual.map((mount) => {
+    if (mount.destination === '/sys' && host.ids !== undefined && !hasOwnNetwork) return { ...BIND_SYS }
     if (privileged && mount.destination.startsWith('/sys')) return { ...mount, options: writable(mount.options) }
     if (mount.destination !== '/dev/shm') return mount
     if (host.shm !== undefined) return host.shm
@@ -92,9 +107,40 @@ const BIND_SHM: Mount = {
   options: ['rbind', 'rprivate', 'nosuid', 'noexec', 'nodev', 'rw'],
 }
 
-/** Whether /dev/shm outlives the mount namespace of the container: others are to share it. */
-export const sharesShm = ({ ipc }: ContainerOptions): boolean =>
-  ipc === 'shareable' || otherContainer(ipc) !== undefined
+/** Only the user namespace that owns a network can mount its sysfs; this one shows the network of the host. */
+const BIND_SYS: Mount = {
+  destination: '/sys',
+  type: 'bind',
+  source: '/sys',
+  options: ['rbind', 'rprivate', 'nosuid', 'noexec', 'nodev', 'rro'],
+}
+
+export function idMappings({ ids }: HostPart): Pick<Linux, 'uidMappings' | 'gidMappings'> {
+  if (ids === undefined) return {}
+  const mapping = ({ containerId, hostId, size }: MappedIds): IdMapping => ({
+    containerID: containerId,
+    hostID: hostId,
+    size,
+  })
+  return { uidMappings: ids.uids.map(mapping), gidMappings: ids.gids.map(mapping) }
+}
+
+/** @throws PurserError failed_precondition when the user is none of those that the namespace has */
+export function checkUser({ uid, gid }: { uid: number; gid: number }, { ids }: HostPart): void {
+  if (ids === undefined) return
+  const has = (ranges: readonly MappedIds[], id: number): boolean =>
+    ranges.some(({ containerId, size }) => id >= containerId && id < containerId + size)
+  if (has(ids.uids, uid) && has(ids.gids, gid)) return
+  const size = ids.uids[0]?.size ?? 0
+  throw new PurserError(
+    'failed_precondition',
+    `user ${uid}:${gid} is not in its user namespace, which has ${size} ids`,
+    {
+      remedy: 'give it more ids (--userns UID:GID:SIZE), or another user',
+      field: 'user',
+    },
+  )
+}
 
 const writable = (options: readonly string[]): string[] => options.map((option) => (option === 'ro' ? 'rw' : option))
 

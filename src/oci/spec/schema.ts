@@ -58,6 +58,8 @@ export interface Linux {
   namespaces: Namespace[]
   cgroupsPath: string
   resources: Resources
+  uidMappings?: IdMapping[]
+  gidMappings?: IdMapping[]
   devices?: Device[]
   sysctl?: Record<string, string>
   seccomp?: Seccomp
@@ -69,6 +71,13 @@ export interface Namespace {
   type: 'pid' | 'ipc' | 'uts' | 'mount' | 'network' | 'cgroup' | 'user'
   /** A namespace to join; without it a new one is made. */
   path?: string
+}
+
+/** So many ids of the container, from one on, are those of the host from another one on. */
+export interface IdMapping {
+  containerID: number
+  hostID: number
+  size: number
 }
 
 export interface Resources {

@@ -12,13 +12,15 @@ import { LoggedOutput } from '../../shim/output-hub.ts'
 import { ProcessStdio } from '../../shim/stdio.ts'
 import { noteCreated } from './begun.ts'
 import { defineTaskHandler } from './effects.ts'
+import { ownerIn, told } from './id-ranges.ts'
 import { imageVolumes } from './image-volumes.ts'
-import { hostPartOf, mountShared, needsFreshMounts } from './isolation.ts'
+import { hostPartOf, sharedMounts } from './isolation.ts'
 import { removeBundle } from './live-task.ts'
 import { attachedFacts, connect, intentFacts } from './network/connect.ts'
 import { claimMount, makeClaimFiles } from './pool/claim-files.ts'
 import { reconnect } from './reconnect.ts'
 import { rootfsMounts } from './rootfs.ts'
+import { mountForTask, mountMappedRoot } from './task-mounts.ts'
 
 const CONFIG_BYTES_MAX = 8 * 1024 * 1024
 const UNDO_MS = 60_000
@@ -78,8 +80,11 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
       await networks.detach({ namespace, id })
     })
     const rootfs = await rootfsMounts(job.view, snapshotters, namespace, made, signal)
-    const host = hostPartOf(job, options)
-    const volumes = await imageVolumes(job, made, config.volumes, rootfs)
+    const owners = await effects.idRanges.mapFor(namespace, id, options)
+    if (owners) await job.append(task.fact(id, 'task.ids-mapped', told(owners)))
+    const host = hostPartOf(job, options, owners)
+    const volumes = await imageVolumes(job, made, config.volumes, rootfs, owners)
+    const ownMounts = [...sharedMounts(options), ...volumes.mounts]
     const connection = await connect(job, options)
     const spec = buildSpec({
       image,
@@ -90,7 +95,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
       arch: effects.architecture,
       cgroupVersion: effects.cgroupVersion,
       networkFiles: connection.files,
-      volumes,
+      volumes: volumes.binds,
       networkNamespace: connection.namespace,
       init: made.init ? effects.init.require(id) : undefined,
       host,
@@ -99,15 +104,17 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     const isApart = shims.isApart(runtime)
     const needsHostsMounts =
       connection.isPinned ||
-      needsFreshMounts(options) ||
+      owners !== undefined ||
+      ownMounts.length > 0 ||
       options.mounts.some(({ type }) => type === 'bind') ||
       !MOUNTS_NOTHING_ELSE.has(made.snapshotter)
     const mounts = isApart && needsHostsMounts ? 'present' : 'any'
     const spare = mounts === 'present' ? undefined : shims.takeSpare(identity)
     mkdirSync(join(bundle, 'rootfs'), { recursive: true, mode: 0o711 })
-    await mountShared(bundle, options, signal)
+    await mountForTask(bundle, ownMounts, signal)
+    if (owners) await mountMappedRoot(bundle, rootfs, { snapshotter: made.snapshotter, owners }, signal)
     if (made.labels[POOL_LABEL] !== undefined) {
-      makeClaimFiles(bundle, spec.process.user)
+      makeClaimFiles(bundle, owners ? ownerIn(owners, spec.process.user) : spec.process.user)
       spec.mounts.push(claimMount(bundle))
     }
     writeFileSync(join(bundle, 'config.json'), specJson(shims.prepareSpec(runtime, spec)), { mode: 0o600 })
@@ -121,7 +128,8 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     held.defer(() => stdio.close())
     const shim = await shims.start({ ...identity, stdio, spare, mounts, signal })
     held.defer(() => shim.disconnect())
-    const { pid } = await shim.create({ rootfs, io: stdio.io }, signal)
+    const ioOwner = owners && ownerIn(owners, spec.process.user)
+    const { pid } = await shim.create({ rootfs: owners ? [] : rootfs, io: stdio.io, ioOwner }, signal)
     void shims.learnFrom(identity, spec)
     noteCreated(bundle, pid)
     held.move()

@@ -5,6 +5,7 @@ import { handlersFor } from '../../queue/handler.ts'
 import type { SealingKey } from '../../secrets/sealing-key.ts'
 import type { Shims } from '../../shim/shims.ts'
 import type { Snapshotter } from '../../snapshotters/snapshotter.ts'
+import type { IdRanges } from './id-ranges.ts'
 import type { InitProgram } from './init-program.ts'
 import type { TaskPaths } from './paths.ts'
 import type { PoolMembers } from './pool/members.ts'
@@ -24,6 +25,7 @@ export interface TaskEffects {
   poolMembers: PoolMembers
   userFiles: UserFilesOfImages
   roots: ContainerRoots
+  idRanges: IdRanges
   /** Archives that clients have sent. */
   uploads: Uploads
   /** For mounts that last for a moment. */

@@ -4,11 +4,13 @@ import { rm } from 'node:fs/promises'
 import { dirname, posix } from 'node:path'
 import { type ContainerState, container } from '../../commands/container.ts'
 import { copyTreeWithin } from '../../host/copy-tree.ts'
-import { mountTemporarily, type Mount as RootMount } from '../../host/mounts.ts'
+import { type IdMap, mountTemporarily, type Mount as RootMount } from '../../host/mounts.ts'
 import { PurserError } from '../../model/errors.ts'
 import type { Mount } from '../../oci/spec/schema.ts'
 import type { Job } from '../../queue/handler.ts'
 import type { TaskEffects } from './effects.ts'
+import { mountPoint } from './live-task.ts'
+import type { TaskMount } from './task-mounts.ts'
 
 type PresentContainer = Exclude<ContainerState, { status: 'absent' }>
 
@@ -27,8 +29,9 @@ export async function imageVolumes(
   made: PresentContainer,
   declared: readonly string[],
   rootfs: readonly RootMount[],
-): Promise<Mount[]> {
-  if (declared.length === 0) return []
+  owners: IdMap | undefined,
+): Promise<{ binds: Mount[]; mounts: TaskMount[] }> {
+  if (declared.length === 0) return { binds: [], mounts: [] }
   const { id, namespace, effects, signal } = job
   const asked = new Set(made.options.mounts.map(({ target }) => posix.join(target, '/')))
   const targets = [...new Set(declared.map(normalized))].filter((target) => !asked.has(posix.join(target, '/')))
@@ -41,12 +44,19 @@ export async function imageVolumes(
   const told = new Set((made.volumes ?? []).map(({ target }) => target))
   const untold = volumes.filter(({ target }) => !told.has(target))
   if (untold.length > 0) await job.append(container.fact(id, 'container.volumes-made', { volumes: untold }))
-  return volumes.map(({ target, path }) => ({
-    destination: target,
+  const bind = (destination: string, source: string): Mount => ({
+    destination,
     type: 'bind',
-    source: path,
+    source,
     options: ['rbind', 'rprivate', 'rw'],
-  }))
+  })
+  if (owners === undefined) return { binds: volumes.map(({ target, path }) => bind(target, path)), mounts: [] }
+  const bundle = effects.paths.bundle(namespace, id)
+  const named = volumes.map(({ target, path }) => ({ target, path, name: `volume-${nameOf(target)}` }))
+  return {
+    binds: named.map(({ target, name }) => bind(target, mountPoint(bundle, name))),
+    mounts: named.map(({ path, name }) => ({ name, mount: { type: 'bind', source: path, options: ['bind'] }, owners })),
+  }
 }
 
 function normalized(path: string, index: number): string {

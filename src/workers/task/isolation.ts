@@ -1,4 +1,3 @@
-import { mkdirSync } from 'node:fs'
 import { hostname, release } from 'node:os'
 import { join } from 'node:path'
 import { container } from '../../commands/container.ts'
@@ -6,7 +5,7 @@ import { task } from '../../commands/task.ts'
 import { appArmorParser, isAppArmorOn, isProfileLoaded } from '../../host/apparmor.ts'
 import { hasController } from '../../host/cgroups.ts'
 import { allDevices, devicesAt } from '../../host/devices.ts'
-import { mountAll } from '../../host/mounts.ts'
+import type { IdMap } from '../../host/mounts.ts'
 import { hasHugepages, onlineCpus, ownCapabilityBits, ownHardLimit, ownOomScoreAdj } from '../../host/own-powers.ts'
 import { errnoOf } from '../../host/syscalls.ts'
 import type { View } from '../../model/aggregate.ts'
@@ -14,11 +13,12 @@ import { PurserError } from '../../model/errors.ts'
 import { CAPABILITIES } from '../../oci/spec/capabilities.ts'
 import type { ContainerOptions } from '../../oci/spec/container-options.ts'
 import type { GivenDevice } from '../../oci/spec/devices.ts'
-import { type HostPart, sharesShm } from '../../oci/spec/isolation.ts'
+import type { HostPart } from '../../oci/spec/isolation.ts'
 import { otherContainer } from '../../oci/spec/isolation-options.ts'
 import type { BlockIo, Mount, ThrottledDevice } from '../../oci/spec/schema.ts'
 import type { TaskEffects } from './effects.ts'
 import { mountPoint } from './live-task.ts'
+import type { TaskMount } from './task-mounts.ts'
 
 const DEFAULT_SHM_BYTES = 64 * 1024 * 1024
 /** Looked for once: what a daemon may do does not change. */
@@ -42,7 +42,7 @@ interface IsolatedTask {
  *
  * @throws PurserError naming the option and the reason
  */
-export function hostPartOf(job: IsolatedTask, options: ContainerOptions): HostPart {
+export function hostPartOf(job: IsolatedTask, options: ContainerOptions, ids: IdMap | undefined): HostPart {
   checkLimits(options, job.effects.cgroupVersion)
   return {
     capabilities: ownCapabilities(),
@@ -56,20 +56,15 @@ export function hostPartOf(job: IsolatedTask, options: ContainerOptions): HostPa
     },
     shm: sharedMemory(job, options),
     apparmorProfile: appArmorOf(options),
+    ids,
   }
 }
 
-/** Whether there are mounts among them that were made just now. */
-export const needsFreshMounts = (options: ContainerOptions): boolean => sharesShm(options)
-
-/** Mounts what others can be given too: a namespace that has ended could not be asked for it. The bundle is there. */
-export async function mountShared(bundle: string, options: ContainerOptions, signal: AbortSignal): Promise<void> {
-  if (options.ipc !== 'shareable') return
-  const path = mountPoint(bundle, 'shm')
-  mkdirSync(path, { recursive: true, mode: 0o700 })
-  const size = options.shmBytes ?? DEFAULT_SHM_BYTES
-  const tmpfs = { type: 'tmpfs', source: 'shm', options: ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${size}`] }
-  await mountAll([tmpfs], path, signal)
+/** What others can be given too: of a namespace that has ended it could not be asked for. */
+export function sharedMounts({ ipc, shmBytes = DEFAULT_SHM_BYTES }: ContainerOptions): TaskMount[] {
+  if (ipc !== 'shareable') return []
+  const options = ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${shmBytes}`]
+  return [{ name: 'shm', mount: { type: 'tmpfs', source: 'shm', options } }]
 }
 
 function checkLimits(options: ContainerOptions, cgroupVersion: 1 | 2): void {

@@ -8,6 +8,7 @@ import { openRoot } from '../../host/open-in-root.ts'
 import { errnoOf } from '../../host/syscalls.ts'
 import type { View } from '../../model/aggregate.ts'
 import { PurserError } from '../../model/errors.ts'
+import { usernsMode } from '../../oci/spec/user-namespace-options.ts'
 import type { Shims } from '../../shim/shims.ts'
 import type { Snapshotter } from '../../snapshotters/snapshotter.ts'
 import { rootfsMounts } from './rootfs.ts'
@@ -53,7 +54,7 @@ export class ContainerRoots {
     if (made.status === 'absent') {
       throw new PurserError('not_found', `container ${id} is not in namespace ${namespace}`, { remedy: 'purser ps -a' })
     }
-    if ('execs' in state) return await this.#ofProcess(namespace, id, made.runtime, signal)
+    if ('execs' in state) return await this.#ofProcess(namespace, id, made, signal)
     const isGoing = state.status === 'creating' || (state.status === 'stopped' && state.host === 'held')
     if (isGoing && use === 'write') {
       throw new PurserError('unavailable', `container ${id} is just being started or taken down`, {
@@ -63,12 +64,26 @@ export class ContainerRoots {
     return await this.#ofSnapshot(namespace, id, made, use, signal)
   }
 
-  async #ofProcess(namespace: string, id: string, runtime: string, signal: AbortSignal): Promise<ContainerRoot> {
+  async #ofProcess(
+    namespace: string,
+    id: string,
+    { runtime, options }: PresentContainer,
+    signal: AbortSignal,
+  ): Promise<ContainerRoot> {
     const { tasks, shims } = this.#options
     if (!shims.runsOnTheHost(runtime)) {
       throw new PurserError('unimplemented', `files of a running container of runtime ${runtime} cannot be reached`, {
         remedy: 'stop it first, or copy through a volume or purser exec',
       })
+    }
+    if (usernsMode(options.userns)?.kind !== 'host') {
+      throw new PurserError(
+        'unimplemented',
+        `files of container ${id} have the ids of its user namespace while it runs`,
+        {
+          remedy: 'stop it first, or copy through purser exec',
+        },
+      )
     }
     const { shim } = tasks.require(namespace, id)
     const { pid } = await shim.state({}, signal)
