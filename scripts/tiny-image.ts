@@ -14,6 +14,7 @@ import tar from 'tar-stream'
 const APPLETS =
   'sh true false sleep echo printf cat ls ps kill id env date mkdir rm yes head tail seq dd wc grep sha256sum nc ' +
   'hostname uname stat touch tee test sync mount ip'
+const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 const DIRECTORIES = ['bin', 'dev', 'etc', 'proc', 'root', 'sys', 'tmp']
 const GREETING = `echo "Hello from a container: $(hostname), $(uname -sr), process $$ as $(id -un)."; ls /`
 
@@ -23,10 +24,18 @@ export interface TinyImage {
   repository: string
   tag: string
   cmd?: readonly string[]
+  /** More of what the `config` object of its configuration says. */
+  config?: Record<string, unknown>
 }
 
 /** @returns the reference that one pulls: registry, repository, tag */
-export async function pushTinyImage({ registry, repository, tag, cmd = ['sh', '-c', GREETING] }: TinyImage) {
+export async function pushTinyImage({
+  registry,
+  repository,
+  tag,
+  cmd = ['sh', '-c', GREETING],
+  config: more = {},
+}: TinyImage) {
   const layer = await makeLayer()
   const blob = gzipSync(layer)
   const config = Buffer.from(
@@ -34,7 +43,7 @@ export async function pushTinyImage({ registry, repository, tag, cmd = ['sh', '-
       created: '1970-01-01T00:00:00Z',
       architecture: process.arch === 'x64' ? 'amd64' : process.arch,
       os: 'linux',
-      config: { Env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'], Cmd: cmd, WorkingDir: '/' },
+      config: { Env: [`PATH=${PATH}`], Cmd: cmd, WorkingDir: '/', ...more },
       rootfs: { type: 'layers', diff_ids: [digestOf(layer)] },
       history: [{ created: '1970-01-01T00:00:00Z', created_by: 'scripts/tiny-image.ts' }],
     }),

@@ -78,7 +78,13 @@ function statusOf({ status, task, restarts }: ContainerView): string {
   }
   if (task && 'startedAt' in task && task.startedAt !== undefined) {
     const what = status === 'paused' ? 'Paused' : 'Up'
-    return `${what}, started ${age(task.startedAt)}${task.stuck === undefined ? '' : ', stuck'}${times}`
+    return `${what}, started ${age(task.startedAt)}${healthOf(task.health)}${task.stuck === undefined ? '' : ', stuck'}${times}`
   }
   return 'Created'
+}
+
+/** As docker shows it. */
+function healthOf(health: { status: string } | undefined): string {
+  if (health === undefined) return ''
+  return health.status === 'starting' ? ' (health: starting)' : ` (${health.status})`
 }

@@ -177,7 +177,7 @@ export const container = defineAggregate({
   },
   events: {
     'container.created': event(
-      6,
+      7,
       'the record of a container, which its tasks are made from',
       record,
       (data) => data, // Version 2 knows networks by name, and what goes with them.
@@ -185,6 +185,7 @@ export const container = defineAggregate({
       (data) => data, // Version 4 knows how far it is kept apart from the host.
       (data) => data, // Version 5 may have a restart policy.
       (data) => data, // Version 6 knows user namespaces.
+      (data) => data, // Version 7 may say how its health is told.
     ),
     'container.wanted': event(
       1,

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { healthRequest } from '../oci/health-check.ts'
 import { type RestartPolicy, restartPolicy } from './restart.ts'
 
 /** A day: no stop waits longer. */
@@ -6,6 +7,7 @@ export const GRACE_MS_MAX = 86_400_000
 
 /** How a container lives, besides what it runs: the record holds what `container.run` was asked. */
 export const lifeOptions = {
+  health: healthRequest.optional().describe('how it is told whether it is well, over what its image says'),
   init: z
     .boolean()
     .optional()

@@ -3,12 +3,12 @@ import { defineAggregate, type Kind, refuse } from '../model/aggregate.ts'
 import { event } from '../model/event-schema.ts'
 import { identifier } from '../model/ids.ts'
 import { labels } from '../model/labels.ts'
+import { httpProbe, tcpProbe } from '../oci/health-check.ts'
 import { provision } from './container.ts'
 import { membersOf, poolMember } from './pool-member.ts'
 
 const MEMBERS_MAX = 1000
 const text = z.string().min(1).max(4096)
-const port = z.int().min(1).max(65_535)
 
 /** How it is told that a task is ready to be claimed. */
 export const probe = z
@@ -17,11 +17,9 @@ export const probe = z
     z
       .strictObject({ type: z.literal('file'), path: text.startsWith('/') })
       .describe('a path in the container is there'),
-    z
-      .strictObject({ type: z.literal('http'), port, path: text.startsWith('/').default('/') })
-      .describe('answers 2xx or 3xx'),
+    httpProbe,
     z.strictObject({ type: z.literal('log'), text }).describe('a line of its output holds this text'),
-    z.strictObject({ type: z.literal('tcp'), port }).describe('takes a connection'),
+    tcpProbe,
     z.strictObject({ type: z.literal('wait') }).describe('a process waits on the FIFO /run/purser/claim'),
   ])
   .describe('without one a task is ready as soon as it runs')
@@ -129,7 +127,7 @@ export const pool = defineAggregate({
   events: {
     // Since version 2 a template may leave the runtime to the node.
     'pool.created': event(
-      6,
+      7,
       'tasks are to be kept ready',
       poolSpec,
       (data) => data,
@@ -137,6 +135,7 @@ export const pool = defineAggregate({
       (data) => data, // Version 4 may say how its containers live: an init, how long a stop waits.
       (data) => data, // Version 5 knows how far a container is kept apart from the host.
       (data) => data, // Version 6 knows user namespaces.
+      (data) => data, // Version 7 may say how health is told.
     ),
     'pool.scaled': event(1, 'how many are kept ready was changed', sizing),
     'pool.draining': event(1, 'no more are made, and those that are ready end', z.strictObject({})),

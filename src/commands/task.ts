@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { defineAggregate, type Kind, type Refusal, refuse } from '../model/aggregate.ts'
 import { event } from '../model/event-schema.ts'
 import { identifier } from '../model/ids.ts'
+import { type HealthCheck, healthCheck } from '../oci/health-check.ts'
 import { isSignal, parseSignal } from '../oci/signals.ts'
 import { containerOptions, execOptions } from '../oci/spec/container-options.ts'
 import { resourceConflict } from '../oci/spec/limits.ts'
@@ -33,6 +34,18 @@ export interface Stop {
   phase: StopPhase
   until: string
   by: string
+}
+
+export const HEALTH_STATUSES = ['starting', 'healthy', 'unhealthy'] as const
+
+/** Whether a task is well, as far as its probes tell. */
+export interface Health {
+  check: HealthCheck
+  status: (typeof HEALTH_STATUSES)[number]
+  /** Since when; from its start while it is starting. */
+  since?: string
+  /** What the probe that decided it ended with. */
+  detail?: string
 }
 
 /** What holds a task that did not end. */
@@ -99,6 +112,8 @@ interface Live extends Made {
   createdAt: string
   /** Number of the signal that asks it to end. */
   stopSignal: number
+  /** Where it has a check. */
+  health?: Health
   execs: Execs
 }
 
@@ -188,9 +203,14 @@ export const task = defineAggregate({
     ),
     'task.ids-mapped': event(1, 'ids of its user namespace, from 0 on, are these of the host', mappedIds),
     'task.created': event(
-      1,
+      2,
       'its process waits to be started',
-      z.strictObject({ pid, stopSignal: z.int().positive() }),
+      z.strictObject({
+        pid,
+        stopSignal: z.int().positive(),
+        health: healthCheck.optional().describe('how it is told whether it is well'),
+      }),
+      (data) => data, // Version 2 may have a health check.
     ),
     'task.create-failed': event(
       1,
@@ -206,6 +226,15 @@ export const task = defineAggregate({
         exitedAt: instant,
         reason: z.string().optional(),
         oomKills: z.int().nonnegative().default(0),
+      }),
+    ),
+    'task.health-changed': event(
+      1,
+      'its probes tell otherwise than before whether it is well',
+      z.strictObject({
+        status: z.enum(HEALTH_STATUSES),
+        failures: z.int().nonnegative().describe('probes that have failed one after the other'),
+        detail: z.string().optional().describe('what the last probe ended with, and what it has written'),
       }),
     ),
     'task.oom': event(1, 'the kernel ended a process of its cgroup for want of memory', z.strictObject({})),
@@ -321,7 +350,9 @@ export const task = defineAggregate({
         if (event.type === 'task.ids-mapped') return { ...state, ids: event.data }
         if (event.type === 'task.created') {
           const { status: _, since: __, ...made } = state
-          return { status: 'created', ...made, ...event.data, createdAt: event.time, execs: {} }
+          const { health: check, ...created } = event.data
+          const health = check === undefined ? {} : { health: { check, status: 'starting' as const } }
+          return { status: 'created', ...made, ...created, ...health, createdAt: event.time, execs: {} }
         }
         if (event.type === 'task.exited') return stopped(state, event.data)
         return state
@@ -343,6 +374,12 @@ export const task = defineAggregate({
             return { ...state, status: 'paused' }
           case 'task.resumed':
             return { ...state, status: 'running' }
+          case 'task.health-changed': {
+            if (state.health === undefined) return state
+            const { status, detail } = event.data
+            const said = detail === undefined ? {} : { detail }
+            return { ...state, health: { check: state.health.check, status, since: event.time, ...said } }
+          }
           case 'task.oom':
             return { ...state, oomKills: state.oomKills + 1 }
           case 'task.exec-starting':

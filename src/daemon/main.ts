@@ -44,6 +44,7 @@ import { SnapshotInsight } from '../workers/snapshot/insight.ts'
 import { taskActivity } from '../workers/task/activity.ts'
 import { TaskDoctor } from '../workers/task/doctor.ts'
 import { ContainerFiles } from '../workers/task/files.ts'
+import { HealthKeeper } from '../workers/task/health/keeper.ts'
 import { IdRanges } from '../workers/task/id-ranges.ts'
 import { taskHandlers } from '../workers/task/index.ts'
 import { InitProgram } from '../workers/task/init-program.ts'
@@ -271,6 +272,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
 
   starting.use(new PoolKeeper({ log, intake, members: poolMembers, logger }))
   starting.use(new RestartKeeper({ log, intake, logger }))
+  starting.use(new HealthKeeper({ log, tasks, logger }))
 
   observe(register, { books, redis, relay, projections, version })
   const stored = { log, snapshotters, root, logger }

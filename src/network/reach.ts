@@ -7,7 +7,24 @@ import type { ReachRequest } from './reach-thread.ts'
  *
  * @throws the signal's reason when it aborts first; the thread's error when the namespace cannot be entered
  */
-export async function reach(request: ReachRequest, signal: AbortSignal): Promise<void> {
+export async function reach(request: Omit<ReachRequest, 'onceMs'>, signal: AbortSignal): Promise<void> {
+  await ask(request, signal)
+}
+
+/**
+ * Looks once whether a port is served inside a network namespace.
+ *
+ * @returns undefined when it is, or else why not
+ * @throws as {@link reach}
+ */
+export async function refusalOf(
+  request: ReachRequest & { onceMs: number },
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  return await ask(request, signal)
+}
+
+async function ask(request: ReachRequest, signal: AbortSignal): Promise<string | undefined> {
   signal.throwIfAborted()
   const thread = new Worker(new URL('./reach-thread.ts', import.meta.url), {
     workerData: request,
@@ -17,7 +34,8 @@ export async function reach(request: ReachRequest, signal: AbortSignal): Promise
     stderr: true,
   })
   try {
-    await once(thread, 'message', { signal })
+    const [refusal] = await once(thread, 'message', { signal })
+    return typeof refusal === 'string' ? refusal : undefined
   } catch (error) {
     signal.throwIfAborted()
     throw error

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { digestSchema } from '../model/digest.ts'
+import { imageHealthcheck } from './health-check.ts'
 import { boundedTexts, nullable, parseJson, parseSchema } from './json.ts'
 import { platformSchema } from './platform.ts'
 
@@ -33,6 +34,8 @@ const execution = z
     StopSignal: optionalText,
     ExposedPorts: keys,
     Volumes: keys,
+    // What it says there is advice: an image whose check cannot be read is run without one.
+    Healthcheck: imageHealthcheck.optional().catch(undefined),
   })
   .transform((given) => ({
     /** `user[:group]`, names or numbers, as the image's author wrote it; empty for root. */
@@ -49,6 +52,7 @@ const execution = z
     exposedPorts: given.ExposedPorts,
     /** Paths in the container. */
     volumes: given.Volumes,
+    healthcheck: given.Healthcheck,
   }))
 
 const history = z

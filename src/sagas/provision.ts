@@ -65,8 +65,9 @@ export async function provision(saga: Saga<ContainerState, Request>, undo: Async
 
 /** How it is to live, as it was asked for. */
 function lifeOf(payload: Request): Partial<Request> {
-  const { init, restart, stopTimeoutMs } = payload
+  const { health, init, restart, stopTimeoutMs } = payload
   return {
+    ...(health === undefined ? {} : { health }),
     ...(init === undefined ? {} : { init }),
     ...(restart === undefined ? {} : { restart }),
     ...(stopTimeoutMs === undefined ? {} : { stopTimeoutMs }),

@@ -3,12 +3,13 @@ import { container } from '../../commands/container.ts'
 import { imageTarget } from '../../commands/image.ts'
 import { network } from '../../commands/network.ts'
 import { pool } from '../../commands/pool.ts'
-import { STOP_PHASES, task } from '../../commands/task.ts'
+import { HEALTH_STATUSES, STOP_PHASES, task } from '../../commands/task.ts'
 import { commandEnvelope } from '../../model/command.ts'
 import { digestSchema } from '../../model/digest.ts'
 import { ERROR_CODES, type ErrorCode } from '../../model/errors.ts'
 import { eventEnvelope } from '../../model/event.ts'
 import { labels } from '../../model/labels.ts'
+import { healthCheck } from '../../oci/health-check.ts'
 import type {
   CommandView,
   ContainerView,
@@ -65,6 +66,15 @@ const taskFields = z.strictObject({
   exitCode: z.int().optional(),
   exitedAt: instant.optional(),
   interfaces: task.events['task.network-attached'].data.shape.interfaces.optional(),
+  health: z
+    .strictObject({
+      check: healthCheck,
+      status: z.enum(HEALTH_STATUSES),
+      since: instant.optional(),
+      detail: z.string().optional().describe('what the probe that decided it ended with'),
+    })
+    .optional()
+    .describe('where it has a health check'),
   stop: z
     .strictObject({ phase: z.enum(STOP_PHASES), until: instant, by: z.string() })
     .optional()

@@ -1,6 +1,7 @@
 import type { CommandPayload } from '../../client/index.ts'
 import { PurserError } from '../../model/errors.ts'
 import type { FlagsOf, OptionSpecs } from '../line/verb.ts'
+import { healthOptions, healthPayload } from './health.ts'
 import { wholeNumber } from './numbers.ts'
 
 type Restart = NonNullable<CommandPayload<'container.update'>['restart']>
@@ -16,6 +17,7 @@ export const restartOption = {
 /** How a container lives: what `run`, `create` and `pool create` share. */
 export const lifeOptions = {
   ...restartOption,
+  ...healthOptions,
   init: { help: 'an init as the first process: it reaps and forwards signals' },
   'stop-timeout': {
     value: 'seconds',
@@ -28,6 +30,7 @@ export const lifeOptions = {
 export function lifePayload(flags: FlagsOf<typeof lifeOptions>): Partial<CommandPayload<'container.run'>> {
   const timeout = flags['stop-timeout']
   return {
+    health: healthPayload(flags),
     init: flags.init || undefined,
     restart: flags.restart,
     stopTimeoutMs: timeout === undefined ? undefined : timeout * 1000,

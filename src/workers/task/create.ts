@@ -4,6 +4,7 @@ import { container } from '../../commands/container.ts'
 import { POOL_LABEL } from '../../commands/pool-member.ts'
 import { task } from '../../commands/task.ts'
 import { errorCodeOf, PurserError, toPurserError } from '../../model/errors.ts'
+import { healthCheckOf } from '../../oci/health-check.ts'
 import { parseImageConfig } from '../../oci/image-config.ts'
 import { buildSpec, type ImageProcess, stopSignalOf } from '../../oci/spec/build-spec.ts'
 import { specJson } from '../../oci/spec/ulimits.ts'
@@ -47,19 +48,21 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     User: config.user,
     StopSignal: config.stopSignal,
   }
-  const stopSignal = stopSignalOf(image, options)
+  const health = healthCheckOf(config.healthcheck, made.health)
+  const lasting = { stopSignal: stopSignalOf(image, options), ...(health === undefined ? {} : { health }) }
+  const created = (pid: number) => [...attachedFacts(job), task.fact(id, 'task.created', { pid, ...lasting })]
   if (job.state.status === 'creating') {
     // Redelivered: the log says we began, the host says how far we got. It may have been here that the log was lost.
     const own = tasks.get(namespace, id)
     if (own) {
       const { pid } = await own.shim.state({}, signal)
-      return { facts: [...attachedFacts(job), task.fact(id, 'task.created', { pid, stopSignal })], result: { pid } }
+      return { facts: created(pid), result: { pid } }
     }
     const found = await reconnect(effects, identity, made, logger, signal)
     if (found?.state.status === 'created') {
       noteCreated(bundle, found.state.pid)
       tasks.adopt(found.live)
-      return { facts: [...attachedFacts(job), task.fact(id, 'task.created', { pid: found.state.pid, stopSignal })] }
+      return { facts: created(found.state.pid) }
     }
     await shims.removeRemains({ ...identity, signal })
     await removeBundle(bundle)
@@ -136,7 +139,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     undo.move() // The task is whole: if the facts cannot be written, redelivery adopts it.
     const output = new LoggedOutput({ stdout: stdio.stdout, stderr: stdio.stderr }, log)
     tasks.adopt({ namespace, id, bundle, runtime, isApart, shim, log, stdio, output, execs: new Map() })
-    return { facts: [...attachedFacts(job), task.fact(id, 'task.created', { pid, stopSignal })], result: { pid } }
+    return { facts: created(pid), result: { pid } }
   } catch (thrown) {
     const error = toPurserError(thrown)
     await undo.disposeAsync()

@@ -10,7 +10,6 @@ import { holdersOf, mountsBeneath, survivorsOf } from '../../host/survivors.ts'
 import type { EventLog } from '../../log/event-log.ts'
 import type { Fact } from '../../model/aggregate.ts'
 import { errorCodeOf, PurserError } from '../../model/errors.ts'
-import { spontaneous } from '../../model/event.ts'
 import type { Networks } from '../../network/networks.ts'
 import { insist } from '../../queue/insist.ts'
 import type { Intake } from '../../queue/intake.ts'
@@ -21,6 +20,7 @@ import { Exits } from './exits.ts'
 import { detach, type LiveExec, type LiveTask, removeBundle } from './live-task.ts'
 import type { TaskPaths } from './paths.ts'
 import { PendingStarts } from './pending-starts.ts'
+import { recordFact } from './record-fact.ts'
 
 export interface TasksOptions {
   log: EventLog
@@ -373,22 +373,10 @@ export class Tasks {
     })
   }
 
-  /**
-   * Written again until Redis takes it: what happened to a task must not be forgotten. Nor be told twice: an append whose
-   * answer was lost may have been written, which the log tells.
-   */
   async #record(namespace: string, fact: Fact, isDue: () => boolean): Promise<void> {
-    const { log } = this.#options
-    await this.#insist(fact.type, async () => {
-      await log.catchUp()
-      while (isDue()) {
-        const appended = await log.append(log.changesOf([fact], namespace), {
-          ...spontaneous('tasks'),
-          ...this.#traceOf(namespace, fact.id),
-        })
-        if (appended.outcome === 'written') return
-      }
-    })
+    const { log, logger } = this.#options
+    const { traceparent } = this.#traceOf(namespace, fact.id)
+    await recordFact(log, fact, { namespace, by: 'tasks', isDue, traceparent, logger, signal: this.#stop.signal })
   }
 
   #insist(what: string, attempt: () => Promise<unknown>): Promise<void> {

@@ -160,6 +160,7 @@ test('an image configuration has one shape, whatever was left out or null', () =
     stopSignal: 'SIGQUIT',
     exposedPorts: ['80/tcp'],
     volumes: ['/data'],
+    healthcheck: undefined,
   })
   assert.equal(full.platform.variant, 'v2')
   assert.equal(full.history[0]?.emptyLayer, true)

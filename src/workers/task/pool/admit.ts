@@ -6,7 +6,7 @@ import { task } from '../../../commands/task.ts'
 import { freeze, isFrozen, reclaimMemory } from '../../../host/freezer.ts'
 import { PurserError } from '../../../model/errors.ts'
 import { defineTaskHandler } from '../effects.ts'
-import { runInTask } from './probe.ts'
+import { runInTask } from '../run-in-task.ts'
 import { whenReady } from './ready.ts'
 
 const RECLAIM_MS = 5000
@@ -32,7 +32,7 @@ export const admitMember = defineTaskHandler(poolMember, 'pool-member.admit', as
             !pool.reuse.reset
           )
             return
-          const status = await runInTask(live, 'reset', pool.reuse.reset, signal)
+          const { exitCode: status } = await runInTask(live, { execId: 'reset', args: pool.reuse.reset }, signal)
           if (status === 0) return
           throw new PurserError('failed_precondition', `container ${id}: its reset program ended with ${status}`, {
             remedy: `purser logs ${id}`,

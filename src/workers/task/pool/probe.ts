@@ -1,16 +1,12 @@
 import { closeSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Probe } from '../../../commands/pool.ts'
 import { processesOf } from '../../../host/cgroups.ts'
 import { errnoOf, O, openat2, RESOLVE } from '../../../host/syscalls.ts'
 import { reach } from '../../../network/reach.ts'
-import { buildExecProcess } from '../../../oci/spec/exec-process.ts'
-import type { Spec } from '../../../oci/spec/schema.ts'
 import { readLog } from '../../../shim/log-reader.ts'
 import type { LiveTask } from '../live-task.ts'
-import { usersIn } from '../rootfs.ts'
+import { runInTask } from '../run-in-task.ts'
 import { isWaitedOn } from './claim-files.ts'
 
 export interface Probed {
@@ -40,7 +36,7 @@ export async function untilReady(probe: Probe, { live, pid, cgroup }: Probed, si
       return await poll(() => isWaitedOn(processesOf(cgroup)), signal)
     case 'exec': {
       let count = 0
-      return await poll(async () => (await runInTask(live, `probe-${count++}`, probe.args, signal)) === 0, signal)
+      return await poll(async () => await exitsWell(live, `probe-${count++}`, probe.args, signal), signal)
     }
   }
 }
@@ -72,23 +68,11 @@ function hasFile(pid: number, path: string): boolean {
   }
 }
 
-/** Runs a program in a task, without streams, and without a word of it in the log. @returns its exit status */
-export async function runInTask(
+async function exitsWell(
   live: LiveTask,
   execId: string,
   args: readonly string[],
   signal: AbortSignal,
-): Promise<number> {
-  const { shim, bundle } = live
-  const spec: Spec = JSON.parse(await readFile(join(bundle, 'config.json'), 'utf8'))
-  const request = { args: [...args], env: [], tty: false }
-  const process = buildExecProcess(spec, request, await usersIn(live, signal))
-  await shim.exec({ execId, process }, signal)
-  try {
-    await shim.start({ execId }, signal)
-    return (await shim.wait({ execId }, signal)).exitCode
-  } finally {
-    await shim.kill({ signal: 9, execId }, AbortSignal.timeout(1000)).catch(() => {}) // Ended, as it should have.
-    await shim.delete({ execId }, AbortSignal.timeout(1000)).catch(() => {})
-  }
+): Promise<boolean> {
+  return (await runInTask(live, { execId, args }, signal)).exitCode === 0
 }

@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { test } from 'node:test'
+import { z } from 'zod'
+import { pushTinyImage } from '../../scripts/tiny-image.ts'
+import { startNode, type TestNode } from '../support/daemon.ts'
+import { checkBooks, events, eventually } from '../support/faults.ts'
+import { startRegistry } from '../support/registry.ts'
+
+const taskSchema = z.object({ health: z.object({ status: z.string(), detail: z.string().optional() }).optional() })
+
+async function healthOf(node: TestNode, id: string) {
+  const answer = await node.http('GET', `/v1/tasks/${id}`)
+  assert.equal(answer.status, 200, answer.text)
+  return taskSchema.parse(answer.json).health
+}
+
+const becomes = (node: TestNode, id: string, status: string) =>
+  eventually(
+    () => healthOf(node, id),
+    (health) => health?.status === status,
+  )
+
+test('health is told by a command, by HTTP and by a port; only changes are events, also over a SIGKILL of the daemon', async () => {
+  await using registry = await startRegistry()
+  await using node = await startNode()
+  const { cli } = node
+  const image = await pushTinyImage({ registry: registry.address, repository: 'plain', tag: 'latest' })
+  const config = { Healthcheck: { Test: ['CMD-SHELL', 'exit 0'], Interval: 100_000_000, Retries: 2 } }
+  const checked = await pushTinyImage({ registry: registry.address, repository: 'checked', tag: 'latest', config })
+  const dir = `${node.dir}/shared`
+  await mkdir(dir)
+  const quick = ['--health-interval', '100ms', '--health-retries', '2', '--health-timeout', '2s']
+  const run = async (name: string, ...args: string[]) => {
+    const ran = await cli('run', '-d', '--name', name, '-v', `${dir}:/shared`, ...quick, ...args)
+    assert.equal(ran.exitCode, 0, ran.stderr)
+  }
+  const sleep = [image, 'sleep', '1000']
+  const serve = [image, 'sh', '-c', 'mkdir /www; echo ok >/www/fine; exec busybox httpd -f -p 8080 -h /www']
+  await run('cmd', '--health-cmd', 'cat /shared/well || { echo no such luck; exit 3; }', ...sleep)
+  await run('http', '--health-http', '8080/fine', ...serve)
+  await run('wrong', '--health-http', '8080/missing', ...serve)
+  await run('tcp', '--health-tcp', '8080', '--health-start-period', '1h', '--health-start-interval', '100ms', ...sleep)
+  await cli('run', '-d', '--name', 'own', checked, 'sleep', '1000')
+  await cli('run', '-d', '--name', 'none', '--no-healthcheck', checked, 'sleep', '1000')
+  const both = await cli('run', '-d', '--no-healthcheck', '--health-cmd', 'true', checked, 'sleep', '1000')
+  assert.equal(both.exitCode, 125)
+  assert.match(both.stderr, /different health checks/)
+  await becomes(node, 'own', 'healthy')
+  assert.equal(await healthOf(node, 'none'), undefined)
+  assert.equal((await becomes(node, 'cmd', 'unhealthy'))?.detail?.replace(/^.*\n/, ''), 'no such luck')
+  assert.equal((await becomes(node, 'wrong', 'unhealthy'))?.detail, 'HTTP 404')
+  await becomes(node, 'http', 'healthy')
+  const listed = (await cli('ps')).stdout
+  assert.match(listed, /Up, started .* \(unhealthy\)/)
+  assert.match(listed, /Up, started .* \(healthy\)/)
+  assert.match(listed, /Up, started .* \(health: starting\)/)
+
+  await node.kill9()
+  await writeFile(`${dir}/well`, 'well')
+  await node.restart()
+  assert.equal((await becomes(node, 'cmd', 'healthy'))?.detail, 'exit code 0: well')
+  await rm(`${dir}/well`)
+  await becomes(node, 'cmd', 'unhealthy')
+  const changes = (await events(node, 'task/cmd')).filter(({ type }) => type === 'task.health-changed')
+  assert.deepEqual(
+    changes.map(({ data }) => [data.status, data.failures]),
+    [
+      ['unhealthy', 2],
+      ['healthy', 0],
+      ['unhealthy', 2],
+    ],
+  )
+  assert.equal((await healthOf(node, 'tcp'))?.status, 'starting')
+  await checkBooks(node)
+})
