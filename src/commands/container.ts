@@ -177,7 +177,7 @@ export const container = defineAggregate({
   },
   events: {
     'container.created': event(
-      7,
+      8,
       'the record of a container, which its tasks are made from',
       record,
       (data) => data, // Version 2 knows networks by name, and what goes with them.
@@ -186,6 +186,7 @@ export const container = defineAggregate({
       (data) => data, // Version 5 may have a restart policy.
       (data) => data, // Version 6 knows user namespaces.
       (data) => data, // Version 7 may say how its health is told.
+      (data) => data, // Version 8 knows devices that vendors describe.
     ),
     'container.wanted': event(
       1,

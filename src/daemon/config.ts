@@ -8,6 +8,7 @@ import { Secret } from '../model/secret.ts'
 import { sloSchema } from '../projections/sli/objectives.ts'
 import { isLoopback } from '../registry/endpoint.ts'
 import { trustSchema } from '../trust/policy.ts'
+import { cdiSchema } from './cdi-config.ts'
 import { networkSchema } from './network-config.ts'
 import { pullSchema } from './pull-config.ts'
 import { runtimeSchema } from './runtime-config.ts'
@@ -220,6 +221,7 @@ const configSchema = z.strictObject({
     .prefault({}),
   network: networkSchema,
   userns: usernsSchema,
+  cdi: cdiSchema,
   snapshotter: snapshotterSchema,
   runtime: runtimeSchema.default({}).describe('runtimes by name, besides runc and crun'),
 })

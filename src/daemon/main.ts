@@ -6,6 +6,7 @@ import { type Logger, pino } from 'pino'
 import { serveMetrics } from '../api/http/metrics-listener.ts'
 import { startHttp } from '../api/http/server.ts'
 import type { Services } from '../api/services.ts'
+import { CdiDevices } from '../cdi/devices.ts'
 import { aggregates } from '../commands/index.ts'
 import { ContentStore } from '../content/store.ts'
 import { cgroupVersion } from '../host/cgroups.ts'
@@ -230,6 +231,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     defaultRuntime: runtimes.defaultFor,
     requireRuntime: (name: string) => shims.reports.require(name),
     userFiles: new UserFilesOfImages(runDir),
+    cdi: new CdiDevices(config.cdi.specDirs),
     idRanges: new IdRanges(config.userns, paths),
     roots,
     architecture: arch() === 'x64' ? 'amd64' : arch(),

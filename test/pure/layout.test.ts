@@ -17,6 +17,7 @@ interface Part {
 }
 
 const HANDLERS = [
+  'cdi',
   'commands',
   'content',
   'host',
@@ -41,6 +42,7 @@ const PARTS: Readonly<Record<string, Part>> = {
   archive: { imports: ['host'], packages: ['zod'] },
   log: { imports: ['archive', 'commands'], packages: ['ioredis', 'pino', 'undici', 'zod'] },
   host: { imports: [], packages: ['koffi'] },
+  cdi: { imports: ['host', 'oci'], packages: ['yaml', 'zod'] },
   oci: { imports: [], packages: ['zod'], builtins: ['node:net', 'node:os', 'node:path'] },
   registry: { imports: ['oci', 'tracing'], packages: ['execa', 'smol-toml', 'undici', 'yaml', 'zod'] },
   grpc: { imports: [], packages: ['@bufbuild/protobuf'], builtins: ['node:http2', 'node:net'] },

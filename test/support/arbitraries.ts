@@ -26,6 +26,7 @@ export const WORDS = [
   'a1b2',
   'ro',
   'host',
+  'vendor.com/net=eth0',
   'NET_ADMIN',
   'SCMP_ARCH_X86_64',
   'c 10:229 rwm',

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { CommandPayload } from '../../client/index.ts'
 import { PurserError } from '../../model/errors.ts'
+import { parseCdiName } from '../../oci/cdi/spec.ts'
 import { parseBytes } from '../../oci/size.ts'
 import { ULIMITS } from '../../oci/spec/ulimits.ts'
 import type { FlagsOf, OptionSpecs } from '../line/verb.ts'
@@ -22,7 +23,13 @@ export const isolationOptions = {
     parse: securityOption,
     help: 'seccomp=FILE|unconfined, apparmor=PROFILE|unconfined, no-new-privileges[=false], systempaths=unconfined',
   },
-  device: { value: 'path[:path[:rwm]]', many: true, parse: device, completes: 'file', help: 'a device of the host' },
+  device: {
+    value: 'path[:path[:rwm]]',
+    many: true,
+    parse: device,
+    completes: 'file',
+    help: 'a device of the host, or one of CDI: vendor.com/class=name',
+  },
   'device-cgroup-rule': { value: 'rule', many: true, help: 'a rule for the device cgroup: c 10:229 rwm' },
   'group-add': { value: 'group', many: true, help: 'one more group of its user' },
   domainname: { value: 'name', help: 'NIS domain name' },
@@ -81,7 +88,8 @@ export function isolationPayload(flags: FlagsOf<typeof isolationOptions>) {
       capAdd: list(flags['cap-add']),
       capDrop: list(flags['cap-drop']),
       security: Object.keys(security).length === 0 ? undefined : security,
-      devices: list(flags.device),
+      devices: list(flags.device.filter((each) => typeof each !== 'string')),
+      cdiDevices: list(flags.device.filter((each) => typeof each === 'string')),
       deviceRules: list(flags['device-cgroup-rule']),
       groupAdd: list(flags['group-add']),
       domainname: flags.domainname,
@@ -174,14 +182,19 @@ function seccompFile(path: string): Exclude<Security['seccomp'], string | undefi
   }
 }
 
-/** docker's `--device PATH[:PATH][:PERMISSIONS]`. */
-function device(text: string): NonNullable<Options['devices']>[number] {
+/** docker's `--device PATH[:PATH][:PERMISSIONS]`, or the name of a CDI device. */
+function device(text: string): NonNullable<Options['devices']>[number] | string {
+  if (parseCdiName(text) !== undefined) return text
   const [path = '', second, third, surplus] = text.split(':')
   const isPermissions = third === undefined && second !== undefined && /^[rwm]{1,3}$/.test(second)
   const target = isPermissions ? undefined : second
   const permissions = isPermissions ? second : third
   if (!path.startsWith('/') || surplus !== undefined || (target !== undefined && !target.startsWith('/'))) {
-    throw refused(text, 'is no device', 'write PATH, PATH:PATH or PATH:PATH:rwm, with absolute paths')
+    throw refused(
+      text,
+      'is no device',
+      'write PATH, PATH:PATH or PATH:PATH:rwm, with absolute paths, or vendor.com/class=name',
+    )
   }
   return { path, ...(target === undefined ? {} : { target }), ...(permissions === undefined ? {} : { permissions }) }
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { parseCdiName } from '../cdi/spec.ts'
 import type { Device, DeviceRule } from './schema.ts'
 
 const hostPath = z
@@ -25,6 +26,16 @@ export const deviceOptions = {
     .max(256)
     .optional()
     .describe('devices of the host'),
+  cdiDevices: z
+    .array(
+      z.string().refine((text) => parseCdiName(text) !== undefined, {
+        error: ({ input }) => `${JSON.stringify(input)} is no CDI device: one is vendor.com/class=name`,
+      }),
+    )
+    .min(1)
+    .max(256)
+    .optional()
+    .describe('devices that their vendors describe, as vendor.com/class=name'),
   deviceRules: z
     .array(z.string().regex(DEVICE_RULE, 'a rule is written "c 10:229 rwm", with * for any number'))
     .min(1)

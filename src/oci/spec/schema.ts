@@ -9,6 +9,7 @@ export interface Spec {
   root: { path: string; readonly?: boolean }
   hostname?: string
   mounts: Mount[]
+  hooks?: Hooks
   linux: Linux
   annotations?: Record<string, string>
 }
@@ -65,6 +66,19 @@ export interface Linux {
   seccomp?: Seccomp
   maskedPaths: string[]
   readonlyPaths: string[]
+}
+
+export type Hooks = {
+  [Name in 'prestart' | 'createRuntime' | 'createContainer' | 'startContainer' | 'poststart' | 'poststop']?: Hook[]
+}
+
+/** A program that the runtime calls at a point of a container's life. */
+export interface Hook {
+  path: string
+  args?: string[]
+  env?: string[]
+  /** Seconds. */
+  timeout?: number
 }
 
 export interface Namespace {

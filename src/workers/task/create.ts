@@ -4,6 +4,7 @@ import { container } from '../../commands/container.ts'
 import { POOL_LABEL } from '../../commands/pool-member.ts'
 import { task } from '../../commands/task.ts'
 import { errorCodeOf, PurserError, toPurserError } from '../../model/errors.ts'
+import { applyCdi } from '../../oci/cdi/apply.ts'
 import { healthCheckOf } from '../../oci/health-check.ts'
 import { parseImageConfig } from '../../oci/image-config.ts'
 import { buildSpec, type ImageProcess, stopSignalOf } from '../../oci/spec/build-spec.ts'
@@ -89,7 +90,8 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     const volumes = await imageVolumes(job, made, config.volumes, rootfs, owners)
     const ownMounts = [...sharedMounts(options), ...volumes.mounts]
     const connection = await connect(job, options)
-    const spec = buildSpec({
+    const edits = effects.cdi.resolve(options.cdiDevices ?? [])
+    const usual = buildSpec({
       image,
       options: { ...options, env: effects.sealing.openVariables(options.env, namespace) },
       id,
@@ -103,12 +105,14 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
       init: made.init ? effects.init.require(id) : undefined,
       host,
     })
+    const spec = applyCdi(usual, edits)
     // A mount namespace that was made before may not have what was mounted on the host since.
     const isApart = shims.isApart(runtime)
     const needsHostsMounts =
       connection.isPinned ||
       owners !== undefined ||
       ownMounts.length > 0 ||
+      edits.length > 0 ||
       options.mounts.some(({ type }) => type === 'bind') ||
       !MOUNTS_NOTHING_ELSE.has(made.snapshotter)
     const mounts = isApart && needsHostsMounts ? 'present' : 'any'

@@ -1,3 +1,4 @@
+import type { CdiDevices } from '../../cdi/devices.ts'
 import type { ContentStore } from '../../content/store.ts'
 import type { Uploads } from '../../layout/uploads.ts'
 import type { Networks } from '../../network/networks.ts'
@@ -26,6 +27,7 @@ export interface TaskEffects {
   userFiles: UserFilesOfImages
   roots: ContainerRoots
   idRanges: IdRanges
+  cdi: CdiDevices
   /** Archives that clients have sent. */
   uploads: Uploads
   /** For mounts that last for a moment. */
