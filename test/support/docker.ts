@@ -22,6 +22,8 @@ export const hasDocker: boolean = [DOCKERD, DOCKER].every((path) => {
 })
 
 export interface Docker extends AsyncDisposable {
+  /** Of its API. */
+  readonly socketPath: string
   /** Runs `docker` against it. @throws Error with what it wrote when it fails */
   docker(...args: string[]): Promise<string>
 }
@@ -37,6 +39,7 @@ export async function startDocker(parent: string): Promise<Docker> {
   await log.close()
   const exited = once(child, 'exit')
   const docker: Docker = {
+    socketPath: `${dir}/s`,
     docker: async (...args) =>
       (await execa(DOCKER, ['--host', socket, ...args], { extendEnv: true, env: { DOCKER_CONFIG: dir } })).stdout,
     async [Symbol.asyncDispose]() {

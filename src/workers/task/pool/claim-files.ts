@@ -8,6 +8,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  statSync,
   writeFileSync,
   writeSync,
 } from 'node:fs'
@@ -72,16 +73,17 @@ export function wasWritten(bundle: string, id: string): boolean {
   }
 }
 
-/** What a claim brings, as the process reads it. */
-export function writeClaim(bundle: string, user: Spec['process']['user'], id: string, claim: Claim): void {
+/** What a claim brings, as the process reads it: for the user that its FIFO belongs to. */
+export function writeClaim(bundle: string, id: string, claim: Claim): void {
   const dir = dirOf(bundle)
+  const { uid, gid } = statSync(join(dir, 'claim'))
   const { env, labels, payload } = claim
   const text = `${JSON.stringify({ id, env, labels, ...(payload === undefined ? {} : { payload }) })}\n`
   const put = (name: string, content: string) => {
     const path = join(dir, name)
     writeFileSync(path, content, { mode: 0o400 })
     chmodSync(path, 0o400)
-    chownSync(path, user.uid, user.gid)
+    chownSync(path, uid, gid)
   }
   put('claim.json', text)
   put(

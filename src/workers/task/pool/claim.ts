@@ -1,5 +1,3 @@
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { container } from '../../../commands/container.ts'
 import { image } from '../../../commands/image.ts'
 import { type Claim, type PoolState, pool } from '../../../commands/pool.ts'
@@ -7,7 +5,6 @@ import { POOL_LABEL, poolMember } from '../../../commands/pool-member.ts'
 import { task } from '../../../commands/task.ts'
 import { isFrozen, thaw } from '../../../host/freezer.ts'
 import { errorCodeOf, PurserError } from '../../../model/errors.ts'
-import type { Spec } from '../../../oci/spec/schema.ts'
 import type { Job, Outcome } from '../../../queue/handler.ts'
 import { defineTaskHandler, type TaskEffects } from '../effects.ts'
 import type { LiveTask } from '../live-task.ts'
@@ -116,9 +113,8 @@ function claimed(
 }
 
 function give({ namespace, command, payload: claim, effects }: ClaimJob, { bundle, stdio }: LiveTask): void {
-  const spec: Pick<Spec, 'process'> = JSON.parse(readFileSync(join(bundle, 'config.json'), 'utf8'))
   const variables = Object.entries(claim.env).map(([name, value]) => `${name}=${value}`)
-  writeClaim(bundle, spec.process.user, command.id, {
+  writeClaim(bundle, command.id, {
     ...claim,
     env: Object.fromEntries(effects.sealing.openVariables(variables, namespace).map(splitVariable)),
   })

@@ -1,4 +1,4 @@
-import { freemem, totalmem } from 'node:os'
+import { availableParallelism, freemem, totalmem } from 'node:os'
 import type { Logger } from 'pino'
 import { command, isActive, isEnded } from '../../../commands/command.ts'
 import { image } from '../../../commands/image.ts'
@@ -20,8 +20,10 @@ export interface PoolKeeperOptions {
   logger: Logger
 }
 
-/** Tasks that are warmed up at once, on the node: a refill must not take the machine from those that run. */
-const WARMING_MAX = 4
+/** Tasks that are warmed up at once, on the node: more would only wait for each other, and take the machine from those that run. */
+const WARMING_MAX = Math.min(4, availableParallelism())
+/** As long as claims come faster than this, a refill waits, unless half of the pool is gone: it would slow them down. */
+const LULL_MS = 20
 /** Behind what callers wait for. */
 const PRIORITY = 1000
 /** Below this share of the host's memory no task is started ahead. */
@@ -37,6 +39,7 @@ interface Course {
   meter: DemandMeter
   /** Asked for and not yet in the log, or not yet begun. */
   asked: Set<string>
+  lull: NodeJS.Timeout | undefined
   failures: number
   notBefore: number
 }
@@ -132,7 +135,13 @@ export class PoolKeeper {
 
   #course(namespace: string, name: string): Course {
     const key = `${namespace}/${name}`
-    const course = this.#courses.get(key) ?? { meter: new DemandMeter(), asked: new Set(), failures: 0, notBefore: 0 }
+    const course = this.#courses.get(key) ?? {
+      meter: new DemandMeter(),
+      asked: new Set(),
+      lull: undefined,
+      failures: 0,
+      notBefore: 0,
+    }
     this.#courses.set(key, course)
     return course
   }
@@ -180,7 +189,19 @@ export class PoolKeeper {
     for (const id of surplus) this.#retire(namespace, id, stale.includes(id) ? 'it is too old' : 'it is not needed')
     const total = ready.size + coming.size + claimed.size + course.asked.size
     const missing = Math.min(wanted - fresh.length - coming.size - course.asked.size, state.tasksMax - total)
+    if (missing > 0 && ready.size * 2 > wanted && this.#isAmongClaims(course, namespace, name)) return
     for (let n = 0; n < missing && this.#mayWarm(course); n++) this.#warm(namespace, name)
+  }
+
+  /** Looks again once it has been quiet for a moment. */
+  #isAmongClaims(course: Course, namespace: string, name: string): boolean {
+    const quietMs = Date.now() - course.meter.lastAt
+    if (quietMs >= LULL_MS) return false
+    course.lull ??= setTimeout(() => {
+      course.lull = undefined
+      this.#review(namespace, name)
+    }, LULL_MS - quietMs).unref()
+    return true
   }
 
   #mayWarm(course: Course): boolean {

@@ -43,6 +43,11 @@ export class DemandMeter {
     if (this.#arrivals.length > ARRIVALS_MAX) this.#arrivals.shift()
   }
 
+  /** When the last claim came. */
+  get lastAt(): number {
+    return this.#arrivals.at(-1) ?? Number.NEGATIVE_INFINITY
+  }
+
   warmed(ms: number): void {
     this.#warmMs = [...this.#warmMs.slice(-8), ms]
   }
