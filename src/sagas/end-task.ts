@@ -29,7 +29,9 @@ export async function endTask(saga: Saga<unknown, unknown>, ask?: { signal: stri
     const until = phase === resumed?.phase ? Date.parse(resumed.until) : await begin(saga, phase, ask)
     const within = AbortSignal.timeout(Math.max(until - Date.now(), ACT_MS_MIN))
     await act(saga, phase, ask?.signal, within)
-    if (await endsBy(saga, until)) return
+    // Nothing follows the last one: what is stuck after it stays so.
+    const isOver = phase === 'clean-up' && aliveIn(saga).stuck !== undefined
+    if (await endsBy(saga, isOver ? 0 : until)) return
   }
   throw stuckError(saga.id, aliveIn(saga).stuck)
 }

@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict'
-import { existsSync, writeFileSync } from 'node:fs'
-import { readdir, readFile } from 'node:fs/promises'
+import { execFile } from 'node:child_process'
+import { mkdir, open, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { promisify } from 'node:util'
 import { z } from 'zod'
-import { CGROUP_ROOT } from '../../src/host/cgroups.ts'
 import { startCliNode } from '../support/cli.ts'
 import type { TestNode } from '../support/daemon.ts'
 import { checkBooks, events, eventually, gone, instant, pidOf, submit, taskOf } from '../support/faults.ts'
+
+const run = promisify(execFile)
 
 const DEADLINES = '[stop]\nkill = "300ms"\nkillCgroup = "300ms"\nkillShim = "2s"\ncleanUp = "2s"'
 const DEAF = ['sh', '-c', 'trap "" TERM; while true; do sleep 0.05; done']
@@ -69,44 +71,61 @@ test('a stop that neither signals nor the shim carry out goes on to harder means
   await checkBooks(node)
 })
 
-/** The cgroup above those of a node's containers, in version 1's freezer: what is frozen there does not die. */
-async function freezerAbove(pid: number): Promise<string | undefined> {
-  const line = /^\d+:freezer:(.+)$/m.exec(await readFile(`/proc/${pid}/cgroup`, 'utf8'))?.[1]
-  const file = line === undefined ? '' : join(CGROUP_ROOT, 'freezer', line, '../freezer.state')
-  return existsSync(file) ? file : undefined
+/** A file system that can be frozen: who writes to it then hangs in the kernel, and dies only when it is thawed. */
+async function freezable(dir: string) {
+  const image = `${dir}/disk.img`
+  const path = `${dir}/disk`
+  const file = await open(image, 'w')
+  await file.truncate(16 << 20)
+  await file.close()
+  await run('mkfs.ext4', ['-q', image])
+  await mkdir(path)
+  const mounted = await run('mount', ['-o', 'loop', image, path]).catch(() => undefined)
+  if (mounted === undefined) return undefined
+  const thaw = () => run('fsfreeze', ['-u', path]).catch(() => {}) // It is thawed already.
+  return {
+    path,
+    freeze: () => run('fsfreeze', ['-f', path]),
+    thaw,
+    async [Symbol.asyncDispose]() {
+      await thaw()
+      await run('umount', [path])
+    },
+  }
 }
 
 test('a task that survives all of a stop is stuck, with what holds it, until it can end', async (t) => {
   await using at = await startCliNode({ config: DEADLINES })
   const { node } = at
-  const ran = await at.cli('run', '-d', '--name', 'c1', at.image, ...DEAF)
+  await using disk = await freezable(node.dir)
+  if (disk === undefined) return t.skip('no file system can be mounted from a file here')
+  await disk.freeze()
+  const writes = ['-v', `${disk.path}:/disk`, at.image, 'sh', '-c', 'echo x >/disk/file']
+  const ran = await at.cli('run', '-d', '--name', 'c1', ...writes)
   assert.equal(ran.exitCode, 0, ran.stderr)
   const pid = await pidOf(node, 'c1')
-  const freezer = await freezerAbove(pid)
-  if (freezer === undefined) return t.skip('in cgroup v2 a frozen process dies when it is killed')
-  writeFileSync(freezer, 'FROZEN')
-  try {
-    const stopped = await at.cli('stop', '-t', '0', 'c1')
-    assert.equal(stopped.exitCode, 75, stopped.stderr)
-    assert.match(
-      stopped.stderr,
-      new RegExp(`c1 did not end by any phase of its stop: process ${pid} \\(sh\\) is in state D`),
-    )
-    assert.deepEqual(await phasesOf(node, 'c1'), ['ask', 'kill', 'kill-cgroup', 'kill-shim', 'clean-up'])
-    const stuck = z
-      .object({ status: z.string(), stuck: z.object({ processes: z.array(z.looseObject({ pid: z.number() })) }) })
-      .parse((await node.http('GET', '/v1/tasks/c1')).json)
-    assert.equal(stuck.status, 'running')
-    assert.ok(stuck.stuck.processes.some((each) => each.pid === pid))
-    assert.match((await at.cli('ps')).stdout, /Up, started .*, stuck/)
-    assert.match((await at.cli('why', 'c1')).stdout, /process \d+ \(sh\) is in state D/)
-    assert.match((await at.cli('history', 'c1')).stdout, /task\.stuck/)
-    await node.kill9()
-    await node.restart()
-    assert.equal((await taskOf(node, 'c1')).status, 'running')
-  } finally {
-    writeFileSync(freezer, 'THAWED')
-  }
+  const stopped = await at.cli('stop', '-t', '0', 'c1')
+  assert.equal(stopped.exitCode, 75, stopped.stderr)
+  assert.match(
+    stopped.stderr,
+    new RegExp(`c1 did not end by any phase of its stop: process ${pid} \\(sh\\) is in state D`),
+  )
+  assert.deepEqual(await phasesOf(node, 'c1'), ['ask', 'kill', 'kill-cgroup', 'kill-shim', 'clean-up'])
+  const { status, stuck } = z
+    .object({
+      status: z.string(),
+      stuck: z.object({ processes: z.array(z.object({ pid: z.number(), stack: z.array(z.string()) })) }),
+    })
+    .parse((await node.http('GET', '/v1/tasks/c1')).json)
+  assert.equal(status, 'running')
+  assert.ok(stuck.processes.some((each) => each.pid === pid && each.stack.length > 0))
+  assert.match((await at.cli('ps')).stdout, /Up, started .*, stuck/)
+  assert.match((await at.cli('why', 'c1')).stdout, /process \d+ \(sh\) is in state D/)
+  assert.match((await at.cli('history', 'c1')).stdout, /task\.stuck/)
+  await node.kill9()
+  await node.restart()
+  assert.equal((await taskOf(node, 'c1')).status, 'running')
+  await disk.thaw()
   await gone(pid)
   const task = await eventually(
     () => taskOf(node, 'c1'),

@@ -1,5 +1,6 @@
 import { task } from '../../commands/task.ts'
 import { killCgroup } from '../../host/kill-cgroup.ts'
+import { waitFor } from '../../shim/wait-for.ts'
 import { defineTaskHandler } from './effects.ts'
 
 /**
@@ -20,8 +21,10 @@ export const destroyTask = defineTaskHandler(task, 'task.destroy', async (job) =
     case 'kill-shim':
       await tasks.killShim(namespace, id, state.runtime, within)
       break
-    case 'clean-up':
-      await tasks.lose(namespace, id, state.runtime, 'it did not end when it was asked and killed', payload.withinMs)
+    case 'clean-up': {
+      const reason = 'it did not end when it was asked and killed'
+      await waitFor(tasks.lose(namespace, id, state.runtime, reason, payload.withinMs), within)
+    }
   }
   return { facts: [] }
 })
