@@ -6,7 +6,8 @@ import { devicesAt } from '../host/devices.ts'
 import { errnoOf } from '../host/syscalls.ts'
 import { PurserError } from '../model/errors.ts'
 import type { CdiDevice, ResolvedEdits } from '../oci/cdi/apply.ts'
-import { type CdiDeviceNode, type CdiEdits, type CdiSpec, cdiSpec, parseCdiName } from '../oci/cdi/spec.ts'
+import { parseCdiName } from '../oci/cdi/name.ts'
+import { type CdiDeviceNode, type CdiEdits, type CdiSpec, cdiSpec } from '../oci/cdi/spec.ts'
 
 const SPEC_BYTES_MAX = 4 * 1024 * 1024
 const EXTENSIONS = new Set(['.json', '.yaml', '.yml'])

@@ -1,4 +1,4 @@
-import { durationMs } from '../model/duration.ts'
+import { durationMs } from '../model/duration-form.ts'
 import { PurserError } from '../model/errors.ts'
 import { defineVerb } from './line/verb.ts'
 

@@ -1,5 +1,5 @@
 import type { ContainerView, NetworkView, PurserClient } from '../client/index.ts'
-import { networksOf } from '../oci/spec/network-options.ts'
+import { networksOf } from '../oci/spec/network-mode.ts'
 import { failed } from './line/failed.ts'
 import { defineVerb } from './line/verb.ts'
 import { printJson } from './terminal/output.ts'

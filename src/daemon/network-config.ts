@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { duration } from '../model/duration.ts'
-import { networkMode } from '../oci/spec/network-options.ts'
+import { networkMode } from '../oci/spec/network-mode.ts'
 
 const directory = z.string().startsWith('/', 'a directory is an absolute path: begin it with /')
 

@@ -1,5 +1,6 @@
 import { randomBytes, randomFillSync } from 'node:crypto'
 import { z } from 'zod'
+import { IDENTIFIER_CHARACTERS_MAX, IDENTIFIER_FORM } from './identifier-grammar.ts'
 
 let lastMs = 0
 let sequence = 0
@@ -53,10 +54,7 @@ export const isRandomContainerId = (id: string): boolean => /^[0-9a-f]{12}$/.tes
  */
 export const identifier = z
   .string()
-  .max(76, 'an identifier has 76 characters at most')
-  .regex(
-    /^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$/,
-    'an identifier is letters and digits, joined by single . _ or - characters',
-  )
+  .max(IDENTIFIER_CHARACTERS_MAX, `an identifier has ${IDENTIFIER_CHARACTERS_MAX} characters at most`)
+  .regex(IDENTIFIER_FORM, 'an identifier is letters and digits, joined by single . _ or - characters')
 
 export const uuid = z.uuid()

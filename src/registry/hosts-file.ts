@@ -1,7 +1,7 @@
 import { isAbsolute, join } from 'node:path'
 import { parse, TomlError } from 'smol-toml'
 import { z } from 'zod'
-import { durationMs } from '../model/duration.ts'
+import { durationMs } from '../model/duration-form.ts'
 import { PurserError } from '../model/errors.ts'
 
 /** What a host is asked for: documents and blobs by digest, names, and to take something. */

@@ -123,6 +123,28 @@ function partOf(path: string): string {
   return (first === 'workers' || first === 'api') && third !== undefined ? `${first}/${second}` : first
 }
 
+/** Verbs that check what they read without a daemon. Loading zod takes as long as all else of a verb's start. */
+const WITH_SCHEMAS = new Set(['log-check-proof', 'log-export', 'log-verify', 'snapshot-apply'])
+
+test('no other verb loads zod', () => {
+  const loading = sources
+    .filter(({ path }) => /^src\/cli\/[^/]+\.ts$/.test(path) && !OFFLINE.has(path))
+    .filter(({ path }) => loadedBy(path).has('zod') !== WITH_SCHEMAS.has(path.slice('src/cli/'.length, -'.ts'.length)))
+  assert.deepEqual(
+    loading.map(({ path }) => path),
+    [],
+  )
+})
+
+/** Files and packages that are loaded with a file, at once. */
+function loadedBy(path: string): ReadonlySet<string> {
+  const loaded = new Set([path])
+  for (const each of loaded) {
+    for (const { target, kind } of byPath.get(each)?.imports ?? []) if (kind === 'value') loaded.add(target)
+  }
+  return loaded
+}
+
 test('every directory of src/ is a part in the table', () => {
   const parts = new Set(sources.map(({ path }) => partOf(path)))
   assert.deepEqual(

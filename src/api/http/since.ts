@@ -1,6 +1,6 @@
 import type { EventLog } from '../../log/event-log.ts'
 import { positionAt } from '../../log/position.ts'
-import { durationMs } from '../../model/duration.ts'
+import { durationMs } from '../../model/duration-form.ts'
 import { PurserError } from '../../model/errors.ts'
 
 const INSTANT = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)$/

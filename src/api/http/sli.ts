@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { durationMs } from '../../model/duration.ts'
+import { durationMs } from '../../model/duration-form.ts'
 import { PurserError } from '../../model/errors.ts'
 import { reportSchema } from '../../projections/sli/report.ts'
 import { defineRoute, type Resource } from './route.ts'

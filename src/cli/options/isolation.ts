@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
 import type { CommandPayload } from '../../client/index.ts'
 import { PurserError } from '../../model/errors.ts'
-import { parseCdiName } from '../../oci/cdi/spec.ts'
+import { parseCdiName } from '../../oci/cdi/name.ts'
 import { parseBytes } from '../../oci/size.ts'
-import { ULIMITS } from '../../oci/spec/ulimits.ts'
+import { ULIMITS } from '../../oci/spec/ulimit-names.ts'
 import type { FlagsOf, OptionSpecs } from '../line/verb.ts'
 import { keyValue, wholeNumber } from './numbers.ts'
 

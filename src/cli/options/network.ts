@@ -1,6 +1,6 @@
 import { isIP } from 'node:net'
 import { PurserError } from '../../model/errors.ts'
-import { networkMode } from '../../oci/spec/network-options.ts'
+import { networkMode } from '../../oci/spec/network-mode.ts'
 import type { FlagsOf, OptionSpecs } from '../line/verb.ts'
 
 /** What `run`, `create` and `pool create` say of a container's network. */

@@ -1,19 +1,8 @@
 import { z } from 'zod'
+import { CDI_DEVICE_NAME, CDI_KIND } from './name.ts'
 
 /** Versions of the specification that are understood. */
 export const CDI_VERSIONS = ['0.3.0', '0.4.0', '0.5.0', '0.6.0', '0.7.0', '0.8.0', '1.0.0'] as const
-
-const VENDOR = /[A-Za-z](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?/.source
-const CLASS = /[A-Za-z](?:[A-Za-z0-9_-]*[A-Za-z0-9])?/.source
-const NAME = /[A-Za-z0-9](?:[A-Za-z0-9_.:-]*[A-Za-z0-9])?/.source
-const KIND = new RegExp(`^${VENDOR}/${CLASS}$`)
-const QUALIFIED = new RegExp(`^(${VENDOR}/${CLASS})=(${NAME})$`)
-
-/** `vendor.com/class=name`; undefined for what is not written so. */
-export function parseCdiName(text: string): { kind: string; name: string } | undefined {
-  const [, kind, name] = QUALIFIED.exec(text) ?? []
-  return text.length <= 512 && kind !== undefined && name !== undefined ? { kind, name } : undefined
-}
 
 const path = z.string().max(4095).startsWith('/', 'a path is absolute')
 const texts = z.array(z.string().max(131_071)).max(1024)
@@ -82,12 +71,12 @@ export const cdiSpec = z.strictObject({
   cdiVersion: z.enum(CDI_VERSIONS, {
     error: ({ input }) => `version ${JSON.stringify(input)} is none of ${CDI_VERSIONS.join(', ')}`,
   }),
-  kind: z.string().max(256).regex(KIND, 'a kind is vendor.com/class'),
+  kind: z.string().max(256).regex(CDI_KIND, 'a kind is vendor.com/class'),
   annotations,
   devices: z
     .array(
       z.strictObject({
-        name: z.string().regex(new RegExp(`^${NAME}$`), 'a name is letters, digits and inner _ - . :'),
+        name: z.string().regex(new RegExp(`^${CDI_DEVICE_NAME}$`), 'a name is letters, digits and inner _ - . :'),
         annotations,
         containerEdits,
       }),

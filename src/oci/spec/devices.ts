@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { parseCdiName } from '../cdi/spec.ts'
+import { parseCdiName } from '../cdi/name.ts'
 import type { Device, DeviceRule } from './schema.ts'
 
 const hostPath = z

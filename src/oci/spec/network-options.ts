@@ -2,6 +2,7 @@ import { isIP } from 'node:net'
 import { z } from 'zod'
 import { identifier } from '../../model/ids.ts'
 import { hostname } from './hostname.ts'
+import { isNetworkName, networkMode, networksOf } from './network-mode.ts'
 
 const address = z.string().refine((text) => isIP(text) !== 0, 'it is an IP address: 10.89.0.7')
 
@@ -16,10 +17,7 @@ export const publishedPort = z.strictObject({
 })
 export type PublishedPort = z.output<typeof publishedPort>
 
-/** What is written in place of the name of a network. */
-const RESERVED = new Set(['none', 'host', 'container'])
-
-export const networkName = identifier.refine((name) => !RESERVED.has(name), {
+export const networkName = identifier.refine(isNetworkName, {
   error: ({ input }) => `${input} is no name for a network: it has a meaning of its own`,
 })
 
@@ -59,26 +57,6 @@ export const networkOptions = {
 }
 
 type NetworkOptions = { [Key in keyof typeof networkOptions]?: z.output<(typeof networkOptions)[Key]> }
-
-export type NetworkMode =
-  | { kind: 'none' | 'host' }
-  | { kind: 'container'; id: string }
-  | { kind: 'named'; name: string }
-
-/** @returns undefined for what is not written as a network is */
-export function networkMode(text: string | undefined): NetworkMode | undefined {
-  if (text === undefined || text === 'none') return { kind: 'none' }
-  if (text === 'host') return { kind: 'host' }
-  const other = /^container:(.*)$/.exec(text)?.[1]
-  if (other !== undefined) return identifier.safeParse(other).success ? { kind: 'container', id: other } : undefined
-  return networkName.safeParse(text).success ? { kind: 'named', name: text } : undefined
-}
-
-/** The networks that a container has an interface in, its first one first. */
-export function networksOf({ network, moreNetworks = [] }: NetworkOptions): string[] {
-  const mode = networkMode(network)
-  return mode?.kind === 'named' ? [mode.name, ...moreNetworks] : []
-}
 
 /** What does not go together, once it is known which network is meant. */
 export function networkConflict(options: NetworkOptions): { field: string; message: string } | undefined {

@@ -1,24 +1,6 @@
 import { z } from 'zod'
 import type { Rlimit } from './schema.ts'
-
-/** Names as docker has them. @see getrlimit(2) */
-export const ULIMITS = [
-  'core',
-  'cpu',
-  'data',
-  'fsize',
-  'locks',
-  'memlock',
-  'msgqueue',
-  'nice',
-  'nofile',
-  'nproc',
-  'rss',
-  'rtprio',
-  'rttime',
-  'sigpending',
-  'stack',
-] as const
+import { ULIMITS } from './ulimit-names.ts'
 
 const limit = z.int().min(-1)
 

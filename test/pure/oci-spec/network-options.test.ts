@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { networkConflict, networkMode, networksOf } from '../../../src/oci/spec/network-options.ts'
+import { networkMode, networksOf } from '../../../src/oci/spec/network-mode.ts'
+import { networkConflict } from '../../../src/oci/spec/network-options.ts'
 import { formatSubnet, isHostOf, overlap, parseSubnet } from '../../../src/oci/subnet.ts'
 
 const port = { hostPort: 80, containerPort: 80, protocol: 'tcp' } as const

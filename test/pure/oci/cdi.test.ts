@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { applyCdi } from '../../../src/oci/cdi/apply.ts'
-import { cdiSpec, parseCdiName } from '../../../src/oci/cdi/spec.ts'
+import { parseCdiName } from '../../../src/oci/cdi/name.ts'
+import { cdiSpec } from '../../../src/oci/cdi/spec.ts'
 import { buildSpec } from '../../../src/oci/spec/build-spec.ts'
 import { containerOptions } from '../../../src/oci/spec/container-options.ts'
 
