@@ -128,6 +128,24 @@ export interface Files {
   ): AsyncIterable<Uint8Array>
 }
 
+/** What jobs leave behind: logs and artifacts. */
+export interface JobFiles {
+  /** The log of a step in CRI format; with follow until it has ended. */
+  logs(
+    namespace: string,
+    id: string,
+    options: { attempt: number; step: number; follow: boolean },
+    signal: AbortSignal,
+  ): AsyncIterable<Uint8Array>
+  /** @throws PurserError not_found */
+  artifact(
+    namespace: string,
+    id: string,
+    path: string,
+    signal: AbortSignal,
+  ): Promise<{ sizeBytes: number; digest: string; bytes: AsyncIterable<Uint8Array> }>
+}
+
 /** An image in an archive that was sent. */
 export interface ArchivedImage {
   entry: number
@@ -239,6 +257,7 @@ export interface Services {
   streams: Streams
   files: Files
   activity: Activity
+  jobs: JobFiles
   sealing: SealingKey
   archives: Archives
   /** What refers to an image at its registry. @throws PurserError as a pull does */

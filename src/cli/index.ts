@@ -1,6 +1,7 @@
 import type { Listed } from './line/verb.ts'
 
 // These have two names.
+const jobShow = () => import('./job-show.ts')
 const images = () => import('./images.ts')
 const load = () => import('./load.ts')
 const pull = () => import('./pull.ts')
@@ -86,6 +87,25 @@ export const verbs: readonly Listed[] = [
     name: 'inspect',
     summary: 'all that is known of containers, images, commands …',
     load: () => import('./inspect.ts'),
+  },
+  {
+    name: 'job',
+    summary: 'jobs: steps that run to completion, when there is a place for them',
+    verbs: [
+      {
+        name: 'artifacts',
+        summary: 'write the artifacts of a job to a directory',
+        load: () => import('./job-artifacts.ts'),
+      },
+      { name: 'cancel', summary: 'take jobs out of the queue, or end them', load: () => import('./job-cancel.ts') },
+      { name: 'inspect', summary: 'the same as show', load: jobShow },
+      { name: 'logs', summary: 'what the steps of a job have written', load: () => import('./job-logs.ts') },
+      { name: 'ls', summary: 'list jobs, newest first', load: () => import('./job-ls.ts') },
+      { name: 'rm', summary: 'forget ended jobs, their logs and artifacts', load: () => import('./job-rm.ts') },
+      { name: 'show', summary: 'jobs with their attempts, steps and timings, as JSON', load: jobShow },
+      { name: 'submit', summary: 'have a job run that a file describes', load: () => import('./job-submit.ts') },
+      { name: 'wait', summary: 'wait for jobs to end, and end as they did', load: () => import('./job-wait.ts') },
+    ],
   },
   { name: 'kill', summary: 'send containers a signal', load: () => import('./kill.ts') },
   { name: 'load', summary: 'take images out of an archive: an OCI layout, or of docker save', load },

@@ -3,6 +3,7 @@ import type { command } from '../commands/command.ts'
 import type { container } from '../commands/container.ts'
 import type { content } from '../commands/content.ts'
 import type { image } from '../commands/image.ts'
+import type { job } from '../commands/job.ts'
 import type { maintenance } from '../commands/maintenance.ts'
 import type { namespace } from '../commands/namespace.ts'
 import type { network } from '../commands/network.ts'
@@ -18,6 +19,7 @@ type Schemas = typeof collection.commands &
   typeof container.commands &
   typeof content.commands &
   typeof image.commands &
+  typeof job.commands &
   typeof maintenance.commands &
   typeof namespace.commands &
   typeof network.commands &

@@ -10,6 +10,7 @@ import type {
   ContainerView,
   contentView,
   ImageView,
+  JobView,
   NetworkView,
   namespaceView,
   PoolView,
@@ -18,6 +19,7 @@ import type {
 } from '../projections/views.ts'
 import type { CommandPayload, CommandType } from './commands.ts'
 import { bytesOf, exchange, fateOf, linesOf, problemOf, type RequestOptions, textOf } from './http.ts'
+import { JobsClient } from './jobs.ts'
 import { type LogLine, parseLogLine } from './log-lines.ts'
 import { serverSentEvents } from './server-sent-events.ts'
 
@@ -25,6 +27,8 @@ import { serverSentEvents } from './server-sent-events.ts'
 const { randomUUID } = process.getBuiltinModule('node:crypto')
 
 export { PurserError } from '../model/errors.ts'
+export type { JobLogLine, JobLogsOptions, JobRequest, JobView, SubmitJobOptions } from './jobs.ts'
+export { isActiveJob } from './jobs.ts'
 export type {
   CommandPayload,
   CommandProgress,
@@ -50,6 +54,7 @@ export interface Lists {
   containers: ContainerView
   content: ContentView
   images: ImageView
+  jobs: JobView
   namespaces: NamespaceView
   networks: NetworkView
   pools: PoolView
@@ -173,6 +178,8 @@ export class PurserClient {
   readonly namespace: string
   readonly #traceparent: string | undefined
   readonly #reconnectMs: number
+  /** Jobs that run to completion: submitted, waited for, read. */
+  readonly jobs: JobsClient
 
   constructor({
     socketPath = '/run/purser/purser.sock',
@@ -184,6 +191,12 @@ export class PurserClient {
     this.namespace = namespace
     this.#traceparent = traceparent
     this.#reconnectMs = reconnectMs
+    this.jobs = new JobsClient({
+      socketPath,
+      json: (path, options) => this.#json(path, options),
+      open: (path, options) => this.#open(path, options),
+      persist: (ask, from, signal) => this.#persist(ask, from, signal),
+    })
   }
 
   /**

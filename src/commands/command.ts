@@ -4,7 +4,7 @@ import { type CommandEnvelope, commandEnvelope } from '../model/command.ts'
 import { ERROR_CODES, type ErrorBody, type ErrorCode } from '../model/errors.ts'
 import { event } from '../model/event-schema.ts'
 
-const errorBody = z.strictObject({
+export const errorBody = z.strictObject({
   code: z.enum(Object.keys(ERROR_CODES) as [ErrorCode, ...ErrorCode[]]),
   message: z.string(),
   remedy: z.string().optional(),

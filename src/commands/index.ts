@@ -5,6 +5,7 @@ import { container } from './container.ts'
 import { containerName } from './container-name.ts'
 import { content } from './content.ts'
 import { image } from './image.ts'
+import { job } from './job.ts'
 import { logBook } from './log.ts'
 import { maintenance } from './maintenance.ts'
 import { namespace } from './namespace.ts'
@@ -24,6 +25,7 @@ const all: AnyAggregate[] = [
   containerName,
   content,
   image,
+  job,
   logBook,
   maintenance,
   namespace,
@@ -45,4 +47,4 @@ export const commandTypes: ReadonlyMap<string, AnyAggregate> = new Map(
 )
 
 /** Commands that make up an id where the request names none. */
-export const CREATES_ITS_SUBJECT: ReadonlySet<string> = new Set(['container.provision', 'container.run'])
+export const CREATES_ITS_SUBJECT: ReadonlySet<string> = new Set(['container.provision', 'container.run', 'job.submit'])

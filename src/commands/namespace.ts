@@ -5,6 +5,7 @@ import { identifier } from '../model/ids.ts'
 import { type Labels, labels } from '../model/labels.ts'
 import { container } from './container.ts'
 import { image } from './image.ts'
+import { jobs } from './job.ts'
 import { network } from './network.ts'
 import { snapshot } from './snapshot.ts'
 
@@ -54,6 +55,7 @@ function holds(view: View, name: string): string | undefined {
     ['images', [...view.list(image, name)].length],
     ['snapshots', [...view.list(snapshot, name)].length],
     ['networks', [...view.list(network, name)].length],
+    ['jobs', [...view.list(jobs, name)].length],
   ] as const
   const held = counts.filter(([, count]) => count > 0).map(([what, count]) => `${count} ${what}`)
   return held.length > 0 ? held.join(', ') : undefined

@@ -9,6 +9,7 @@ import { sloSchema } from '../projections/sli/objectives.ts'
 import { isLoopback } from '../registry/endpoint.ts'
 import { trustSchema } from '../trust/policy.ts'
 import { cdiSchema } from './cdi-config.ts'
+import { jobsSchema } from './jobs-config.ts'
 import { networkSchema } from './network-config.ts'
 import { pullSchema } from './pull-config.ts'
 import { runtimeSchema } from './runtime-config.ts'
@@ -172,6 +173,7 @@ const configSchema = z.strictObject({
         .describe('of an archive that is loaded, when it is decompressed, at most'),
     })
     .prefault({}),
+  jobs: jobsSchema,
   scrub: z
     .strictObject({
       bytesPerSecond: z.int().min(1024).default(4_194_304).describe('read of stored blobs, to find what has rotted'),
@@ -226,6 +228,14 @@ const configSchema = z.strictObject({
   runtime: runtimeSchema.default({}).describe('runtimes by name, besides runc and crun'),
 })
 
+const consistentConfig = configSchema.refine(
+  ({ jobs: { atOnce = 1 }, workers }) => atOnce <= Math.max(1, workers.saga / 2),
+  {
+    path: ['jobs', 'atOnce'],
+    message: 'it is at most half of workers.saga: the steps of jobs need places there too',
+  },
+)
+
 export type Config = z.output<typeof configSchema>
 
 export interface ConfigOverrides {
@@ -246,7 +256,7 @@ export function loadConfig(file: string | undefined, overrides: ConfigOverrides)
   const given = file === undefined ? {} : parseToml(file)
   const { root, state, level } = overrides
   const merged = { ...given, ...(root === undefined ? {} : { root }), ...(state === undefined ? {} : { state }) }
-  const parsed = configSchema.safeParse(merged)
+  const parsed = consistentConfig.safeParse(merged)
   if (!parsed.success) throw refusal(parsed.error.issues[0], merged, file, overrides)
   const config = parsed.data
   return level === undefined ? config : { ...config, log: { ...config.log, level } }

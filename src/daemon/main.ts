@@ -27,6 +27,7 @@ import { Outcomes } from '../queue/outcomes.ts'
 import { type Lane, Relay } from '../queue/relay.ts'
 import { listReferrers } from '../registry/referrers.ts'
 import { sagas } from '../sagas/index.ts'
+import { JobScheduler } from '../sagas/jobs/scheduler.ts'
 import { SealingKey } from '../secrets/sealing-key.ts'
 import { Shims } from '../shim/shims.ts'
 import { listenForTaskEvents } from '../shim/task-events.ts'
@@ -49,6 +50,7 @@ import { HealthKeeper } from '../workers/task/health/keeper.ts'
 import { IdRanges } from '../workers/task/id-ranges.ts'
 import { taskHandlers } from '../workers/task/index.ts'
 import { InitProgram } from '../workers/task/init-program.ts'
+import { JobFiles } from '../workers/task/job/files.ts'
 import { TaskPaths } from '../workers/task/paths.ts'
 import { PoolKeeper } from '../workers/task/pool/keeper.ts'
 import { PoolMembers } from '../workers/task/pool/members.ts'
@@ -64,6 +66,7 @@ import { openBooks, sealingKeyPath } from './books.ts'
 import { type Config, loadConfig } from './config.ts'
 import { connectRedis, redisAt, redisUrl } from './connect.ts'
 import { releaseWhenIdle } from './idle-memory.ts'
+import { jobPlaces } from './jobs-config.ts'
 import { lockDirectory } from './lock.ts'
 import { appendMetric, daemonMetrics, metricsText, observe } from './metrics.ts'
 import { recordMissing } from './missing.ts'
@@ -208,8 +211,11 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   const poolMembers = starting.use(new PoolMembers(log))
   const roots = new ContainerRoots({ view: log.documents, tasks, shims, snapshotters, runDir })
   const uploads = await Uploads.open(join(root, 'uploads'), config.images.archiveBytes)
+  const streams = new TaskStreams(log, tasks, paths)
   const effects = {
     poolMembers,
+    streams,
+    jobs: config.jobs,
     content,
     snapshotters,
     layers,
@@ -275,8 +281,11 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   starting.use(new PoolKeeper({ log, intake, members: poolMembers, logger }))
   starting.use(new RestartKeeper({ log, intake, logger }))
   starting.use(new HealthKeeper({ log, tasks, logger }))
+  const { atOnce, weights, keep } = config.jobs
+  const places = jobPlaces(atOnce, config.workers.saga)
+  const jobs = starting.use(new JobScheduler({ log, intake, places, weights, keepMs: keep, logger }))
 
-  observe(register, { books, redis, relay, projections, version })
+  observe(register, { books, redis, relay, jobs, projections, version })
   const stored = { log, snapshotters, root, logger }
   observeStorage(register, stored, starting.use(new SnapshotUsage(stored)))
   const statistics = starting.use(new TaskStatistics({ log, tasks, ...config.stats, logger }))
@@ -295,9 +304,10 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     archives: new ImageArchives(log.documents, content, uploads),
     referrers: (image, type, within) => listReferrers(registry.open(parseReference(image)), type, within),
     imageDetails: new ImageDetails(log.documents, content),
-    streams: new TaskStreams(log, tasks, paths),
     files: new ContainerFiles(roots),
     activity: taskActivity(log.documents, tasks, statistics),
+    streams,
+    jobs: new JobFiles(log, streams, paths),
     slis,
     doctor: new TaskDoctor({ view: log.documents, tasks, shims, paths }),
     runtimes: new RuntimeInsight(shims, runtimes.told.defaultRuntime, join(state, 'probe')),

@@ -7,6 +7,7 @@ import { task } from '../commands/task.ts'
 import type { Projections } from '../projections/index.ts'
 import type { Slis } from '../projections/sli/slis.ts'
 import type { Relay } from '../queue/relay.ts'
+import type { JobScheduler } from '../sagas/jobs/scheduler.ts'
 import type { openBooks } from './books.ts'
 
 const APPEND_SECONDS = [0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5]
@@ -28,6 +29,7 @@ export interface Observed {
   books: Awaited<ReturnType<typeof openBooks>>
   redis: Redis
   relay: Relay
+  jobs: JobScheduler
   projections: Projections
   version: string
 }
@@ -51,7 +53,7 @@ export function appendMetric(register: Registry): (seconds: number) => void {
 }
 
 /** Gauges that are read when they are asked for. */
-export function observe(register: Registry, { books, redis, relay, projections, version }: Observed): void {
+export function observe(register: Registry, { books, redis, relay, jobs, projections, version }: Observed): void {
   const { log, archive, sealer } = books
   const gauge = (name: string, help: string, read: () => number | Promise<number>) =>
     new Gauge({
@@ -110,6 +112,15 @@ export function observe(register: Registry, { books, redis, relay, projections, 
       for (const { state } of log.documents.list(poolMember))
         counts.set(state.status, (counts.get(state.status) ?? 0) + 1)
       for (const [status, count] of counts) this.set({ status }, count)
+    },
+  })
+  new Gauge({
+    name: 'purser_jobs',
+    help: 'Jobs that wait for a place on the node, and those that have one.',
+    labelNames: ['status'],
+    registers: [register],
+    collect() {
+      for (const [status, count] of Object.entries(jobs.depth)) this.set({ status }, count)
     },
   })
   new Gauge({

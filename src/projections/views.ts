@@ -2,6 +2,7 @@ import type { CommandState } from '../commands/command.ts'
 import type { ContainerState } from '../commands/container.ts'
 import type { ContentState } from '../commands/content.ts'
 import type { ImageState } from '../commands/image.ts'
+import type { JobAttempt, PresentJob } from '../commands/job.ts'
 import type { NamespaceState } from '../commands/namespace.ts'
 import type { NetworkState } from '../commands/network.ts'
 import type { PoolState } from '../commands/pool.ts'
@@ -119,3 +120,54 @@ export function poolView(
   }
 }
 export type PoolView = ReturnType<typeof poolView>
+
+/** A job as it is told: what it is made of, and how each attempt went. */
+export function jobView({ namespace, id, version, state }: Entry<PresentJob>) {
+  const { attempts, spec, status, submittedAt, submittedBy, submission } = state
+  const first = attempts[0]
+  const last = attempts.at(-1)
+  const endedAt = 'endedAt' in state ? state.endedAt : undefined
+  return {
+    id,
+    namespace,
+    version,
+    status,
+    ...(spec.name === undefined ? {} : { name: spec.name }),
+    submittedAt,
+    submittedBy,
+    /** The command that submitted it, and that all it leads to is correlated with. */
+    command: submission,
+    ...(first === undefined ? {} : { startedAt: first.startedAt }),
+    ...(endedAt === undefined ? {} : { endedAt }),
+    ...('cancel' in state && state.cancel !== undefined ? { cancelling: state.cancel } : {}),
+    ...('reason' in state ? { reason: state.reason } : {}),
+    ...('failure' in state ? { failure: state.failure } : {}),
+    ...exitCodeOf(state),
+    timings: {
+      ...(first === undefined ? {} : { queuedMs: between(submittedAt, first.startedAt) }),
+      ...(last?.endedAt === undefined ? {} : { ranMs: between(last.startedAt, last.endedAt) }),
+      ...(endedAt === undefined ? {} : { totalMs: between(submittedAt, endedAt) }),
+    },
+    attempts: attempts.map((attempt) => attemptView(attempt, spec.steps)),
+    artifacts: last?.collected?.artifacts ?? [],
+    spec,
+  }
+}
+export type JobView = ReturnType<typeof jobView>
+
+function attemptView({ steps, collected, ...attempt }: JobAttempt, specs: PresentJob['spec']['steps']) {
+  return {
+    ...attempt,
+    steps: steps.map((step, index) => ({ name: specs[index]?.name ?? '', ...step })),
+    ...(collected === undefined ? {} : { skipped: collected.skipped, missing: collected.missing }),
+  }
+}
+
+/** 0 of a job that has succeeded; of one that has failed that of the step it failed with, where a process ended so. */
+function exitCodeOf(state: PresentJob): { exitCode?: number } {
+  if (state.status === 'succeeded') return { exitCode: 0 }
+  if (state.status !== 'failed' || state.failure.exitCode === undefined) return {}
+  return { exitCode: state.failure.exitCode }
+}
+
+const between = (from: string, to: string): number => Math.max(0, Date.parse(to) - Date.parse(from))

@@ -21,6 +21,8 @@ export interface Submitter {
   surface?: string
   /** The command that this one is a step of. */
   parent?: CommandEnvelope
+  /** The outermost command of the chain that it belongs to without being a step of it. */
+  correlationId?: string
   /** Credentials for a registry, as `X-Registry-Auth` has them; they are written nowhere. */
   registryAuth?: Secret
 }
@@ -85,7 +87,7 @@ export class Intake {
       ...(request.deadline === undefined ? {} : { deadline: request.deadline }),
       ...(request.idempotencyKey === undefined ? {} : { idempotencyKey: request.idempotencyKey }),
       ...(request.traceparent === undefined ? {} : { traceparent: request.traceparent }),
-      correlationId: submitter.parent?.correlationId ?? id,
+      correlationId: submitter.parent?.correlationId ?? submitter.correlationId ?? id,
       ...(submitter.parent === undefined ? {} : { parentId: submitter.parent.id }),
       ...enclosedIn(submitter),
       payload,

@@ -8,6 +8,7 @@ import { startContainer } from './container-start.ts'
 import { stopContainer } from './container-stop.ts'
 import { updateContainer } from './container-update.ts'
 import type { SagaEffects } from './define.ts'
+import { runJob } from './job-run.ts'
 import { deletePool } from './pool-delete.ts'
 import { retireMember } from './pool-member-retire.ts'
 import { warmMember } from './pool-member-warm.ts'
@@ -23,6 +24,7 @@ export const sagas: readonly Handler<SagaEffects>[] = [
   restartContainer,
   retireMember,
   runContainer,
+  runJob,
   startContainer,
   stopContainer,
   updateContainer,

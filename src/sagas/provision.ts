@@ -76,17 +76,9 @@ function lifeOf(payload: Request): Partial<Request> {
 
 async function unpackedImage(saga: Saga<ContainerState, Request>): Promise<PresentImage> {
   const { namespace, payload } = saga
-  const { image: name, snapshotter, platform } = payload
-  const find = () => saga.view.get(image, namespace, name)
-  let found = find()
-  if (payload.pull === 'always' || (found.status === 'absent' && payload.pull === 'missing')) {
-    await saga.step('pull', {
-      type: 'image.pull',
-      subject: name,
-      payload: { snapshotter, ...(platform === undefined ? {} : { platform }) },
-    })
-    found = find()
-  }
+  const { image: name, snapshotter } = payload
+  await pullImage(saga, 'pull', payload, saga.signal)
+  const found = saga.view.get(image, namespace, name)
   if (found.status === 'absent') {
     throw new PurserError('not_found', `image ${name} is not in namespace ${namespace}`, {
       remedy: `purser pull ${name}`,
@@ -98,4 +90,18 @@ async function unpackedImage(saga: Saga<ContainerState, Request>): Promise<Prese
     await saga.step('unpack', { type: 'snapshot.unpack', subject: top, payload: { image: name } })
   }
   return found
+}
+
+/** Has an image pulled where it is wanted anew, or is not there. @returns whether it was pulled */
+export async function pullImage(
+  saga: Saga<unknown, unknown>,
+  step: string,
+  { image: subject, snapshotter, platform, pull }: Pick<Request, 'image' | 'snapshotter' | 'platform' | 'pull'>,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const isHere = saga.view.get(image, saga.namespace, subject).status !== 'absent'
+  if (pull === 'never' || (isHere && pull === 'missing')) return false
+  const payload = { snapshotter, ...(platform === undefined ? {} : { platform }) }
+  await saga.step(step, { type: 'image.pull', subject, payload }, signal)
+  return true
 }

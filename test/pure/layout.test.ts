@@ -77,7 +77,7 @@ const PARTS: Readonly<Record<string, Part>> = {
     ],
     builtins: ['node:async_hooks'],
   },
-  sagas: { imports: ['commands', 'log', 'oci', 'queue'], packages: ['zod'] },
+  sagas: { imports: ['commands', 'log', 'oci', 'queue'], packages: ['pino', 'zod'] },
   'workers/gc': worker,
   'workers/pull': worker,
   'workers/snapshot': worker,
@@ -97,7 +97,7 @@ const PARTS: Readonly<Record<string, Part>> = {
   cli: {
     imports: ['archive', 'client', 'host', 'layers', 'oci'],
     types: ['commands', 'projections'],
-    packages: ['ws'],
+    packages: ['ws', 'yaml'],
   },
   daemon: {
     imports: ['*'],

@@ -34,6 +34,7 @@ import { SnapshotInsight } from '../../src/workers/snapshot/insight.ts'
 import { taskActivity } from '../../src/workers/task/activity.ts'
 import { TaskDoctor } from '../../src/workers/task/doctor.ts'
 import { ContainerFiles } from '../../src/workers/task/files.ts'
+import { JobFiles } from '../../src/workers/task/job/files.ts'
 import { TaskPaths } from '../../src/workers/task/paths.ts'
 import { ContainerRoots } from '../../src/workers/task/roots.ts'
 import { RuntimeInsight } from '../../src/workers/task/runtimes.ts'
@@ -86,6 +87,7 @@ export async function startApi({ stalledMs, group = 'purser', queued = ['image.p
   starting.defer(() => tasks.stop())
   const roots = new ContainerRoots({ view: log.documents, tasks, shims, snapshotters: new Map(), runDir: dir })
   const statistics = starting.use(new TaskStatistics({ log, tasks, everyMs: 0, keepMs: 0, logger }))
+  const streams = new TaskStreams(log, tasks, paths)
   const register = daemonMetrics()
   const observations = starting.use(new Observations(join(dir, 'observations'), register, dir))
   const slis = new Slis(projections.sli, observations, config.slo)
@@ -106,9 +108,10 @@ export async function startApi({ stalledMs, group = 'purser', queued = ['image.p
       referrers: async () => Promise.reject(new Error('there is no registry here')),
       imageDetails: new ImageDetails(log.documents, content),
       snapshots: new SnapshotInsight(log.documents, new Map()),
-      streams: new TaskStreams(log, tasks, paths),
-      files: new ContainerFiles(roots),
+        files: new ContainerFiles(roots),
       activity: taskActivity(log.documents, tasks, statistics),
+      streams,
+      jobs: new JobFiles(log, streams, paths),
       slis,
       doctor: new TaskDoctor({ view: log.documents, tasks, shims, paths }),
       runtimes: new RuntimeInsight(shims, 'runc', join(dir, 'probe')),

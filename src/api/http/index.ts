@@ -9,6 +9,7 @@ import { doctor } from './doctor.ts'
 import { eventSchemas } from './event-schema.ts'
 import { eventStreams } from './events.ts'
 import { imageDetails } from './image-details.ts'
+import { ciJobs } from './jobs.ts'
 import { logArchive } from './log.ts'
 import { openapi } from './openapi.ts'
 import { warmPools } from './pools.ts'
@@ -37,6 +38,7 @@ export const resources: readonly Resource[] = [
   eventSchemas,
   eventStreams,
   imageDetails,
+  ciJobs,
   logArchive,
   projectionStatus,
   records,

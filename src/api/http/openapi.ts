@@ -24,6 +24,7 @@ const SHARED = new Map<z.ZodType, string>([
   [schemas.eventSchema, 'Event'],
   [schemas.exitSchema, 'Exit'],
   [schemas.imageSchema, 'Image'],
+  [schemas.jobSchema, 'Job'],
   [schemas.namespaceSchema, 'Namespace'],
   [schemas.snapshotSchema, 'Snapshot'],
   [schemas.taskSchema, 'Task'],
@@ -112,7 +113,7 @@ function operationOf(tag: string, route: Route): Json {
   const isCommand = route.body === commandBody
   const content =
     route.upload === undefined
-      ? route.body && json(isCommand ? ref('CommandRequest') : shapeOf(route.body))
+      ? route.body && json(isCommand ? ref('CommandRequest') : jsonSchema(route.body, 'input'))
       : { [route.upload]: {}, 'application/octet-stream': {} }
   const body = content && { required: true, content }
   return {

@@ -1,6 +1,8 @@
 import { z } from 'zod'
 import { container } from '../../commands/container.ts'
 import { imageTarget } from '../../commands/image.ts'
+import { job } from '../../commands/job.ts'
+import { jobSpec } from '../../commands/job-spec.ts'
 import { network } from '../../commands/network.ts'
 import { pool } from '../../commands/pool.ts'
 import { HEALTH_STATUSES, STOP_PHASES, task } from '../../commands/task.ts'
@@ -15,6 +17,7 @@ import type {
   ContainerView,
   contentView,
   ImageView,
+  JobView,
   NetworkView,
   namespaceView,
   PoolView,
@@ -171,6 +174,57 @@ export const poolSchema = pool.commands['pool.create'].extend({
   members: z.array(poolMemberSchema),
 })
 
+const { failure } = job.events['job.failed'].data.shape
+const { outcome: _, attempt: __, step: ___, ...stepEnd } = job.events['job.step-ended'].data.shape
+const { artifacts, skipped, missing } = job.events['job.artifacts-collected'].data.shape
+const ms = z.int().nonnegative()
+
+const jobStepSchema = z.strictObject({
+  name: z.string(),
+  container: z.string().describe('while there is one'),
+  status: z.enum(['running', 'succeeded', 'failed', 'cancelled']),
+  pulledAt: instant.optional(),
+  pulledMs: ms.optional(),
+  endedAt: instant.optional(),
+  ...stepEnd,
+  startedAt: instant.optional().describe('of its process; of the step while that has not ended'),
+  timings: stepEnd.timings.optional(),
+})
+
+export const jobSchema = z.strictObject({
+  id: z.string(),
+  ...stored,
+  status: z.enum(['queued', 'running', 'succeeded', 'failed', 'cancelled', 'removing']),
+  name: z.string().optional(),
+  submittedAt: instant,
+  submittedBy: z.string(),
+  command: z.uuid().describe('that submitted it; what it leads to has it as its correlation'),
+  startedAt: instant.optional().describe('of its first attempt'),
+  endedAt: instant.optional(),
+  cancelling: z.string().optional().describe('why it is about to end'),
+  reason: z.string().optional().describe('why it was cancelled'),
+  failure: failure.optional(),
+  exitCode: z.int().optional().describe('0 when it has succeeded, or that of the step that it failed with'),
+  timings: z.strictObject({
+    queuedMs: ms.optional().describe('until its first attempt'),
+    ranMs: ms.optional().describe('its last attempt'),
+    totalMs: ms.optional(),
+  }),
+  attempts: z.array(
+    z.strictObject({
+      command: z.string().describe('that made it'),
+      startedAt: instant,
+      endedAt: instant.optional(),
+      failure: failure.optional(),
+      steps: z.array(jobStepSchema),
+      skipped: skipped.optional(),
+      missing: missing.optional(),
+    }),
+  ),
+  artifacts,
+  spec: jobSpec,
+})
+
 export const eventSchema = eventEnvelope.extend({ position: z.int().positive().describe('its place in the log') })
 
 export const exitSchema = z.strictObject({
@@ -187,6 +241,7 @@ type Shapes = {
   container: [ContainerView, typeof containerSchema]
   content: [ReturnType<typeof contentView>, typeof contentSchema]
   image: [ImageView, typeof imageSchema]
+  job: [JobView, typeof jobSchema]
   namespace: [ReturnType<typeof namespaceView>, typeof namespaceSchema]
   network: [NetworkView, typeof networkSchema]
   pool: [PoolView, typeof poolSchema]
@@ -203,6 +258,7 @@ const described: Described<Shapes> = {
   container: true,
   content: true,
   image: true,
+  job: true,
   namespace: true,
   network: true,
   pool: true,

@@ -122,6 +122,11 @@ const SOURCES: Readonly<Record<Source, (client: PurserClient, signal: AbortSigna
   file: async () => [],
   image: async (client, signal) =>
     (await Array.fromAsync(client.list('images', {}, signal))).map(({ name }) => ({ word: name })),
+  job: async (client, signal) =>
+    (await Array.fromAsync(client.list('jobs', {}, signal))).map(({ id, name, status }) => ({
+      word: id,
+      help: name === undefined ? status : `${status}, ${name}`,
+    })),
   namespace: async (client, signal) =>
     (await Array.fromAsync(client.list('namespaces', {}, signal))).map(({ name }) => ({ word: name })),
   network: async (client, signal) =>

@@ -8,6 +8,7 @@ export type Source =
   | 'content'
   | 'file'
   | 'image'
+  | 'job'
   | 'namespace'
   | 'network'
   | 'network-mode'

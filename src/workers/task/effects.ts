@@ -11,6 +11,7 @@ import type { InitProgram } from './init-program.ts'
 import type { TaskPaths } from './paths.ts'
 import type { PoolMembers } from './pool/members.ts'
 import type { ContainerRoots } from './roots.ts'
+import type { TaskStreams } from './streams.ts'
 import type { Tasks } from './tasks.ts'
 import type { UserFilesOfImages } from './user-files.ts'
 
@@ -24,6 +25,8 @@ export interface TaskEffects {
   init: InitProgram
   sealing: SealingKey
   poolMembers: PoolMembers
+  streams: TaskStreams
+  jobs: { artifactBytes: number }
   userFiles: UserFilesOfImages
   roots: ContainerRoots
   idRanges: IdRanges

@@ -6,6 +6,11 @@ import { deleteContainer } from './delete-container.ts'
 import { destroyTask } from './destroy.ts'
 import type { TaskEffects } from './effects.ts'
 import { execInTask } from './exec.ts'
+import { cleanJob } from './job/clean.ts'
+import { collectArtifacts } from './job/collect.ts'
+import { keepJobLog } from './job/keep-log.ts'
+import { prepareJob } from './job/prepare.ts'
+import { removeJob } from './job/remove.ts'
 import { killTask } from './kill.ts'
 import { createNetwork } from './network/create.ts'
 import { removeNetwork } from './network/remove.ts'
@@ -21,14 +26,19 @@ export const taskHandlers: readonly Handler<TaskEffects>[] = [
   admitMember,
   claimFromPool,
   copyIntoContainer,
+  cleanJob,
+  collectArtifacts,
   createNetwork,
   createTask,
   deleteContainer,
   deleteTask,
   destroyTask,
   execInTask,
+  keepJobLog,
   killTask,
   pauseTask,
+  prepareJob,
+  removeJob,
   removeNetwork,
   renameContainer,
   resumeTask,

@@ -64,6 +64,15 @@ export class TaskPaths {
     return join(this.container(namespace, id), 'log')
   }
 
+  /** What a job keeps: logs and artifacts as long as it is known, the workspace of an attempt while that is made. */
+  job(namespace: string, id: string): string {
+    return join(this.#root, 'jobs', namespace, id)
+  }
+
+  attempt(namespace: string, id: string, attempt: number): string {
+    return join(this.job(namespace, id), String(attempt))
+  }
+
   /** Below each controller's root. */
   cgroup(namespace: string, id: string): string {
     return `${this.#cgroupParent}/${namespace}/${id}`

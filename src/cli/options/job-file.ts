@@ -1,0 +1,66 @@
+import type { JobRequest, PurserClient } from '../../client/index.ts'
+import { PurserError } from '../../model/errors.ts'
+import { environmentVariable } from '../line/environment.ts'
+import { readTextFile } from '../line/files.ts'
+
+type Json = Record<string, unknown>
+
+/**
+ * A job from a file in YAML or JSON; `-` is standard input. Where `secrets` are a list of names, their values are taken from
+ * where the caller says, or from the environment, and sealed: the file and the request have none in them.
+ *
+ * @param given values of secrets, which win over the environment
+ * @throws PurserError naming file and line, or the secret that there is no value for
+ */
+export async function jobFile(
+  client: PurserClient,
+  path: string,
+  given: ReadonlyMap<string, string>,
+): Promise<JobRequest> {
+  const file = await readYaml(path)
+  const steps = Array.isArray(file.steps) ? file.steps : []
+  const holders = [file, ...steps.filter(isObject)]
+  const names = [...new Set(holders.flatMap(({ secrets }) => namesIn(secrets)))]
+  const sealed =
+    names.length === 0 ? {} : await client.seal(Object.fromEntries(names.map((name) => [name, secretOf(name)])))
+  for (const holder of holders) {
+    if (!Array.isArray(holder.secrets)) continue
+    holder.secrets = Object.fromEntries(namesIn(holder.secrets).map((name) => [name, sealed[name]]))
+  }
+  // The daemon says what is wrong with it, and where.
+  return file as unknown as JobRequest
+
+  function secretOf(name: string): string {
+    const value = given.get(name) ?? environmentVariable(name)
+    if (value !== undefined) return value
+    throw new PurserError('invalid_argument', `${path}: there is no value for the secret ${name}`, {
+      field: 'secrets',
+      remedy: `set ${name} in the environment, or name a file with --secret-env-file`,
+    })
+  }
+}
+
+const isObject = (value: unknown): value is Json => typeof value === 'object' && value !== null && !Array.isArray(value)
+
+const namesIn = (secrets: unknown): string[] =>
+  Array.isArray(secrets) ? secrets.filter((name) => typeof name === 'string') : []
+
+async function readYaml(path: string): Promise<Json> {
+  const text = await readTextFile(path)
+  const { LineCounter, parseDocument } = await import('yaml')
+  const lines = new LineCounter()
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
+  const [error] = document.errors
+  if (error) {
+    const { line, col } = lines.linePos(error.pos[0])
+    throw new PurserError('invalid_argument', `${path}:${line}:${col}: ${error.message}`, {
+      cause: error,
+      remedy: 'mend that line; docs/jobs.md describes the file',
+    })
+  }
+  const value: unknown = document.toJS()
+  if (isObject(value)) return value
+  throw new PurserError('invalid_argument', `${path} holds no job: it is not a mapping`, {
+    remedy: 'docs/jobs.md describes the file',
+  })
+}

@@ -1,0 +1,244 @@
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { readFile, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { z } from 'zod'
+import { type CliNode, startCliNode } from '../support/cli.ts'
+import { checkBooks, eventually } from '../support/faults.ts'
+
+const stepSchema = z.object({
+  name: z.string(),
+  container: z.string(),
+  status: z.string(),
+  exitCode: z.number().optional(),
+  reason: z.string().optional(),
+  error: z.object({ code: z.string(), message: z.string() }).optional(),
+  timings: z.record(z.string(), z.number()).optional(),
+})
+const jobSchema = z.object({
+  id: z.string(),
+  status: z.string(),
+  exitCode: z.number().optional(),
+  reason: z.string().optional(),
+  failure: z
+    .object({ step: z.number().optional(), error: z.object({ code: z.string(), message: z.string() }) })
+    .optional(),
+  timings: z.object({ queuedMs: z.number().optional(), ranMs: z.number().optional(), totalMs: z.number().optional() }),
+  attempts: z.array(z.object({ steps: z.array(stepSchema) })),
+  artifacts: z.array(z.object({ path: z.string(), sizeBytes: z.number(), digest: z.string() })),
+})
+
+let at: CliNode
+before(async () => {
+  at = await startCliNode({ config: '[jobs]\natOnce = 2', env: { CANARY: 'canary-job-5d01' } })
+})
+after(() => at[Symbol.asyncDispose]())
+
+const submit = async (job: object, headers: Record<string, string> = {}) => {
+  const answer = await at.node.http('POST', '/v1/jobs', { image: at.image, ...job }, headers)
+  assert.ok(answer.status === 200 || answer.status === 202, answer.text)
+  return jobSchema.parse(answer.json)
+}
+const jobOf = async (id: string) => {
+  const answer = await at.node.http('GET', `/v1/jobs/${id}`)
+  assert.equal(answer.status, 200, answer.text)
+  return jobSchema.parse(answer.json)
+}
+const ended = async (id: string) => {
+  const answer = await at.node.http('GET', `/v1/jobs/${id}`, undefined, { prefer: 'wait=60' })
+  const job = jobSchema.parse(answer.json)
+  assert.ok(['succeeded', 'failed', 'cancelled'].includes(job.status), answer.text)
+  return job
+}
+const logsOf = async (id: string, ...options: string[]) => (await at.cli('job', 'logs', id, ...options)).stdout
+const containers = async () => (await at.cli('ps', '-a', '-q')).stdout
+const run = (script: string, more: object = {}) => ({ steps: [{ run: script }], ...more })
+
+describe('jobs', { timeout: 120_000 }, () => {
+  test('steps share a workspace, and what they leave is kept: logs, artifacts, exit status, timings', async () => {
+    const file = join(at.node.dir, 'job.yaml')
+    const lines = [
+      'name: build',
+      `image: ${at.image}`,
+      'env: {GREETING: hello, LEVEL: 3}',
+      'secrets: [CANARY]',
+      'artifacts:',
+      '- out',
+      '- path: report.txt',
+      '  optional: true',
+      'steps:',
+      '- name: make',
+      '  run: |',
+      '    mkdir out',
+      '    echo "$GREETING $LEVEL $PURSER_JOB_STEP" >out/greeting',
+      '    ln -s /etc/passwd out/escape',
+      '    ln -s greeting out/link',
+      '    printf %s "$CANARY" | sha256sum | head -c 64',
+      '- name: look',
+      '  env: {GREETING: bye}',
+      '  run: cat out/greeting; echo "$GREETING" >&2',
+      '- name: may fail',
+      '  continueOnError: true',
+      '  run: exit 4',
+    ]
+    await writeFile(file, lines.join('\n'))
+    const submitted = await at.cli('job', 'submit', '-f', file, '--id', 'build')
+    assert.equal(submitted.exitCode, 0, submitted.stderr)
+    assert.equal(submitted.stdout, 'build\n')
+    const waited = await at.cli('job', 'wait', 'build')
+    assert.deepEqual([waited.exitCode, waited.stdout], [0, 'succeeded\n'], waited.stderr)
+    const job = await jobOf('build')
+    assert.equal(job.exitCode, 0)
+    assert.deepEqual(
+      job.attempts.map(({ steps }) => steps.map(({ name, status, exitCode }) => [name, status, exitCode])),
+      [
+        [
+          ['make', 'succeeded', 0],
+          ['look', 'succeeded', 0],
+          ['may fail', 'failed', 4],
+        ],
+      ],
+    )
+    for (const { timings } of job.attempts[0]?.steps ?? [])
+      assert.deepEqual(Object.keys(timings ?? {}), ['createdMs', 'ranMs'])
+    assert.deepEqual(Object.keys(job.timings), ['queuedMs', 'ranMs', 'totalMs'])
+    const greeting = 'hello 3 1\n'
+    const digest = `sha256:${createHash('sha256').update(greeting).digest('hex')}`
+    assert.deepEqual(job.artifacts, [
+      { path: 'out/greeting', sizeBytes: greeting.length, digest },
+      { path: 'out/link', sizeBytes: greeting.length, digest },
+    ])
+    const secret = createHash('sha256').update('canary-job-5d01').digest('hex')
+    const logs = await at.cli('job', 'logs', 'build')
+    assert.equal(logs.stdout, `${secret}\n${greeting}`)
+    assert.equal(logs.stderr, '==> step 1: make\n==> step 2: look\nbye\n')
+    assert.equal(await logsOf('build', '--step', 'look'), greeting)
+    const to = join(at.node.dir, 'artifacts')
+    const written = await at.cli('job', 'artifacts', 'build', '-o', to)
+    assert.equal(written.stdout, 'out/greeting\nout/link\n', written.stderr)
+    assert.equal(await readFile(join(to, 'out/greeting'), 'utf8'), greeting)
+    assert.equal(await containers(), '', 'no container of it is left')
+    await assert.rejects(stat(join(at.node.root, 'jobs/default/build/1/workspace')), 'nor its workspace')
+    assert.equal((await at.cli('job', 'rm', 'build')).stdout, 'build\n')
+    await assert.rejects(stat(join(at.node.root, 'jobs/default/build')))
+    assert.equal((await at.cli('job', 'show', 'build')).exitCode, 66)
+  })
+
+  test('a job ends at the first step that fails, as that step did', async () => {
+    const steps = [{ run: 'echo one' }, { name: 'two', run: 'echo two; exit 7; echo no' }, { run: 'echo three' }]
+    const { id } = await submit({ steps })
+    const waited = await at.cli('job', 'wait', id)
+    assert.equal(waited.exitCode, 7)
+    assert.match(waited.stderr, /step 2 \(two\) exited with 7/)
+    assert.equal((await jobOf(id)).attempts[0]?.steps.length, 2)
+    assert.equal(await logsOf(id), 'one\ntwo\n')
+  })
+
+  test('what cannot be run fails and says why', async () => {
+    const missing = await ended((await submit({ ...run('true'), artifacts: ['none'] })).id)
+    assert.match(missing.failure?.error.message ?? '', /has no none, which is an artifact/)
+    const program = await ended((await submit({ steps: [{ entrypoint: ['/no/such/program'] }] })).id)
+    assert.match(program.failure?.error.message ?? '', /step 1 .* failed: .*\/no\/such\/program/)
+    const image = await ended((await submit({ ...run('true'), image: 'localhost:1/nosuch', pull: 'never' })).id)
+    assert.match(image.failure?.error.message ?? '', /image localhost:1\/nosuch:latest is not in namespace/)
+    assert.equal(await containers(), '')
+  })
+
+  test('time runs out for a step, and for a job', async () => {
+    const step = await ended((await submit({ steps: [{ run: 'sleep 60', timeout: '300ms' }] })).id)
+    assert.deepEqual([step.status, step.failure?.error.code], ['failed', 'deadline_exceeded'])
+    assert.equal(step.attempts[0]?.steps[0]?.reason, 'timeout')
+    const job = await ended(
+      (await submit({ ...run('trap "exit 3" TERM; while true; do sleep 0.1; done'), timeout: '1s' })).id,
+    )
+    assert.deepEqual([job.status, job.failure?.error.code], ['failed', 'deadline_exceeded'])
+    assert.equal(job.attempts[0]?.steps[0]?.exitCode, 3, 'its process was asked to end')
+  })
+
+  test('a failed job is tried again in a new workspace, and each attempt is told of', async () => {
+    const { id } = await submit({ ...run('ls; touch here; [ $PURSER_JOB_ATTEMPT = 2 ]'), retries: 3 })
+    const job = await ended(id)
+    assert.equal(job.status, 'succeeded')
+    assert.deepEqual(
+      job.attempts.map(({ steps }) => steps.map(({ exitCode }) => exitCode)),
+      [[1], [0]],
+    )
+    assert.equal(await logsOf(id), '')
+    const failed = await ended((await submit({ ...run('exit 9'), retries: 1 })).id)
+    assert.deepEqual([failed.status, failed.exitCode, failed.attempts.length], ['failed', 9, 2])
+  })
+
+  test('a job is cancelled while it waits, and while it runs', async () => {
+    const running = [
+      await submit(run('echo up; sleep 60', { grace: '1s' })),
+      await submit(run('sleep 60', { grace: '0s' })),
+    ]
+    for (const { id } of running)
+      await eventually(
+        () => jobOf(id),
+        ({ attempts }) => attempts[0]?.steps.length === 1,
+      )
+    const waiting = await submit(run('echo never'))
+    assert.equal(waiting.status, 'queued')
+    for (const { id } of [waiting, ...running]) assert.equal((await at.cli('job', 'cancel', id)).stdout, `${id}\n`)
+    assert.deepEqual([(await jobOf(waiting.id)).status, (await jobOf(waiting.id)).attempts], ['cancelled', []])
+    for (const { id } of running) {
+      const job = await ended(id)
+      assert.deepEqual(
+        [job.status, job.reason, job.attempts[0]?.steps[0]?.status],
+        ['cancelled', 'cancelled by its submitter', 'cancelled'],
+      )
+      assert.equal((await at.cli('job', 'wait', id)).exitCode, 75)
+    }
+    assert.equal((await at.cli('job', 'cancel', waiting.id)).exitCode, 65)
+    assert.equal(await containers(), '')
+  })
+
+  test('the same key is the same job, another request with it is refused', async () => {
+    const headers = { 'idempotency-key': 'once' }
+    const first = await submit(run('echo once'), headers)
+    assert.equal((await submit(run('echo once'), { ...headers, prefer: 'wait=60' })).id, first.id)
+    const other = await at.node.http('POST', '/v1/jobs', { image: at.image, ...run('echo twice') }, headers)
+    assert.equal(other.status, 409)
+  })
+
+  test('a newer job of a group that says so takes the place of those before it', async () => {
+    const concurrency = { group: 'deploy', cancelInProgress: true }
+    const first = await submit(run('sleep 60', { concurrency, grace: '0s' }))
+    await eventually(
+      () => jobOf(first.id),
+      ({ status }) => status === 'running',
+    )
+    const second = await submit(run('echo second', { concurrency: { group: 'deploy' } }))
+    const third = await submit(run('echo third', { concurrency }))
+    assert.equal((await ended(third.id)).status, 'succeeded')
+    for (const { id } of [first, second]) {
+      const job = await ended(id)
+      assert.deepEqual(
+        [job.status, job.reason],
+        ['cancelled', `job ${third.id} of its concurrency group came after it`],
+      )
+    }
+  })
+
+  test('bad input is refused by field, and a secret that is not sealed is not repeated', async () => {
+    for (const [job, said] of [
+      [{}, /steps: /],
+      [{ steps: [] }, /steps: a job has a step at least/],
+      [run('true', { nosuch: 1 }), /nosuch: /],
+      [run('true', { timeout: '5 parsecs' }), /timeout: "5 parsecs".* is not a duration/],
+      [{ steps: [{ run: 'true', args: ['x'] }] }, /steps\.0\.run: .*a step has run, or entrypoint and args/],
+      [{ image: undefined, ...run('true') }, /steps\.0\.image: neither the step nor the job has an image/],
+      [run('true', { artifacts: ['../../etc/passwd'] }), /artifacts\.0.* below the workspace/],
+      [run('true', { secrets: { TOKEN: 'plain-4711' } }), /secrets: "TOKEN" has no sealed value/],
+    ] as const) {
+      const answer = await at.node.http('POST', '/v1/jobs', { image: at.image, ...job })
+      assert.equal(answer.status, 400, JSON.stringify(job))
+      const { detail } = z.object({ detail: z.string() }).parse(answer.json)
+      assert.match(detail, said)
+      assert.ok(!answer.text.includes('plain-4711'))
+    }
+    await checkBooks(at.node)
+  })
+})
