@@ -3,9 +3,11 @@ import { createHash } from 'node:crypto'
 import { readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { execa } from 'execa'
 import { z } from 'zod'
 import { type CliNode, startCliNode } from '../support/cli.ts'
 import { checkBooks, eventually } from '../support/faults.ts'
+import { ROOT } from '../support/sources.ts'
 
 const stepSchema = z.object({
   name: z.string(),
@@ -31,7 +33,10 @@ const jobSchema = z.object({
 
 let at: CliNode
 before(async () => {
-  at = await startCliNode({ config: '[jobs]\natOnce = 2', env: { CANARY: 'canary-job-5d01' } })
+  at = await startCliNode({
+    config: '[jobs]\natOnce = 2',
+    env: { CANARY: 'canary-job-5d01', DEPLOY_TOKEN: 'canary-job-5d01' },
+  })
 })
 after(() => at[Symbol.asyncDispose]())
 
@@ -220,6 +225,33 @@ describe('jobs', { timeout: 120_000 }, () => {
         ['cancelled', `job ${third.id} of its concurrency group came after it`],
       )
     }
+  })
+
+  test('what the documentation shows does what it says', async () => {
+    const page = await readFile(join(ROOT, 'docs/jobs.md'), 'utf8')
+    const block = (kind: string) => new RegExp(`^\`\`\`${kind}\\n(.*?)^\`\`\`$`, 'ms').exec(page)?.[1] ?? ''
+    const file = join(at.node.dir, 'shown.yaml')
+    await writeFile(file, block('yaml').replaceAll(/(image: )\S+/g, `$1${at.image}`))
+    const followed = await at.cli('job', 'submit', '-f', file, '--follow')
+    assert.equal(followed.exitCode, 0, followed.stderr)
+    assert.equal(followed.stdout, '1\n')
+    assert.equal(followed.stderr, '==> step 2: lint\n')
+
+    const script = block('sh')
+      .replace(/^socket=.*$/m, `socket=${at.node.socketPath}`)
+      .replace(/^image=.*$/m, `image=${at.image}`)
+    const shown = await execa('bash', ['-e', '-c', script], { cwd: at.node.dir })
+    assert.match(shown.stdout, /"status":"queued".*"status":"succeeded".* stdout F 42$/s)
+    assert.equal(await readFile(join(at.node.dir, 'report.txt'), 'utf8'), '42\n')
+    assert.equal((await at.cli('job', 'show', 'nightly-42')).exitCode, 66)
+
+    const env = { PURSER_ADDRESS: at.node.socketPath, DEPLOY_TOKEN: 'canary-job-5d01' }
+    const example = () => execa(process.execPath, [join(ROOT, 'examples/job.ts'), at.image, 'r7'], { env })
+    const [one, other] = await Promise.all([example(), example()])
+    assert.match(one.stdout, /^test \| it is as it should be$/m)
+    assert.match(one.stdout, /^dist\/greeting\.txt \(\d+ bytes\): built from r7$/m)
+    assert.match(one.stdout, /^succeeded after \d+ ms/m)
+    assert.equal(one.stdout.split('\n')[0], other.stdout.split('\n')[0], 'one job for both')
   })
 
   test('bad input is refused by field, and a secret that is not sealed is not repeated', async () => {

@@ -108,7 +108,7 @@ export async function startApi({ stalledMs, group = 'purser', queued = ['image.p
       referrers: async () => Promise.reject(new Error('there is no registry here')),
       imageDetails: new ImageDetails(log.documents, content),
       snapshots: new SnapshotInsight(log.documents, new Map()),
-        files: new ContainerFiles(roots),
+      files: new ContainerFiles(roots),
       activity: taskActivity(log.documents, tasks, statistics),
       streams,
       jobs: new JobFiles(log, streams, paths),

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { jobRequest } from '../../../src/commands/job-request.ts'
 import { jobSpec } from '../../../src/commands/job-spec.ts'
 import { type Happening, Past } from '../../support/commands.ts'
+import { ROOT } from '../../support/sources.ts'
 
 const spec = jobSpec.parse({
   steps: [
@@ -187,4 +190,15 @@ test('a job whose parts do not go together is refused', () => {
     { steps: Array.from({ length: 101 }, () => ({ run: 'true' })) },
   ])
     assert.equal(jobRequest.safeParse({ ...job, ...wrong }).success, false, JSON.stringify(wrong))
+})
+
+test('the documentation has every field of the file', () => {
+  const page = readFileSync(join(ROOT, 'docs/jobs.md'), 'utf8')
+  const rows = [...page.matchAll(/^\| (`\w+`(?:, `\w+`)*) \|/gm)].map(([, names = '']) =>
+    names.replaceAll('`', '').split(', '),
+  )
+  const second = rows.findLastIndex(([first]) => first === 'name')
+  const { shape } = jobRequest.in
+  assert.deepEqual(rows.slice(0, second).flat().sort(), Object.keys(shape).sort())
+  assert.deepEqual(rows.slice(second).flat().sort(), Object.keys(shape.steps.element.shape).sort())
 })
