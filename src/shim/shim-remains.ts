@@ -118,9 +118,8 @@ export async function readShimAddress(bundle: string): Promise<ShimAddress | und
   for (const name of ['bootstrap.json', 'address']) {
     try {
       return parseShimAddress(await readFile(join(bundle, name)))
-    } catch (error) {
-      if (error instanceof PurserError) throw error
-      // Absent, or cut short by a crash: the next one tells.
+    } catch {
+      // Absent, or cut short by a crash or a full disk: the next one tells.
     }
   }
   return undefined

@@ -73,9 +73,15 @@ export class SpareShims {
         void this.#discard(spare)
         continue
       }
-      mkdirSync(dirname(bundle), { recursive: true, mode: 0o711 })
-      renameSync(spare.dir, bundle)
-      return { ...spare, dir: bundle }
+      try {
+        mkdirSync(dirname(bundle), { recursive: true, mode: 0o711 })
+        renameSync(spare.dir, bundle)
+        return { ...spare, dir: bundle }
+      } catch (err) {
+        // A full disk, or a directory that was removed: the task's own shim says what is wrong, if it is.
+        this.#logger.warn({ err, dir: spare.dir }, 'a spare shim could not be taken')
+        void this.#discard(spare)
+      }
     }
     return undefined
   }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readdir, readFile } from 'node:fs/promises'
+import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { startCliNode } from '../support/cli.ts'
@@ -68,6 +68,8 @@ test('a spare shim that was killed is not given to a task; one with a terminal o
   await at.cli('run', '--rm', image, 'true')
   for (const pid of (await two(node)).values()) process.kill(pid, 'SIGKILL')
   assert.equal((await at.cli('run', '--rm', image, 'echo', 'fine')).stdout, 'fine\n')
+  for (const id of (await two(node)).keys()) await rm(join(node.state, 'spares/default', id), { recursive: true })
+  assert.equal((await at.cli('run', '--rm', image, 'echo', 'fine')).stdout, 'fine\n', 'nor one without its directory')
 
   await two(node)
   const child = node.spawnCli('run', '--rm', '-i', image, 'cat')

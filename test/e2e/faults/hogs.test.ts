@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict'
+import { mkdir, readdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { z } from 'zod'
+import { type CliNode, startCliNode } from '../../support/cli.ts'
+import { checkBooks, checkLife, events, eventually, gone, pidOf, rounds, submit, taskOf } from '../../support/faults.ts'
+
+let at: CliNode
+before(async () => {
+  at = await startCliNode()
+})
+after(async () => {
+  await checkBooks(at.node)
+  await at[Symbol.asyncDispose]()
+})
+
+test('a fork bomb is held by its limit, disturbs nobody, and ends with its container', async () => {
+  const bomb = 'while true; do (while true; do sleep 1; done) & done'
+  const ran = await at.cli('run', '-d', '--name', 'bomb', '--pids-limit', '32', at.image, 'sh', '-c', bomb)
+  assert.equal(ran.exitCode, 0, ran.stderr)
+  const pid = await pidOf(at.node, 'bomb')
+  const processes = async () => {
+    const { json } = await at.node.http('GET', '/v1/doctor/tasks')
+    const tasks = z.object({ items: z.array(z.object({ cgroup: z.object({ processes: z.number() }) })) }).parse(json)
+    return tasks.items[0]?.cgroup.processes ?? 0
+  }
+  // A shell that may not fork ends: the first process is gone when the limit is hit, or soon after.
+  await eventually(
+    async () => [(await taskOf(at.node, 'bomb')).status, await processes()] as const,
+    ([status, count]) => status === 'stopped' || count >= 30,
+  )
+  assert.ok((await processes()) <= 32)
+  const other = await at.cli('run', '--rm', at.image, 'echo', 'undisturbed')
+  assert.deepEqual([other.exitCode, other.stdout], [0, 'undisturbed\n'], other.stderr)
+  const removed = await at.cli('rm', '-f', 'bomb')
+  assert.equal(removed.exitCode, 0, removed.stderr)
+  await gone(pid)
+  assert.equal(await processes(), 0)
+})
+
+test('a container that takes more memory than it may is ended, and recorded so', async () => {
+  const hog = 'x=a; while true; do x=$x$x; done'
+  const ran = await at.cli('run', '-d', '--name', 'hog', '-m', '16m', at.image, 'sh', '-c', hog)
+  assert.equal(ran.exitCode, 0, ran.stderr)
+  const task = await eventually(
+    () => taskOf(at.node, 'hog'),
+    ({ status }) => status === 'stopped',
+  )
+  assert.deepEqual([task.exitCode, task.reason], [137, 'oom'])
+  const life = await events(at.node, 'task/hog')
+  assert.ok(life.some(({ type }) => type === 'task.oom'))
+  assert.equal(life.find(({ type }) => type === 'task.exited')?.data.oomKills, 1)
+  assert.match((await at.cli('why', 'hog')).stdout, /want of memory/)
+})
+
+test('of many containers that end in the same second every exit is recorded, with its own code', async (t) => {
+  const count = 50 * rounds(1).length
+  const names = Array.from({ length: count }, (_, index) => `end${index}`)
+  const dir = join(at.node.dir, 'go')
+  const options = (code: number) => ({
+    args: ['sh', '-c', `while [ ! -e /go/go ]; do sleep 0.1; done; exit ${code}`],
+    mounts: [{ type: 'bind', source: dir, target: '/go' }],
+  })
+  await mkdir(dir)
+  await Promise.all(
+    names.map(async (subject, index) => {
+      const payload = { image: at.image, options: options(index % 200) }
+      const ran = await submit(at.node, { type: 'container.run', subject, payload }, 'wait=150')
+      assert.equal(ran.status, 200, ran.text)
+    }),
+  )
+  const begun = Date.now()
+  await writeFile(join(dir, 'go'), '')
+  const last = await eventually(
+    () => events(at.node, 'task/end*'),
+    (all) => all.filter(({ type }) => type === 'task.released').length === count,
+    60_000,
+  )
+  const ends = last.flatMap(({ type, data }) => (type === 'task.exited' ? [Date.parse(String(data.exitedAt))] : []))
+  t.diagnostic(
+    `${count} ended within ${Math.max(...ends) - Math.min(...ends)} ms, all given back after ${Date.now() - begun} ms`,
+  )
+  for (const [index, id] of names.entries()) await checkLife(at.node, id, index % 200)
+  assert.deepEqual(
+    (await readdir(join(at.node.state, 'tasks/default'))).filter((id) => id.startsWith('end')),
+    [],
+  )
+})
