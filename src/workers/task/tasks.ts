@@ -6,6 +6,7 @@ import { namespace } from '../../commands/namespace.ts'
 import { execOf, type StuckEvidence, type TaskState, task, tasks as taskKind } from '../../commands/task.ts'
 import { removeCgroups } from '../../host/cgroups.ts'
 import { pidsOf } from '../../host/kill-cgroup.ts'
+import { oomKillsOf } from '../../host/oom-kills.ts'
 import { holdersOf, mountsBeneath, survivorsOf } from '../../host/survivors.ts'
 import type { EventLog } from '../../log/event-log.ts'
 import type { Fact } from '../../model/aggregate.ts'
@@ -273,7 +274,9 @@ export class Tasks {
 
   #exitFact(namespace: string, id: string, exit: TaskExit): Fact {
     const state = this.#stateOf(namespace, id)
-    const oomKills = 'oomKills' in state ? state.oomKills : 0
+    // The shim's event may come later, or was sent while no daemon was there: the kernel has counted.
+    const counted = oomKillsOf(this.#options.paths.cgroup(namespace, id))
+    const oomKills = Math.max('oomKills' in state ? state.oomKills : 0, counted)
     const reason = this.#timedOut.has(`${namespace}/${id}`) ? 'timeout' : undefined
     const why = oomKills > 0 && exit.exitCode === KILLED ? 'oom' : reason
     return task.fact(id, 'task.exited', {
