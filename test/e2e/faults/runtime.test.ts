@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict'
 import { randomInt } from 'node:crypto'
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises'
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { setTimeout as delay } from 'node:timers/promises'
 import { mount, umount } from '../../../src/host/syscalls.ts'
 import { type CliNode, startCliNode } from '../../support/cli.ts'
 import {
@@ -21,13 +20,30 @@ import {
 import { makeOddShim } from '../../support/odd-shim.ts'
 import { temporaryDirectory } from '../../support/trees.ts'
 
+const own = temporaryDirectory()
+
+/** runc, but that its `create` is killed in the middle: after so many seconds as the file `after` says. */
+const CUT_SHORT = [
+  '#!/bin/sh',
+  'case " $* " in *" create "*)',
+  '  runc "$@" & pid=$!',
+  `  sleep "$(cat ${own.path}/after)"`,
+  '  kill -9 $pid',
+  '  exit 137',
+  'esac',
+  'exec runc "$@"',
+]
+
 let at: CliNode
 before(async () => {
-  at = await startCliNode({ config: '[workers]\nspareShims = 0' })
+  const binary = join(own.path, 'runc')
+  await writeFile(binary, `${CUT_SHORT.join('\n')}\n`, { mode: 0o755 })
+  at = await startCliNode({ config: `[workers]\nspareShims = 0\n[runtime.cut]\nbinary = ${JSON.stringify(binary)}` })
 })
 after(async () => {
   await checkBooks(at.node)
   await at[Symbol.asyncDispose]()
+  own[Symbol.dispose]()
 })
 
 const request = (subject: string, more: object = {}) => ({
@@ -38,30 +54,15 @@ const request = (subject: string, more: object = {}) => ({
 
 const namesIn = (dir: string): Promise<string[]> => readdir(dir).catch((): string[] => [])
 
-/** A process of the runtime that creates this container. */
-async function creator(id: string): Promise<number | undefined> {
-  for (const pid of await readdir('/proc')) {
-    const args = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0')
-    if (args[0]?.endsWith('runc') && args.includes('create') && args.includes(id)) return Number(pid)
-  }
-  return undefined
-}
-
 test('a runtime that is killed while it creates fails the command; nothing of it stays, and the name is free', async (t) => {
-  for (const round of rounds(3)) {
+  for (const round of rounds(4)) {
     const id = `killed${round}`
-    const submitted = submit(at.node, request(id, { runtime: 'runc' }))
-    const pid = await eventually(
-      () => creator(id),
-      (found) => found !== undefined,
-    )
-    const waitMs = randomInt(15)
-    t.diagnostic(`killed after ${waitMs} ms`)
-    await delay(waitMs)
-    if (pid !== undefined) tryToKill(pid)
-    const ran = await submitted
-    if (ran.status === 200) continue // It was done just before.
-    t.diagnostic(ran.text)
+    const afterMs = randomInt(40)
+    t.diagnostic(`killed after ${afterMs} ms`)
+    await writeFile(join(own.path, 'after'), `0.${String(afterMs).padStart(3, '0')}`)
+    const ran = await submit(at.node, request(id, { runtime: 'cut' }))
+    assert.equal(ran.status, 500, ran.text)
+    assert.match(ran.text, /runc did not terminate successfully/)
     assert.equal((await at.node.http('GET', `/v1/containers/${id}`)).status, 404)
     assert.ok(!(await readdir(join(at.node.state, 'tasks/default'))).includes(id))
     assert.ok(!(await namesIn(join(at.node.state, 'runc/default'))).includes(id))
@@ -69,14 +70,6 @@ test('a runtime that is killed while it creates fails the command; nothing of it
     assert.equal(again.status, 200, again.text)
   }
 })
-
-function tryToKill(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL')
-  } catch {
-    // It has done its work.
-  }
-}
 
 test('a container whose root file system is deleted underneath can be stopped and removed', async () => {
   const ran = await at.cli(
@@ -122,7 +115,6 @@ test('a disk that is full while a container is created fails it with the reason;
 })
 
 test('a caller that gave up and asks again gets what it asked for; the name is refused to others alone', async () => {
-  using own = temporaryDirectory()
   const slow = makeOddShim(own.path, { faults: { Create: { delayMs: 1500 } } })
   const post = (body: object, key: string, prefer: string) =>
     at.node.http('POST', '/v1/commands', body, { 'idempotency-key': key, prefer })
