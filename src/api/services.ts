@@ -18,6 +18,8 @@ export interface Exit {
   /** RFC 3339, UTC. */
   exitedAt: string
   reason?: string
+  /** Of an exec's output, beyond its limit. */
+  droppedBytes?: number
 }
 
 /** A connection to the standard streams of a running process. */

@@ -69,6 +69,8 @@ export interface Exit {
   exitedAt: string
   /** Why, when it was not the process's own exit: `oom`, `timeout`, … */
   reason?: string
+  /** Of an exec's output, beyond its limit. */
+  droppedBytes?: number
 }
 
 /** A task that was taken from a pool: the caller's until it is released. */

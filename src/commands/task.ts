@@ -16,6 +16,12 @@ const execProcess = execOptions.extend({
     .enum(['attach', 'discard'])
     .default('attach')
     .describe('attach: kept, within bounds, until a client reads it'),
+  timeoutMs: z.int().positive().optional().describe('milliseconds after which it is killed, with all it has started'),
+  outputBytesMax: z
+    .int()
+    .nonnegative()
+    .optional()
+    .describe('bytes of output that are handed on; what comes after them is read and dropped'),
 })
 export type ExecProcess = z.output<typeof execProcess>
 
@@ -87,7 +93,16 @@ type MappedIds = z.output<typeof mappedIds>
 export type ExecState =
   | { status: 'starting'; process: ExecProcess }
   | { status: 'running'; process: ExecProcess; pid: number; startedAt: string }
-  | { status: 'exited'; process: ExecProcess; exitCode: number; exitedAt: string }
+  | ({ status: 'exited'; process: ExecProcess } & ExecExit)
+
+export interface ExecExit {
+  exitCode: number
+  exitedAt: string
+  /** Why, when it was not its own exit: `timeout`. */
+  reason?: string | undefined
+  /** Of its output, beyond what it was allowed. */
+  droppedBytes?: number | undefined
+}
 
 type Execs = Record<string, ExecState>
 
@@ -153,7 +168,10 @@ export const task = defineAggregate({
     'task.kill': z
       .strictObject({
         signal: signal.default('SIGTERM'),
-        target: z.enum(['init', 'all']).default('init').describe('the first process, or all in the container'),
+        target: z
+          .enum(['init', 'all'])
+          .default('init')
+          .describe('the first process, or all in the container; of an exec: it alone, or what it has started too'),
         execId: identifier.optional(),
       })
       .describe('send a signal'),
@@ -248,9 +266,10 @@ export const task = defineAggregate({
     'task.killing': event(1, 'a signal is about to be sent', sent),
     'task.killed': event(1, 'a signal was sent', sent),
     'task.exec-starting': event(
-      1,
+      2,
       'another process is about to be started in it',
       z.strictObject({ execId: z.string(), process: execProcess }),
+      (data) => data, // Version 2 may have a deadline and a limit of output.
     ),
     'task.exec-started': event(1, 'that process runs', z.strictObject({ execId: z.string(), pid })),
     'task.exec-failed': event(
@@ -259,9 +278,16 @@ export const task = defineAggregate({
       z.strictObject({ execId: z.string(), error: z.string() }),
     ),
     'task.exec-exited': event(
-      1,
+      2,
       'that process has ended; its exit status',
-      z.strictObject({ execId: z.string(), exitCode, exitedAt: instant }),
+      z.strictObject({
+        execId: z.string(),
+        exitCode,
+        exitedAt: instant,
+        reason: z.string().optional().describe('timeout: it had run for as long as it was to'),
+        droppedBytes: z.int().nonnegative().optional().describe('of its output, beyond its limit'),
+      }),
+      (data) => data, // Version 2 may say why, and what was dropped.
     ),
     'task.paused': event(1, 'all of its processes are frozen', z.strictObject({})),
     'task.resumed': event(1, 'its processes go on', z.strictObject({})),
@@ -450,10 +476,7 @@ function notRunning(subject: string, execId: string, exec: ExecState | undefined
 }
 
 /** Records an exec's exit; of those that ended only the newest stay, so that a task with many execs stays small. */
-function withExit(
-  execs: Execs,
-  { execId, exitCode, exitedAt }: { execId: string; exitCode: number; exitedAt: string },
-): Execs {
+function withExit(execs: Execs, { execId, ...exit }: { execId: string } & ExecExit): Execs {
   const exec = Object.hasOwn(execs, execId) ? execs[execId] : undefined
   if (!exec || exec.status === 'exited') return execs
   const { [execId]: _, ...others } = execs
@@ -464,5 +487,5 @@ function withExit(
     .map(({ id }) => id)
   const surplus = new Set(ended.slice(0, Math.max(0, ended.length + 1 - EXITED_EXECS_MAX)))
   const kept = Object.fromEntries(Object.entries(others).filter(([id]) => !surplus.has(id)))
-  return { ...kept, [execId]: { status: 'exited', process: exec.process, exitCode, exitedAt } }
+  return { ...kept, [execId]: { status: 'exited', process: exec.process, ...exit } }
 }

@@ -115,6 +115,12 @@ const cSyscall = bind<(n: number, fd: number, path: CPath, how: Buffer, size: nu
   ['long', 'int', 'str', 'void *', 'size_t'],
   'long',
 )
+const cPidfdOpen = bind<(n: number, pid: number, flags: number) => number>('syscall', ['long', 'int', 'uint'], 'long')
+const cPidfdSendSignal = bind<(n: number, fd: number, signal: number, info: Buffer | null, flags: number) => number>(
+  'syscall',
+  ['long', 'int', 'int', 'void *', 'uint'],
+  'long',
+)
 const cFlock = bind<(fd: number, operation: number) => number>('flock', ['int', 'int'])
 const LOCK_EX_NB = 2 | 4
 
@@ -196,6 +202,16 @@ export function openat2(fd: number, path: CPath, flags: number, resolve: number,
   how.writeUInt32LE(mode, 8)
   how.writeUInt32LE(resolve, 16)
   return check(cSyscall(SYS_OPENAT2, fd, path, how, how.length), 'openat2', path)
+}
+
+const SYS_PIDFD_SEND_SIGNAL = 424
+const SYS_PIDFD_OPEN = 434
+
+/** A descriptor that stays this process's, whoever gets its number later. @see pidfd_open(2) */
+export const pidfdOpen = (pid: number): number => check(cPidfdOpen(SYS_PIDFD_OPEN, pid, 0), 'pidfd_open', String(pid))
+
+export function pidfdSendSignal(fd: number, signal: number): void {
+  check(cPidfdSendSignal(SYS_PIDFD_SEND_SIGNAL, fd, signal, null, 0), 'pidfd_send_signal', '')
 }
 
 export function mkdirat(fd: number, path: CPath, mode: number): void {

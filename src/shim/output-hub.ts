@@ -80,6 +80,8 @@ const UNREAD_BYTES_MAX = 1024 * 1024
  */
 export class DirectOutput implements OutputHub {
   readonly ended: Promise<void>
+  /** Beyond the limit, so far. */
+  droppedBytes = 0
   /** Fulfilled when there has been a subscriber. */
   readonly subscribed: Promise<void>
   readonly #pump: Pump
@@ -88,14 +90,19 @@ export class DirectOutput implements OutputHub {
   /** What came before the first subscriber, who takes it over. */
   #early: Mailbox | undefined
 
-  constructor(sources: OutputSources) {
+  /** @param bytesMax that are handed on; what comes after them is read and dropped */
+  constructor(sources: OutputSources, bytesMax = Number.POSITIVE_INFINITY) {
     this.subscribed = new Promise((resolve) => {
       this.#subscribe = resolve
     })
     this.#early = new Mailbox()
     this.#readers.add(this.#early)
-    this.#pump = new Pump(sources, (stream, data) => {
-      for (const reader of this.#readers) reader.put({ stream, data })
+    let leftBytes = bytesMax
+    this.#pump = new Pump(sources, (stream, chunk) => {
+      const data = chunk.length <= leftBytes ? chunk : chunk.subarray(0, leftBytes)
+      leftBytes -= data.length
+      this.droppedBytes += chunk.length - data.length
+      if (data.length > 0) for (const reader of this.#readers) reader.put({ stream, data })
       return this.#room()
     })
     this.ended = this.#pump.ended

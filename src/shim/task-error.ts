@@ -13,6 +13,8 @@ const CODE_SUFFIX = /: (?:unknown|not found|already exists|failed precondition|i
 
 const PROGRAM_MISSING =
   /(?:^exec: ".*": |^executable file `.*` )(?:executable file not found|not found in \$PATH|stat .*: no such file)/
+/** Said by containerd's shim of a process whose end it knows of. */
+const HAS_ENDED = /^cannot (?:resize|close|pause|resume|update|checkpoint) a (?:stopped|deleted) (?:container|process)/
 const PROGRAM_REFUSED = /^exec: ".*": permission denied|^open executable: Permission denied/
 
 /**
@@ -39,7 +41,8 @@ export function readableTaskError(what: string, thrown: unknown): PurserError {
       cause: thrown,
     })
   }
-  return new PurserError(error.code, `${what}: ${message}`, {
+  const code = error.code === 'unknown' && HAS_ENDED.test(message) ? 'failed_precondition' : error.code
+  return new PurserError(code, `${what}: ${message}`, {
     cause: thrown,
     ...(error.remedy === undefined ? {} : { remedy: error.remedy }),
   })

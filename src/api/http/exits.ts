@@ -148,6 +148,11 @@ async function firstOf<T>(
 }
 
 function exitFrom(ended: object): Exit {
-  const { exitCode, exitedAt, reason } = ended as Exit
-  return { exitCode, exitedAt, ...(reason === undefined ? {} : { reason }) }
+  const { exitCode, exitedAt, reason, droppedBytes } = ended as Exit
+  return {
+    exitCode,
+    exitedAt,
+    ...(reason === undefined ? {} : { reason }),
+    ...(droppedBytes === undefined ? {} : { droppedBytes }),
+  }
 }

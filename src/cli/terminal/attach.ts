@@ -70,6 +70,9 @@ export async function attach(
       else if (message[0] === CHANNEL.stderr) show('stderr', data)
       else if (message[0] === CHANNEL.status) {
         const status: Partial<Exit> & { error?: ErrorBody & { detail?: string } } = JSON.parse(data.toString())
+        if (status.droppedBytes !== undefined) {
+          process.stderr.write(`purser: ${status.droppedBytes} bytes of output beyond --output-limit were dropped\n`)
+        }
         if (status.exitCode !== undefined) done(status.exitCode)
         else fail(errorOf(status.error))
       }

@@ -1,6 +1,7 @@
 import { container } from '../../commands/container.ts'
 import { hasPolicy } from '../../commands/restart.ts'
-import { type TaskState, task } from '../../commands/task.ts'
+import { execOf, type TaskState, task } from '../../commands/task.ts'
+import { signalTree } from '../../host/process-tree.ts'
 import type { Fact } from '../../model/aggregate.ts'
 import { errorCodeOf, PurserError } from '../../model/errors.ts'
 import { parseSignal } from '../../oci/signals.ts'
@@ -44,8 +45,12 @@ export const killTask = defineTaskHandler(task, 'task.kill', async (job) => {
   }
   const { shim } = job.effects.tasks.require(namespace, id)
   const toExec = execId === undefined ? {} : { execId }
+  const exec = execId === undefined ? undefined : execOf(state, execId)
   try {
-    await shim.kill({ signal, ...toExec, ...(target === 'all' ? { all: true } : {}) }, within)
+    if (exec?.status === 'running' && target === 'all') {
+      const list = async () => (await shim.pids(within)).map(({ pid }) => pid)
+      await signalTree(exec.pid, list, signal)
+    } else await shim.kill({ signal, ...toExec, ...(target === 'all' && !exec ? { all: true } : {}) }, within)
     // A frozen process dies when it is thawed.
     if (signal === SIGKILL && state.status === 'paused') await letGoOn(job, within)
   } catch (error) {

@@ -20,8 +20,11 @@ export interface LiveExec extends LiveProcess {
 }
 
 /** @param process `discard`: read and dropped, for a process that nobody listens to must not wait */
-export function liveExec(stdio: ProcessStdio, { output: use }: Pick<ExecProcess, 'output'>): LiveExec {
-  const output = new DirectOutput({ stdout: stdio.stdout, stderr: stdio.stderr })
+export function liveExec(
+  stdio: ProcessStdio,
+  { output: use, outputBytesMax }: Pick<ExecProcess, 'output' | 'outputBytesMax'>,
+): LiveExec {
+  const output = new DirectOutput({ stdout: stdio.stdout, stderr: stdio.stderr }, outputBytesMax)
   if (use === 'discard') void drain(output)
   return { stdio, output }
 }

@@ -10,6 +10,7 @@ import { oomKillsOf } from '../../host/oom-kills.ts'
 import { holdersOf, mountsBeneath, survivorsOf } from '../../host/survivors.ts'
 import type { EventLog } from '../../log/event-log.ts'
 import type { Fact } from '../../model/aggregate.ts'
+import type { CommandRequest } from '../../model/command.ts'
 import { errorCodeOf, PurserError } from '../../model/errors.ts'
 import type { Networks } from '../../network/networks.ts'
 import { insist } from '../../queue/insist.ts'
@@ -17,6 +18,7 @@ import type { Intake } from '../../queue/intake.ts'
 import type { TaskExit } from '../../shim/shim.ts'
 import type { Shims } from '../../shim/shims.ts'
 import type { TaskEvent } from '../../shim/task-events.ts'
+import { ExecWatcher } from './exec-watch.ts'
 import { Exits } from './exits.ts'
 import { detach, type LiveExec, type LiveTask, removeBundle } from './live-task.ts'
 import type { TaskPaths } from './paths.ts'
@@ -34,8 +36,6 @@ export interface TasksOptions {
 
 const RELEASE_MS = 60_000
 const OUTPUT_END_MS = 5000
-/** How long the output of an ended exec waits for a client. */
-const UNREAD_MS = 60_000
 /** How often it is looked whether a stuck task is still there. */
 const STUCK_POLL_MS = 1000
 const KILLED = 137
@@ -54,6 +54,7 @@ export class Tasks {
   /** Starts that are under way: an exit is recorded after them. */
   readonly starts: PendingStarts
   readonly #exits: Exits
+  readonly #execs: ExecWatcher
   readonly #releasing = new Map<string, Promise<void>>()
   readonly #losing = new Map<string, Promise<void>>()
   /** Tasks that are waited for though nothing ends them. */
@@ -65,6 +66,15 @@ export class Tasks {
     this.#options = options
     this.starts = new PendingStarts(options.log)
     this.#exits = new Exits(options.logger)
+    this.#execs = new ExecWatcher({
+      starts: this.starts,
+      exitOf: (live, execId) => this.#exits.of(live, execId, this.#stop.signal),
+      stateOf: (namespace, id) => this.#stateOf(namespace, id),
+      record: (namespace, fact, isDue) => this.#record(namespace, fact, isDue),
+      submit: (request) => this.#submitTimeout(request),
+      signal: this.#stop.signal,
+      logger: options.logger,
+    })
     options.log.listen((event) => {
       const id = event.subject.slice('task/'.length)
       if (event.type === 'task.started') this.#watchTimeout(event.namespace, id)
@@ -98,7 +108,7 @@ export class Tasks {
   /** Takes over an exec; its exit is recorded. */
   adoptExec(live: LiveTask, execId: string, process: LiveExec): void {
     live.execs.set(execId, process)
-    void this.#watchExec(live, execId, process)
+    void this.#execs.watch(live, execId, process)
   }
 
   /** An event from a shim: of those, exits and kills for want of memory count. */
@@ -244,26 +254,6 @@ export class Tasks {
     }
   }
 
-  async #watchExec(live: LiveTask, execId: string, process: LiveExec): Promise<void> {
-    const { namespace, id, shim } = live
-    try {
-      const exit = await this.#exits.of(live, execId, this.#stop.signal)
-      await this.starts.settled(namespace, id, execId, this.#stop.signal)
-      const data = { execId, exitCode: exit.exitCode, exitedAt: exit.exitedAt ?? new Date().toISOString() }
-      await this.#record(namespace, task.fact(id, 'task.exec-exited', data), () => {
-        return execOf(this.#stateOf(namespace, id), execId)?.status === 'running'
-      })
-      await shim.delete({ execId }, AbortSignal.timeout(RELEASE_MS)).catch(ignoreGone)
-      await Promise.race([process.output.ended, live.output.ended])
-      // A client may attach after a short process has ended: its output is kept until one has, but not for ever.
-      await Promise.race([process.output.subscribed, live.output.ended, delay(UNREAD_MS, undefined, { ref: false })])
-      await process.stdio.remove()
-      live.execs.delete(execId)
-    } catch (err) {
-      if (!this.#stop.signal.aborted) this.#options.logger.debug({ err, id, execId }, 'exec no longer watched')
-    }
-  }
-
   /** So that whoever learns of an exit finds all output in the log; a grandchild that keeps the pipe open is not waited for. */
   async #outputEnds(live: LiveTask): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>()
@@ -298,23 +288,27 @@ export class Tasks {
     const timer = setTimeout(
       () => {
         this.#timedOut.add(key)
-        const request = {
+        this.#submitTimeout({
           type: 'task.kill',
           subject: id,
           namespace,
           payload: { signal: 'SIGKILL', target: 'all' },
           idempotencyKey: `timeout/${id}/${state.startedAt}`,
-          ...this.#traceOf(namespace, id),
-        }
-        const submit = () => this.#options.intake.submit(request, { actor: 'purser:timeout' })
-        this.#insist('timeout', submit).catch((err) => {
-          this.#options.logger.error({ err, namespace, id }, 'a container that ran too long could not be killed')
         })
       },
       Math.min(leftMs, 2 ** 31 - 1),
     )
     timer.unref()
     this.#deadlines.set(key, timer)
+  }
+
+  #submitTimeout(request: CommandRequest & { namespace: string }): void {
+    const { namespace, subject: id = '' } = request
+    const traced = { ...request, ...this.#traceOf(namespace, id) }
+    const submit = () => this.#options.intake.submit(traced, { actor: 'purser:timeout' })
+    this.#insist('timeout', submit).catch((err) => {
+      this.#options.logger.error({ err, namespace, id }, 'what ran too long could not be killed')
+    })
   }
 
   #removeIfAsked(namespace: string, id: string): void {
@@ -419,8 +413,3 @@ function whatHolds(cgroup: string, bundle: string): StuckEvidence {
 /** What is compared of it: where a process is in the kernel may change while it hangs. */
 const heldBy = (evidence: StuckEvidence | undefined): string =>
   evidence === undefined ? '' : JSON.stringify([evidence.processes.map(({ pid }) => pid), evidence.mounts])
-
-function ignoreGone(error: unknown): void {
-  const code = errorCodeOf(error)
-  if (code !== 'not_found' && code !== 'unavailable') throw error
-}
