@@ -3,14 +3,7 @@ import { PurserError } from '../../model/errors.ts'
 import { parseSignal } from '../signals.ts'
 import { boundingSet } from './capabilities.ts'
 import type { ContainerMount, ContainerOptions } from './container-options.ts'
-import {
-  DEFAULT_CAPABILITIES,
-  DEFAULT_PATH,
-  DEFAULT_RLIMITS,
-  defaultDeviceRules,
-  defaultMounts,
-  defaultNamespaces,
-} from './defaults.ts'
+import { DEFAULT_CAPABILITIES, DEFAULT_PATH, DEFAULT_RLIMITS, defaultMounts, defaultNamespaces } from './defaults.ts'
 import { mergeEnv } from './environment.ts'
 import {
   checkUser,
@@ -127,7 +120,7 @@ export function buildSpec(input: SpecInput): Spec {
       namespaces: sharedNamespaces(defaultNamespaces(networkOf(input), input.cgroupVersion), options, host),
       cgroupsPath: input.cgroupsPath,
       resources: {
-        devices: [...defaultDeviceRules(), ...deviceRules(options, host)],
+        devices: deviceRules(options, host),
         ...fixedLimits(options, host, limitsOf(options.resources)),
       },
       ...idMappings(host),

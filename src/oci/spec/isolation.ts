@@ -1,6 +1,6 @@
 import { PurserError } from '../../model/errors.ts'
 import type { ContainerOptions } from './container-options.ts'
-import { MASKED_PATHS, READONLY_PATHS } from './defaults.ts'
+import { defaultDeviceRules, MASKED_PATHS, READONLY_PATHS } from './defaults.ts'
 import { type GivenDevice, parseDeviceRules, rulesFor } from './devices.ts'
 import type { BlockIo, Device, DeviceRule, IdMapping, Linux, Mount, Namespace, Resources, Seccomp } from './schema.ts'
 import { defaultSeccomp } from './seccomp.ts'
@@ -153,10 +153,10 @@ export function sysctlsOf({ sysctls, domainname }: ContainerOptions): Record<str
   return { ...sysctls, ...(domainname === undefined ? {} : { 'kernel.domainname': domainname }) }
 }
 
-/** What is allowed besides the usual devices. */
+/** Which devices may be used: the usual ones and those that are given, or all. */
 export function deviceRules({ privileged, deviceRules: asked = [] }: ContainerOptions, host: HostPart): DeviceRule[] {
   if (privileged) return [{ allow: true, access: 'rwm' }]
-  return [...rulesFor(host.devices), ...parseDeviceRules(asked)]
+  return [...defaultDeviceRules(), ...rulesFor(host.devices), ...parseDeviceRules(asked)]
 }
 
 export const nodesOf = ({ devices }: HostPart): Device[] =>
