@@ -83,6 +83,9 @@ const networkInterface = z.strictObject({
 })
 export type NetworkInterface = z.output<typeof networkInterface>
 
+const oomVictim = z.strictObject({ pid: pid.describe('on the host'), name: z.string() })
+type OomVictim = z.output<typeof oomVictim>
+
 const mappedIds = z.strictObject({
   hostUid: z.int().positive(),
   hostGid: z.int().positive(),
@@ -120,6 +123,8 @@ interface Made {
   interfaces?: NetworkInterface[]
   /** Of the host, from 0 on in its user namespace; absent where it has the host's, and again once it has ended. */
   ids?: MappedIds
+  /** The last process that the kernel has ended for want of memory, where its log tells. */
+  oomVictim?: OomVictim
 }
 
 interface Live extends Made {
@@ -255,7 +260,12 @@ export const task = defineAggregate({
         detail: z.string().optional().describe('what the last probe ended with, and what it has written'),
       }),
     ),
-    'task.oom': event(1, 'the kernel ended a process of its cgroup for want of memory', z.strictObject({})),
+    'task.oom': event(
+      2,
+      'the kernel ended a process of its cgroup for want of memory',
+      z.strictObject({ victim: oomVictim.optional() }),
+      (data) => data, // Version 2 may know which process it was.
+    ),
     'task.released': event(1, 'shim, mounts, cgroup and network of an ended task are gone', z.strictObject({})),
     'task.stopping': event(
       1,
@@ -407,7 +417,11 @@ export const task = defineAggregate({
             return { ...state, health: { check: state.health.check, status, since: event.time, ...said } }
           }
           case 'task.oom':
-            return { ...state, oomKills: state.oomKills + 1 }
+            return {
+              ...state,
+              oomKills: state.oomKills + 1,
+              ...(event.data.victim === undefined ? {} : { oomVictim: event.data.victim }),
+            }
           case 'task.exec-starting':
             return {
               ...state,
@@ -455,6 +469,7 @@ function stopped(
     ...(exit.reason === undefined ? {} : { reason: exit.reason }),
     ...(before.lastKill === undefined ? {} : { lastKill: before.lastKill }),
     oomKills: Math.max(before.oomKills ?? 0, exit.oomKills),
+    ...(before.oomVictim === undefined ? {} : { oomVictim: before.oomVictim }),
     host: 'held',
   }
 }

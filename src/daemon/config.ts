@@ -9,6 +9,7 @@ import { sloSchema } from '../projections/sli/objectives.ts'
 import { isLoopback } from '../registry/endpoint.ts'
 import { trustSchema } from '../trust/policy.ts'
 import { cdiSchema } from './cdi-config.ts'
+import { cgroupSchema } from './cgroup-config.ts'
 import { jobsSchema } from './jobs-config.ts'
 import { networkSchema } from './network-config.ts'
 import { pullSchema } from './pull-config.ts'
@@ -224,6 +225,7 @@ const configSchema = z.strictObject({
   network: networkSchema,
   userns: usernsSchema,
   cdi: cdiSchema,
+  cgroup: cgroupSchema,
   snapshotter: snapshotterSchema,
   runtime: runtimeSchema.default({}).describe('runtimes by name, besides runc and crun'),
 })

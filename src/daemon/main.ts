@@ -7,6 +7,7 @@ import { serveMetrics } from '../api/http/metrics-listener.ts'
 import { startHttp } from '../api/http/server.ts'
 import type { Services } from '../api/services.ts'
 import { CdiDevices } from '../cdi/devices.ts'
+import { containers } from '../commands/container.ts'
 import { aggregates } from '../commands/index.ts'
 import { ContentStore } from '../content/store.ts'
 import { cgroupVersion } from '../host/cgroups.ts'
@@ -44,6 +45,7 @@ import { SnapshotDurability } from '../workers/snapshot/durability.ts'
 import { snapshotHandlers } from '../workers/snapshot/index.ts'
 import { SnapshotInsight } from '../workers/snapshot/insight.ts'
 import { taskActivity } from '../workers/task/activity.ts'
+import { CgroupLayout } from '../workers/task/cgroup-layout.ts'
 import { TaskDoctor } from '../workers/task/doctor.ts'
 import { ContainerFiles } from '../workers/task/files.ts'
 import { HealthKeeper } from '../workers/task/health/keeper.ts'
@@ -63,6 +65,7 @@ import { TaskStreams } from '../workers/task/streams.ts'
 import { Tasks } from '../workers/task/tasks.ts'
 import { UserFilesOfImages } from '../workers/task/user-files.ts'
 import { openBooks, sealingKeyPath } from './books.ts'
+import { requireDriver } from './cgroup-config.ts'
 import { type Config, loadConfig } from './config.ts'
 import { connectRedis, redisAt, redisUrl } from './connect.ts'
 import { releaseWhenIdle } from './idle-memory.ts'
@@ -135,6 +138,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   const version = readVersion()
   await using starting = new AsyncDisposableStack()
   const { root, state } = config
+  requireDriver(config.cgroup)
   await mkdir(root, { recursive: true, mode: 0o700 })
   await mkdir(state, { recursive: true, mode: 0o711 })
   for (const [what, dir] of Object.entries({ root, state })) starting.use(await lockDirectory(dir, `--${what}`, signal))
@@ -181,9 +185,13 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   await recordTrust(log, trust)
   const registry = starting.use(openRegistry(config.registry, { version, tracer, logger }))
 
-  const paths = new TaskPaths(root, state)
+  const parentOf = (namespace: string, id: string) => {
+    const made = log.documents.get(containers, namespace, id)
+    return made.status === 'absent' ? undefined : made.options.cgroupParent
+  }
+  const paths = new TaskPaths(root, state, new CgroupLayout(state, config.cgroup, parentOf))
   const sealing = await SealingKey.open(sealingKeyPath(root))
-  const runtimes = await openRuntimes(config, paths, signal)
+  const runtimes = await openRuntimes(config, signal)
   const eventsAddress = join(state, 'events.ttrpc')
   const shims = new Shims({
     stateDir: state,

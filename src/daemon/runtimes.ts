@@ -5,7 +5,8 @@ import type { ContainerOptions } from '../oci/spec/container-options.ts'
 import { type CrunFound, probeCrun } from '../shim/probe-crun.ts'
 import type { RuntimeConfig } from '../shim/runtimes.ts'
 import type { Shims } from '../shim/shims.ts'
-import type { TaskPaths } from '../workers/task/paths.ts'
+import { CgroupLayout } from '../workers/task/cgroup-layout.ts'
+import { withDriver } from './cgroup-config.ts'
 import type { Config } from './config.ts'
 import { CRUN, configuredRuntime, RUNC } from './runtime-config.ts'
 
@@ -24,26 +25,27 @@ export interface Runtimes {
 const SHARED = /^r?shared$/
 
 /** Finds out which runtimes there are: crun, which starts in a third of runc's time, is tried before it is relied on. */
-export async function openRuntimes(config: Config, paths: TaskPaths, signal: AbortSignal): Promise<Runtimes> {
+export async function openRuntimes(config: Config, signal: AbortSignal): Promise<Runtimes> {
   const given = Object.entries(config.runtime).map(([name, each]): [string, RuntimeConfig] => [
     name,
     configuredRuntime(name === 'crun' ? { ...each, binary: each.binary ?? 'crun' } : each),
   ])
   const named: Record<string, RuntimeConfig> = { runc: RUNC, crun: CRUN, ...Object.fromEntries(given) }
+  const cgroups = new CgroupLayout(config.state)
   const probe = {
     searchPath: SEARCH_PATH,
     dir: join(config.state, 'probe'),
-    cgroupsPath: paths.cgroup('probe', 'crun'),
+    cgroupsPath: cgroups.path('probe', 'crun'),
   }
   const binary = binaryOf(named.crun)
   const found: CrunFound = binary === undefined ? NOT_CRUN : await probeCrun({ ...probe, binary }, signal)
-  await removeCgroups(paths.cgroupParents('probe'))
+  await removeCgroups(cgroups.parents('probe'))
   const isApart = found.works && found.isApart
   const byName = Object.fromEntries(
-    Object.entries(named).map(([name, runtime]) => [
-      name,
-      binaryOf(runtime) === undefined ? runtime : { ...runtime, isApart },
-    ]),
+    Object.entries(named).map(([name, runtime]) => {
+      const driven = withDriver(name, runtime, config.cgroup.driver)
+      return [name, binaryOf(runtime) === undefined ? driven : { ...driven, isApart }]
+    }),
   )
   const usual = config.defaultRuntime ?? (found.works ? 'crun' : 'runc')
   return {

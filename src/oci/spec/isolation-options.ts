@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { identifier } from '../../model/ids.ts'
 import { capabilityOptions } from './capabilities.ts'
+import { cgroupParent } from './cgroup-parent.ts'
 import { deviceOptions } from './devices.ts'
 import { hostname } from './hostname.ts'
 import { hugepages, ioLimits, type ResourceLimits, resourceConflict } from './limits.ts'
@@ -69,6 +70,7 @@ export const isolationOptions = {
   uts: z.literal('host').optional().describe("the host's name, instead of one of its own"),
   userns,
   cgroupns: z.enum(['host', 'private']).optional().describe('whether it sees its own cgroup only'),
+  cgroupParent,
   shmBytes: z.int().min(4096).max(Number.MAX_SAFE_INTEGER).optional().describe('size of /dev/shm; 64 MiB by default'),
   oomScoreAdj: z
     .int()

@@ -70,6 +70,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     await networks.detach({ namespace, id })
   } else {
     job.decide()
+    paths.cgroups.require(options.cgroupParent, 'options.cgroupParent')
     if (made.init) effects.init.require(id)
     await shims.reports.require(runtime) // Before the intent: what cannot be made could not be undone by it either.
     await job.append(task.fact(id, 'task.creating', { runtime }), ...intentFacts(id, options))
@@ -95,7 +96,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
       image,
       options: { ...options, env: effects.sealing.openVariables(options.env, namespace) },
       id,
-      cgroupsPath: paths.cgroup(namespace, id),
+      cgroupsPath: paths.cgroups.inSpec(namespace, id),
       ...(await effects.userFiles.read(rootfs, signal)),
       arch: effects.architecture,
       cgroupVersion: effects.cgroupVersion,

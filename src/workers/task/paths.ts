@@ -1,22 +1,18 @@
-import { createHash } from 'node:crypto'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { stdioDir } from '../../shim/stdio.ts'
-
-const DEFAULT_STATE = '/run/purser'
+import { CgroupLayout } from './cgroup-layout.ts'
 
 /** Where a task's files and cgroup are. Bundles are gone after a reboot, as their tasks are; logs stay with the container. */
 export class TaskPaths {
   readonly #root: string
   readonly #state: string
-  readonly #cgroupParent: string
+  readonly cgroups: CgroupLayout
 
-  constructor(root: string, state: string) {
+  constructor(root: string, state: string, cgroups = new CgroupLayout(state)) {
     this.#root = root
     this.#state = state
-    // Two daemons on one machine must not meet in a cgroup either.
-    const suffix = state === DEFAULT_STATE ? '' : `-${createHash('sha256').update(state).digest('hex').slice(0, 8)}`
-    this.#cgroupParent = `/purser${suffix}`
+    this.cgroups = cgroups
   }
 
   /** config.json, rootfs and the shim's files. */
@@ -75,11 +71,11 @@ export class TaskPaths {
 
   /** Below each controller's root. */
   cgroup(namespace: string, id: string): string {
-    return `${this.#cgroupParent}/${namespace}/${id}`
+    return this.cgroups.path(namespace, id)
   }
 
   /** What runc leaves of a cgroup: the directories above it, innermost first. */
   cgroupParents(namespace: string): string[] {
-    return [`${this.#cgroupParent}/${namespace}`, this.#cgroupParent]
+    return this.cgroups.parents(namespace)
   }
 }

@@ -5,6 +5,7 @@ import { containers } from '../../commands/container.ts'
 import { namespace } from '../../commands/namespace.ts'
 import { execOf, type StuckEvidence, type TaskState, task, tasks as taskKind } from '../../commands/task.ts'
 import { removeCgroups } from '../../host/cgroups.ts'
+import { KernelLog, type OomVictim } from '../../host/kernel-log.ts'
 import { pidsOf } from '../../host/kill-cgroup.ts'
 import { oomKillsOf } from '../../host/oom-kills.ts'
 import { holdersOf, mountsBeneath, survivorsOf } from '../../host/survivors.ts'
@@ -40,6 +41,9 @@ const OUTPUT_END_MS = 5000
 const STUCK_POLL_MS = 1000
 const KILLED = 137
 
+const VICTIM_LOOKS_MAX = 5
+const VICTIM_LOOK_MS = 20
+
 /**
  * The tasks whose shims this daemon is connected to. It records what happens to them by itself: exits, kills for lack of
  * memory, shims that die; and gives the host back what an ended task held.
@@ -51,6 +55,7 @@ export class Tasks {
   /** Tasks that were killed because their time was up. */
   readonly #timedOut = new Set<string>()
   readonly #stop = new AbortController()
+  readonly #kernelLog = new KernelLog()
   /** Starts that are under way: an exit is recorded after them. */
   readonly starts: PendingStarts
   readonly #exits: Exits
@@ -123,13 +128,26 @@ export class Tasks {
     }
     if (event.topic !== '/tasks/oom') return
     if (state.status !== 'running' && state.status !== 'paused') return
-    await this.#record(event.namespace, task.fact(event.containerId, 'task.oom', {}), () => true)
+    const victim = await this.#victimOf(this.#options.paths.cgroup(event.namespace, event.containerId))
+    const data = victim === undefined ? {} : { victim }
+    await this.#record(event.namespace, task.fact(event.containerId, 'task.oom', data), () => true)
+  }
+
+  /** The kernel tells of a lack of memory before it logs whom it has ended. */
+  async #victimOf(cgroup: string): Promise<OomVictim | undefined> {
+    for (let looks = 0; looks < VICTIM_LOOKS_MAX && !this.#stop.signal.aborted; looks += 1) {
+      const victim = this.#kernelLog.takeVictim(cgroup)
+      if (victim !== undefined) return victim
+      await delay(VICTIM_LOOK_MS, undefined, { ref: false })
+    }
+    return undefined
   }
 
   /** Stops watching; shims and containers go on. */
   async stop(): Promise<void> {
     this.#stop.abort(new PurserError('cancelled', 'the daemon stops'))
     for (const timer of this.#deadlines.values()) clearTimeout(timer)
+    this.#kernelLog[Symbol.dispose]()
     await Promise.allSettled([...this.#live.values()].map(detach))
     this.#live.clear()
     // Not after each task: the runtime may be making another cgroup in there.
