@@ -35,6 +35,7 @@ export const verbs: readonly Listed[] = [
   { name: 'cp', summary: 'copy files into a container or out of it', load: () => import('./cp.ts') },
   { name: 'create', summary: 'make a container without starting it', load: () => import('./create.ts') },
   { name: 'daemon', summary: 'run the daemon', load: () => import('./daemon.ts') },
+  { name: 'down', summary: 'stop and remove the containers of a run file', load: () => import('./down.ts') },
   { name: 'events', summary: 'the log of the node', load: () => import('./events.ts') },
   { name: 'exec', summary: 'run one more process in a container', load: () => import('./exec.ts') },
   { name: 'gc', summary: 'remove content and snapshots that nothing refers to', load: () => import('./gc.ts') },
@@ -212,6 +213,11 @@ export const verbs: readonly Listed[] = [
     load: () => import('./prefetch.ts'),
   },
   {
+    name: 'project',
+    summary: 'containers of run files: up, down',
+    verbs: [{ name: 'ls', summary: 'list projects', load: () => import('./project-ls.ts') }],
+  },
+  {
     name: 'projection',
     summary: 'stored folds of the log',
     verbs: [
@@ -314,6 +320,7 @@ export const verbs: readonly Listed[] = [
   },
   { name: 'top', summary: 'the processes of a container', load: () => import('./top.ts') },
   { name: 'unpause', summary: 'thaw containers', load: () => import('./unpause.ts') },
+  { name: 'up', summary: 'make and start the containers of a run file', load: () => import('./up.ts') },
   { name: 'update', summary: 'change limits and restart policies of containers', load: () => import('./update.ts') },
   { name: 'version', summary: 'version of the daemon', load: () => import('./version.ts') },
   { name: 'wait', summary: 'wait for containers to end; prints their exit codes', load: () => import('./wait.ts') },

@@ -11,6 +11,7 @@ const PATHS = {
   content: (name: string) => `/v1/content/${encodeURIComponent(name)}`,
   snapshot: (name: string) => `/v1/snapshots/${name.split('/').map(encodeURIComponent).join('/')}`,
   network: (name: string) => `/v1/networks/${encodeURIComponent(name)}`,
+  project: (name: string) => `/v1/projects/${encodeURIComponent(name)}`,
   namespace: (name: string) => `/v1/namespaces/${encodeURIComponent(name)}`,
 }
 type Kind = keyof typeof PATHS

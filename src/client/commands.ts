@@ -9,6 +9,7 @@ import type { namespace } from '../commands/namespace.ts'
 import type { network } from '../commands/network.ts'
 import type { pool } from '../commands/pool.ts'
 import type { poolMember } from '../commands/pool-member.ts'
+import type { project } from '../commands/project.ts'
 import type { snapshot } from '../commands/snapshot.ts'
 import type { task } from '../commands/task.ts'
 import type { InputOf } from '../model/aggregate.ts'
@@ -25,6 +26,7 @@ type Schemas = typeof collection.commands &
   typeof network.commands &
   typeof pool.commands &
   typeof poolMember.commands &
+  typeof project.commands &
   typeof snapshot.commands &
   typeof task.commands
 

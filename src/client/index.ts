@@ -14,6 +14,7 @@ import type {
   NetworkView,
   namespaceView,
   PoolView,
+  ProjectView,
   snapshotView,
   taskView,
 } from '../projections/views.ts'
@@ -38,6 +39,7 @@ export type {
   ImageView,
   LogLine,
   PoolView,
+  ProjectView,
   StoredEvent,
 }
 
@@ -58,6 +60,7 @@ export interface Lists {
   namespaces: NamespaceView
   networks: NetworkView
   pools: PoolView
+  projects: ProjectView
   snapshots: SnapshotView
   tasks: TaskView
 }

@@ -12,6 +12,7 @@ import { namespace } from './namespace.ts'
 import { network } from './network.ts'
 import { pool } from './pool.ts'
 import { poolMember } from './pool-member.ts'
+import { project } from './project.ts'
 import { request } from './request.ts'
 import { snapshot } from './snapshot.ts'
 import { task } from './task.ts'
@@ -32,6 +33,7 @@ const all: AnyAggregate[] = [
   network,
   pool,
   poolMember,
+  project,
   request,
   snapshot,
   task,

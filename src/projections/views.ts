@@ -7,6 +7,7 @@ import type { NamespaceState } from '../commands/namespace.ts'
 import type { NetworkState } from '../commands/network.ts'
 import type { PoolState } from '../commands/pool.ts'
 import type { PoolMemberState } from '../commands/pool-member.ts'
+import type { ProjectState } from '../commands/project.ts'
 import { isRestartDue } from '../commands/restart.ts'
 import { type SnapshotState, splitSnapshotId } from '../commands/snapshot.ts'
 import type { TaskState } from '../commands/task.ts'
@@ -100,6 +101,14 @@ export const networkView = ({ namespace, id, version, state }: Entry<Present<Net
   ...state,
 })
 export type NetworkView = ReturnType<typeof networkView>
+
+export const projectView = ({ namespace, id, version, state }: Entry<Present<ProjectState>>) => ({
+  name: id,
+  namespace,
+  version,
+  ...state,
+})
+export type ProjectView = ReturnType<typeof projectView>
 
 /** @param members of this pool */
 export function poolView(

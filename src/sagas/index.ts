@@ -13,10 +13,14 @@ import { deletePool } from './pool-delete.ts'
 import { retireMember } from './pool-member-retire.ts'
 import { warmMember } from './pool-member-warm.ts'
 import { releaseToPool } from './pool-release.ts'
+import { projectDown } from './project-down.ts'
+import { projectUp } from './project-up.ts'
 
 export const sagas: readonly Handler<SagaEffects>[] = [
   //
   deletePool,
+  projectDown,
+  projectUp,
   provisionContainer,
   recoverContainer,
   releaseToPool,

@@ -73,7 +73,10 @@ export function exampleOf(schema: unknown, name = ''): unknown {
   }
   if (schema instanceof z.ZodNullable || schema instanceof z.ZodReadonly) return exampleOf(schema.unwrap(), name)
   if (schema instanceof z.ZodArray) return [exampleOf(schema.element, name)]
-  if (schema instanceof z.ZodRecord) return { key: 'value' }
+  if (schema instanceof z.ZodRecord) {
+    const plain = { key: 'value' }
+    return schema.safeParse(plain).success ? plain : { key: exampleOf(schema.valueType, 'key') }
+  }
   if (schema instanceof z.ZodUnion) return exampleOf(schema.options[0], name)
   if (schema instanceof z.ZodEnum) return schema.options[0]
   if (schema instanceof z.ZodLiteral) return [...schema.values][0]

@@ -4,6 +4,7 @@ import { content } from '../../commands/content.ts'
 import { image } from '../../commands/image.ts'
 import { namespace } from '../../commands/namespace.ts'
 import { network } from '../../commands/network.ts'
+import { project } from '../../commands/project.ts'
 import { snapshot, snapshotId } from '../../commands/snapshot.ts'
 import { task } from '../../commands/task.ts'
 import type { Documents } from '../../log/documents.ts'
@@ -17,6 +18,7 @@ import {
   imageView,
   namespaceView,
   networkView,
+  projectView,
   snapshotView,
   taskView,
 } from '../../projections/views.ts'
@@ -55,6 +57,7 @@ const shownContent: Shown<typeof content.initial> = { of: content, view: content
 const shownImage: Shown<typeof image.initial> = { of: image, view: imageView, labels: labelsOf }
 const shownNamespace: Shown<typeof namespace.initial> = { of: namespace, view: namespaceView, labels: labelsOf }
 const shownNetwork: Shown<typeof network.initial> = { of: network, view: networkView, labels: labelsOf }
+const shownProject: Shown<typeof project.initial> = { of: project, view: projectView, labels: () => ({}) }
 const shownSnapshot: Shown<typeof snapshot.initial> = { of: snapshot, view: snapshotView, labels: labelsOf }
 const shownTask: Shown<typeof task.initial> = { of: task, view: taskView, labels: labelsOfContainer }
 
@@ -135,6 +138,7 @@ export const records: Resource = {
     listRoute('/v1/images', shownImage, schemas.imageSchema),
     listRoute('/v1/namespaces', shownNamespace, schemas.namespaceSchema),
     listRoute('/v1/networks', shownNetwork, schemas.networkSchema),
+    listRoute('/v1/projects', shownProject, schemas.projectSchema),
     listRoute('/v1/snapshots', shownSnapshot, schemas.snapshotSchema),
     listRoute('/v1/tasks', shownTask, schemas.taskSchema),
     defineRoute({
@@ -193,6 +197,18 @@ export const records: Resource = {
       handle: async (call) => {
         const name = parse(network.id, call.params.name, 'name')
         return one(call, shownNetwork, call.namespace, name, 'purser network ls')
+      },
+    }),
+    defineRoute({
+      method: 'GET',
+      path: '/v1/projects/{name}',
+      summary: 'A project: containers that were started together',
+      scope: 'namespace',
+      query: noQuery,
+      answers: { 200: { description: 'the project', schema: schemas.projectSchema } },
+      handle: async (call) => {
+        const name = parse(project.id, call.params.name, 'name')
+        return one(call, shownProject, call.namespace, name, 'purser project ls')
       },
     }),
     defineRoute({

@@ -5,6 +5,7 @@ import { job } from '../../commands/job.ts'
 import { jobSpec } from '../../commands/job-spec.ts'
 import { network } from '../../commands/network.ts'
 import { pool } from '../../commands/pool.ts'
+import { project } from '../../commands/project.ts'
 import { HEALTH_STATUSES, STOP_PHASES, task } from '../../commands/task.ts'
 import { commandEnvelope } from '../../model/command.ts'
 import { digestSchema } from '../../model/digest.ts'
@@ -21,6 +22,7 @@ import type {
   NetworkView,
   namespaceView,
   PoolView,
+  ProjectView,
   snapshotView,
   taskView,
 } from '../../projections/views.ts'
@@ -225,6 +227,14 @@ export const jobSchema = z.strictObject({
   spec: jobSpec,
 })
 
+export const projectSchema = project.events['project.starting'].data.extend({
+  name: z.string(),
+  ...stored,
+  status: z.enum(['starting', 'up', 'failed', 'stopping']),
+  createdAt: instant,
+  error: z.string().optional().describe('why its last start failed'),
+})
+
 export const eventSchema = eventEnvelope.extend({ position: z.int().positive().describe('its place in the log') })
 
 export const exitSchema = z.strictObject({
@@ -245,6 +255,7 @@ type Shapes = {
   namespace: [ReturnType<typeof namespaceView>, typeof namespaceSchema]
   network: [NetworkView, typeof networkSchema]
   pool: [PoolView, typeof poolSchema]
+  project: [ProjectView, typeof projectSchema]
   snapshot: [ReturnType<typeof snapshotView>, typeof snapshotSchema]
   task: [ReturnType<typeof taskView>, typeof taskSchema]
 }
@@ -262,6 +273,7 @@ const described: Described<Shapes> = {
   namespace: true,
   network: true,
   pool: true,
+  project: true,
   snapshot: true,
   task: true,
 }

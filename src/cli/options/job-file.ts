@@ -1,9 +1,7 @@
 import type { JobRequest, PurserClient } from '../../client/index.ts'
 import { PurserError } from '../../model/errors.ts'
 import { environmentVariable } from '../line/environment.ts'
-import { readTextFile } from '../line/files.ts'
-
-type Json = Record<string, unknown>
+import { isMapping, readYamlFile } from '../line/yaml-file.ts'
 
 /**
  * A job from a file in YAML or JSON; `-` is standard input. Where `secrets` are a list of names, their values are taken from
@@ -17,9 +15,9 @@ export async function jobFile(
   path: string,
   given: ReadonlyMap<string, string>,
 ): Promise<JobRequest> {
-  const file = await readYaml(path)
+  const file = await readYamlFile(path, 'docs/jobs.md')
   const steps = Array.isArray(file.steps) ? file.steps : []
-  const holders = [file, ...steps.filter(isObject)]
+  const holders = [file, ...steps.filter(isMapping)]
   const names = [...new Set(holders.flatMap(({ secrets }) => namesIn(secrets)))]
   const sealed =
     names.length === 0 ? {} : await client.seal(Object.fromEntries(names.map((name) => [name, secretOf(name)])))
@@ -40,27 +38,5 @@ export async function jobFile(
   }
 }
 
-const isObject = (value: unknown): value is Json => typeof value === 'object' && value !== null && !Array.isArray(value)
-
 const namesIn = (secrets: unknown): string[] =>
   Array.isArray(secrets) ? secrets.filter((name) => typeof name === 'string') : []
-
-async function readYaml(path: string): Promise<Json> {
-  const text = await readTextFile(path)
-  const { LineCounter, parseDocument } = await import('yaml')
-  const lines = new LineCounter()
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
-  const [error] = document.errors
-  if (error) {
-    const { line, col } = lines.linePos(error.pos[0])
-    throw new PurserError('invalid_argument', `${path}:${line}:${col}: ${error.message}`, {
-      cause: error,
-      remedy: 'mend that line; docs/jobs.md describes the file',
-    })
-  }
-  const value: unknown = document.toJS()
-  if (isObject(value)) return value
-  throw new PurserError('invalid_argument', `${path} holds no job: it is not a mapping`, {
-    remedy: 'docs/jobs.md describes the file',
-  })
-}
