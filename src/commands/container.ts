@@ -177,7 +177,7 @@ export const container = defineAggregate({
   },
   events: {
     'container.created': event(
-      9,
+      10,
       'the record of a container, which its tasks are made from',
       record,
       (data) => data, // Version 2 knows networks by name, and what goes with them.
@@ -188,6 +188,7 @@ export const container = defineAggregate({
       (data) => data, // Version 7 may say how its health is told.
       (data) => data, // Version 8 knows devices that vendors describe.
       (data) => data, // Version 9 may say which cgroup its own is in.
+      (data) => data, // Version 10 may bound what is written beside the image.
     ),
     'container.wanted': event(
       1,

@@ -79,7 +79,12 @@ export const project = defineAggregate({
     'project.down': ['project.stopping', 'container.stop', 'container.remove', 'project.removed'],
   },
   events: {
-    'project.starting': event(1, 'its containers are about to be made and started', spec),
+    'project.starting': event(
+      2,
+      'its containers are about to be made and started',
+      spec,
+      (data) => data, // Version 2 may bound what is written beside the image.
+    ),
     'project.started': event(1, 'all of its containers were started', z.strictObject({})),
     'project.start-failed': event(
       1,

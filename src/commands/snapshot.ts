@@ -4,6 +4,7 @@ import { digestSchema } from '../model/digest.ts'
 import { PurserError } from '../model/errors.ts'
 import { event } from '../model/event-schema.ts'
 import { type Labels, labels } from '../model/labels.ts'
+import { storageBytes } from '../oci/spec/storage.ts'
 
 const dir = z
   .string()
@@ -20,6 +21,8 @@ interface Stored {
   createdAt: string
   /** The outermost command that made it, or last relied on it: while that one runs, the snapshot is in use. */
   by: string
+  /** What it can have beside its parent at most. */
+  sizeBytes?: number
   /** That it is on the disk, and not in the kernel's memory only. */
   synced?: true
 }
@@ -47,7 +50,7 @@ export const snapshot = defineAggregate({
   initial: absent,
   commands: {
     'snapshot.prepare': z
-      .strictObject({ parent: key.optional(), labels: labels.default({}) })
+      .strictObject({ parent: key.optional(), labels: labels.default({}), sizeBytes: storageBytes.optional() })
       .describe('make a snapshot that can be written to'),
     'snapshot.view': z
       .strictObject({ parent: key.optional(), labels: labels.default({}) })
@@ -83,9 +86,16 @@ export const snapshot = defineAggregate({
   },
   events: {
     'snapshot.preparing': event(
-      1,
+      2,
       'a snapshot is about to be made',
-      z.strictObject({ dir, parent: key.optional(), kind: z.enum(['active', 'view']), labels }),
+      z.strictObject({
+        dir,
+        parent: key.optional(),
+        kind: z.enum(['active', 'view']),
+        labels,
+        sizeBytes: storageBytes.optional(),
+      }),
+      (data) => data, // Version 2 may have a bound.
     ),
     'snapshot.prepared': event(1, 'the snapshot can be mounted', z.strictObject({})),
     'snapshot.committed': event(
@@ -133,6 +143,7 @@ export const snapshot = defineAggregate({
           kind,
           labels: payload.labels,
           ...(parent === undefined ? {} : { parent }),
+          ...('sizeBytes' in payload && payload.sizeBytes !== undefined ? { sizeBytes: payload.sizeBytes } : {}),
         } as const
         return [{ type: 'snapshot.preparing', data }]
       }

@@ -40,7 +40,9 @@ export async function provision(saga: Saga<ContainerState, Request>, undo: Async
   const parent = chainIdOf(present.layers.map((layer) => layer.diffId))
   const subject = snapshotId(snapshotter, id)
   undoStep(saga, undo, 'undo-snapshot', { type: 'snapshot.remove', subject })
-  const prepare = saga.step('prepare', { type: 'snapshot.prepare', subject, payload: { parent } })
+  const { storageBytes } = options
+  const size = storageBytes === undefined ? {} : { sizeBytes: storageBytes }
+  const prepare = saga.step('prepare', { type: 'snapshot.prepare', subject, payload: { parent, ...size } })
   undoStep(saga, undo, 'undo-container', { type: 'container.delete', subject: id })
   const { labels, onExit, timeoutMs } = payload
   const create = saga.step('create', {

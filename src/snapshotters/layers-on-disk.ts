@@ -4,6 +4,7 @@ import { byteString } from '../host/byte-paths.ts'
 import { copyDirectoryAttributes } from '../host/copy-attributes.ts'
 import type { Mount } from '../host/mounts.ts'
 import { SnapshotDirectories } from './directories.ts'
+import { SizedDirectories } from './sized-directories.ts'
 import type { SnapshotKind, Usage } from './snapshotter.ts'
 
 /** What a union file system is made of; without an upper directory it is read-only. */
@@ -20,23 +21,31 @@ export interface Stack {
  */
 export class LayersOnDisk {
   readonly #directories: SnapshotDirectories
+  readonly #sized: SizedDirectories
 
-  private constructor(directories: SnapshotDirectories) {
+  private constructor(directories: SnapshotDirectories, sized: SizedDirectories) {
     this.#directories = directories
+    this.#sized = sized
   }
 
   static async open(root: string): Promise<LayersOnDisk> {
-    return new LayersOnDisk(await SnapshotDirectories.open(join(root, 'snapshots')))
+    const directories = await SnapshotDirectories.open(join(root, 'snapshots'))
+    return new LayersOnDisk(directories, await SizedDirectories.open(join(root, 'sized'), (id) => directories.path(id)))
   }
 
   layer(id: string): string {
     return join(this.#directories.path(id), 'fs')
   }
 
-  /** The root of a mount looks as its upper directory does, so that one looks as the parent's. */
-  async create(id: string, parent: string | undefined): Promise<void> {
+  /**
+   * The root of a mount looks as its upper directory does, so that one looks as the parent's.
+   *
+   * @param size that it can have at most; no bound without it
+   */
+  async create(id: string, parent: string | undefined, size?: { bytes: number; signal: AbortSignal }): Promise<void> {
     const path = this.#directories.path(id)
     await mkdir(path, { mode: 0o700 })
+    if (size !== undefined) await this.#sized.make(id, path, size.bytes, size.signal)
     await mkdir(join(path, 'fs'), { mode: 0o755 })
     await mkdir(join(path, 'work'), { mode: 0o711 })
     if (parent !== undefined) copyDirectoryAttributes(byteString(this.layer(parent)), byteString(this.layer(id)))
@@ -54,8 +63,9 @@ export class LayersOnDisk {
     return seen.length === 1 && top !== undefined ? bind(top, 'ro') : { lower: seen }
   }
 
-  remove(id: string): Promise<void> {
-    return this.#directories.remove(id)
+  async remove(id: string): Promise<void> {
+    await this.#sized.remove(id, this.#directories.path(id))
+    await this.#directories.remove(id)
   }
 
   usage(id: string, signal: AbortSignal): Promise<Usage> {

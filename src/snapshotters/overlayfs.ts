@@ -13,6 +13,7 @@ const OPTIONS = ['index=off', 'metacopy=off', 'redirect_dir=off']
 export class OverlayfsSnapshotter implements Snapshotter {
   readonly name = 'overlayfs'
   readonly kind = 'overlay'
+  readonly boundsSize = true
   readonly #layers: LayersOnDisk
 
   private constructor(layers: LayersOnDisk) {
@@ -25,8 +26,14 @@ export class OverlayfsSnapshotter implements Snapshotter {
 
   async unavailable(): Promise<undefined> {}
 
-  create(id: string, _kind: 'active' | 'view', [parent]: readonly string[]): Promise<void> {
-    return this.#layers.create(id, parent)
+  create(
+    id: string,
+    _kind: 'active' | 'view',
+    [parent]: readonly string[],
+    signal: AbortSignal,
+    sizeBytes?: number,
+  ): Promise<void> {
+    return this.#layers.create(id, parent, sizeBytes === undefined ? undefined : { bytes: sizeBytes, signal })
   }
 
   async mounts(id: string, kind: SnapshotKind, parents: readonly string[]): Promise<Mount[]> {

@@ -25,8 +25,20 @@ export interface Snapshotter {
   readonly kind: string
   /** Why it cannot be used on this host, as a clause; undefined when it can. */
   unavailable(signal: AbortSignal): Promise<string | undefined>
-  /** Makes the directories of a new snapshot, on parents that are committed. */
-  create(id: string, kind: 'active' | 'view', parents: readonly string[], signal: AbortSignal): Promise<void>
+  /** Whether it can bound what a snapshot has beside its parents. */
+  readonly boundsSize?: true
+  /**
+   * Makes the directories of a new snapshot, on parents that are committed.
+   *
+   * @param sizeBytes that it can have beside them at most; given only where it can be bounded
+   */
+  create(
+    id: string,
+    kind: 'active' | 'view',
+    parents: readonly string[],
+    signal: AbortSignal,
+    sizeBytes?: number,
+  ): Promise<void>
   /** What to mount to see it. */
   mounts(id: string, kind: SnapshotKind, parents: readonly string[], signal: AbortSignal): Promise<Mount[]>
   /** An active one is written to no more, and can be a parent; done before, it does nothing. */

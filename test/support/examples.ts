@@ -47,6 +47,7 @@ const NAMED: Readonly<Record<string, unknown>> = {
   shmBytes: 67_108_864,
   signal: 15,
   sizeBytes: 3_623_807,
+  storageBytes: 1_073_741_824,
   snapshotter: 'overlayfs',
   soft: 1024,
   stopSignal: 15,
@@ -81,7 +82,7 @@ export function exampleOf(schema: unknown, name = ''): unknown {
   if (schema instanceof z.ZodEnum) return schema.options[0]
   if (schema instanceof z.ZodLiteral) return [...schema.values][0]
   if (schema instanceof z.ZodUnknown) return 'anything'
-  const found = [1, 12, 100, 0.5, true, ...WORDS].find((value) => schema.safeParse(value).success)
+  const found = [1, 12, 100, 2 ** 30, 0.5, true, ...WORDS].find((value) => schema.safeParse(value).success)
   if (found === undefined) throw new Error(`no example is known for ${name}: ${JSON.stringify(z.toJSONSchema(schema))}`)
   return found
 }

@@ -38,6 +38,12 @@ export const isolationOptions = {
   uts: { value: 'mode', choices: ['host'], help: "host: the host's name" },
   userns: { value: 'mode', help: 'host (the default), auto or UID:GID:SIZE: whose ids its own are' },
   cgroupns: { value: 'mode', choices: ['host', 'private'], help: 'whether it sees its own cgroup only' },
+  'storage-opt': {
+    value: 'option',
+    many: true,
+    parse: storageOption,
+    help: 'size=10g: what it may write beside the image',
+  },
   'cgroup-parent': { value: 'path', help: 'cgroup that its own is in: /ci/jobs, or a slice with systemd' },
   'shm-size': { value: 'bytes', parse: parseBytes, help: 'size of /dev/shm; 64m by default' },
   'oom-score-adj': { value: 'n', parse: wholeNumber(-1000, 1000), help: 'how soon it is killed for want of memory' },
@@ -99,6 +105,7 @@ export function isolationPayload(flags: FlagsOf<typeof isolationOptions>) {
       userns: flags.userns,
       uts: flags.uts === 'host' ? ('host' as const) : undefined,
       cgroupns: cgroupns(flags.cgroupns),
+      storageBytes: flags['storage-opt'].at(-1),
       cgroupParent: flags['cgroup-parent'],
       shmBytes: flags['shm-size'],
       oomScoreAdj: flags['oom-score-adj'],
@@ -219,6 +226,13 @@ function rate(text: string): { device: string; rate: number } {
   const device = text.slice(0, Math.max(at, 0))
   if (!device.startsWith('/')) throw refused(text, 'names no device', 'write PATH:RATE, such as /dev/sda:1m')
   return { device, rate: parseBytes(text.slice(at + 1)) }
+}
+
+/** docker's `--storage-opt size=BYTES`. */
+function storageOption(text: string): number {
+  const bytes = /^size=(.+)$/.exec(text)?.[1]
+  if (bytes !== undefined) return parseBytes(bytes)
+  throw refused(text, 'is no storage option', 'write size=BYTES, such as size=10g')
 }
 
 function hugepages(text: string): { pageSize: string; limitBytes: number } {

@@ -7,6 +7,7 @@ import { hostname } from './hostname.ts'
 import { hugepages, ioLimits, type ResourceLimits, resourceConflict } from './limits.ts'
 import { networkMode } from './network-mode.ts'
 import { seccompProfile } from './seccomp-custom.ts'
+import { storageBytes } from './storage.ts'
 import { namespaceOfSysctl, sysctls } from './sysctls.ts'
 import { ulimits } from './ulimits.ts'
 import { userns, usernsMode } from './user-namespace-options.ts'
@@ -71,6 +72,7 @@ export const isolationOptions = {
   userns,
   cgroupns: z.enum(['host', 'private']).optional().describe('whether it sees its own cgroup only'),
   cgroupParent,
+  storageBytes: storageBytes.optional(),
   shmBytes: z.int().min(4096).max(Number.MAX_SAFE_INTEGER).optional().describe('size of /dev/shm; 64 MiB by default'),
   oomScoreAdj: z
     .int()
@@ -118,12 +120,13 @@ export function isolationConflict(options: Given): Conflict | undefined {
 }
 
 /** A user namespace has power over what was made in it, and over nothing else. */
-function usernsConflict({ userns, privileged, pid, ipc, uts, network }: Given): Conflict | undefined {
+function usernsConflict({ userns, privileged, pid, ipc, uts, network, storageBytes }: Given): Conflict | undefined {
   if (usernsMode(userns)?.kind === 'host') return undefined
   const shared = { pid, ipc: ipc === 'private' || ipc === 'shareable' ? undefined : ipc, uts }
   const [kind, mode] = Object.entries(shared).find(([, mode]) => mode !== undefined) ?? []
   const message = (what: string) => `${what} cannot be had with userns ${userns}`
   if (kind !== undefined) return { field: 'userns', message: message(`${kind} ${mode}`) }
+  if (storageBytes !== undefined) return { field: 'userns', message: message('storageBytes') }
   if (privileged) return { field: 'userns', message: message('privileged') }
   if (network === 'host' || otherContainer(network) !== undefined) {
     return { field: 'userns', message: message(`network ${network}`) }

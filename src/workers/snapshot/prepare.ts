@@ -4,7 +4,7 @@ import type { Job, Outcome } from '../../queue/handler.ts'
 import { defineSnapshotHandler, type SnapshotEffects } from './effects.ts'
 import { snapshotterOf } from './snapshotter-of.ts'
 
-type MakeJob = Job<SnapshotState, { parent?: string | undefined }, SnapshotEffects>
+type MakeJob = Job<SnapshotState, { parent?: string | undefined; sizeBytes?: number | undefined }, SnapshotEffects>
 
 /** Looked at after the intent is in the log: collection, which removes parents without children, has seen it by then. */
 function checkParent(job: MakeJob, snapshotter: string, parent: string | undefined): void {
@@ -18,6 +18,11 @@ function checkParent(job: MakeJob, snapshotter: string, parent: string | undefin
 async function make(job: MakeJob): Promise<Outcome> {
   const { snapshotter } = snapshotterOf(job.effects.snapshotters, job.id)
   // Redelivered, the intent is in the log already; a directory that was half made is made anew.
+  if (job.payload.sizeBytes !== undefined && snapshotter.boundsSize !== true) {
+    throw new PurserError('failed_precondition', `the snapshotter ${snapshotter.name} cannot bound a size`, {
+      remedy: 'use overlayfs, or ask for no size',
+    })
+  }
   if (job.state.status !== 'preparing') await job.append(...job.decide())
   const { state } = job
   if (state.status !== 'preparing') throw new PurserError('aborted', `snapshot ${job.id} is ${state.status}`)
@@ -29,7 +34,7 @@ async function make(job: MakeJob): Promise<Outcome> {
   checkParent(job, snapshotter.name, state.parent)
   if (job.attempt > 1) await snapshotter.remove(state.dir, job.signal)
   const parents = parentDirs(job.view, job.namespace, snapshotter.name, state.parent)
-  await snapshotter.create(state.dir, state.kind, parents, job.signal)
+  await snapshotter.create(state.dir, state.kind, parents, job.signal, state.sizeBytes)
   undo.move()
   return { facts: [snapshot.fact(job.id, 'snapshot.prepared', {})], result: { key: job.id } }
 }

@@ -114,6 +114,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
       owners !== undefined ||
       ownMounts.length > 0 ||
       edits.length > 0 ||
+      options.storageBytes !== undefined ||
       options.mounts.some(({ type }) => type === 'bind') ||
       !MOUNTS_NOTHING_ELSE.has(made.snapshotter)
     const mounts = isApart && needsHostsMounts ? 'present' : 'any'

@@ -21,11 +21,11 @@ for (const [count, how] of [
     const snapshotter = await OverlayfsSnapshotter.open(join(work.path, 'long-name-'.repeat(24)))
     const ids = Array.from({ length: count }, (_, at) => `layer${at}`)
     for (const id of ids) {
-      await snapshotter.create(id, 'active', [])
+      await snapshotter.create(id, 'active', [], signal)
       const target = snapshotter.layerTarget(id)
       if (target.placement === 'alone') writeFileSync(join(target.path, id), id)
     }
-    await snapshotter.create('top', 'active', ids)
+    await snapshotter.create('top', 'active', ids, signal)
     const directory = process.cwd()
     await using merged = await mountTemporarily(await snapshotter.mounts('top', 'active', ids), work.path, signal)
     assert.equal(readdirSync(merged.path).length, count)
