@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { z } from 'zod'
@@ -56,6 +56,8 @@ const featuresOfRuntime = z.object({
 /** Judges runtimes by what is installed now. */
 export class RuntimeReports {
   readonly #config: RuntimeReportsConfig
+  /** By the name of the runtime; it holds as long as the program is the same file. */
+  readonly #judged = new Map<string, { build: string; refusal: PurserError | undefined }>()
 
   constructor(config: RuntimeReportsConfig) {
     this.#config = config
@@ -101,11 +103,20 @@ export class RuntimeReports {
 
   /** @throws PurserError failed_precondition when containers are not to be started with it, with the reason */
   async require(name: string): Promise<void> {
-    const runtime = this.resolve(name)
-    if (runtime.runcFile === undefined) return
+    const { runcFile } = this.resolve(name)
+    if (runcFile === undefined) return
+    const { ino, mtimeMs } = await stat(runcFile)
+    const build = `${runcFile} ${ino} ${mtimeMs}`
+    const known = this.#judged.get(name)
+    const judged = known?.build === build ? known : { build, refusal: await this.#refusalOf(name) }
+    this.#judged.set(name, judged)
+    if (judged.refusal) throw judged.refusal
+  }
+
+  async #refusalOf(name: string): Promise<PurserError | undefined> {
     const { verdict, reasons, remedy } = await this.of(name)
-    if (verdict !== 'refused') return
-    throw new PurserError('failed_precondition', `runtime ${name} is not used: ${reasons.join('; ')}`, {
+    if (verdict !== 'refused') return undefined
+    return new PurserError('failed_precondition', `runtime ${name} is not used: ${reasons.join('; ')}`, {
       ...(remedy === undefined ? {} : { remedy }),
     })
   }

@@ -75,6 +75,8 @@ const NO_IO: TaskIo = { stdin: '', stdout: '', stderr: '', terminal: false }
 
 /** How long a shim has for calls that touch nothing but its own memory, at most. */
 const QUICK_MS = 10_000
+/** How long for those that have the runtime do something short, at most. */
+const SHORT_MS = 30_000
 
 /**
  * The live connection to one task's shim. Every call rejects with a PurserError: `not_found` for a task or process that
@@ -185,7 +187,7 @@ export class Shim {
   /** @param request.all every process of the task, not only the named one */
   async kill(request: { signal: number; execId?: string; all?: true }, signal: AbortSignal): Promise<void> {
     const { execId = '', all = false } = request
-    await this.#call(Task.method.kill, { id: this.id, execId, signal: request.signal, all }, signal)
+    await this.#short(Task.method.kill, { id: this.id, execId, signal: request.signal, all }, signal)
   }
 
   /** Waits for the end of a process, and answers at once for one that has ended, until it is deleted. */
@@ -225,7 +227,7 @@ export class Shim {
   }
 
   async pids(signal: AbortSignal): Promise<{ pid: number; info: AnyMessage | undefined }[]> {
-    const { processes } = await this.#call(Task.method.pids, { id: this.id }, signal)
+    const { processes } = await this.#short(Task.method.pids, { id: this.id }, signal)
     return processes.map(({ pid, info }) => ({ pid, info }))
   }
 
@@ -240,11 +242,11 @@ export class Shim {
   }
 
   async pause(signal: AbortSignal): Promise<void> {
-    await this.#call(Task.method.pause, { id: this.id }, signal)
+    await this.#short(Task.method.pause, { id: this.id }, signal)
   }
 
   async resume(signal: AbortSignal): Promise<void> {
-    await this.#call(Task.method.resume, { id: this.id }, signal)
+    await this.#short(Task.method.resume, { id: this.id }, signal)
   }
 
   /** @param request.resources `linux.resources` of the OCI runtime spec */
@@ -253,7 +255,7 @@ export class Shim {
     signal: AbortSignal,
   ): Promise<void> {
     const resources = anyJson('types.containerd.io/opencontainers/runtime-spec/1/LinuxResources', request.resources)
-    await this.#call(Task.method.update, { id: this.id, resources, annotations: request.annotations ?? {} }, signal)
+    await this.#short(Task.method.update, { id: this.id, resources, annotations: request.annotations ?? {} }, signal)
   }
 
   async checkpoint(request: { path: string; options?: AnyMessage }, signal: AbortSignal): Promise<void> {
@@ -311,6 +313,14 @@ export class Shim {
     signal: AbortSignal,
   ): Promise<MessageShape<O>> {
     return this.#within(method, request, { signal, timeoutMs: this.#connection.callMs })
+  }
+
+  #short<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodUnary<I, O>,
+    request: MessageInitShape<I>,
+    signal: AbortSignal,
+  ): Promise<MessageShape<O>> {
+    return this.#within(method, request, { signal, timeoutMs: Math.min(SHORT_MS, this.#connection.callMs) })
   }
 
   #quick<I extends DescMessage, O extends DescMessage>(

@@ -4,7 +4,8 @@ import { type TaskState, task } from '../../commands/task.ts'
 import { CGROUP_ROOT } from '../../host/cgroups.ts'
 import { isFrozen } from '../../host/freezer.ts'
 import { pidsOf } from '../../host/kill-cgroup.ts'
-import { mountsBeneath, type Survivor, survivorsOf } from '../../host/survivors.ts'
+import { listMounts } from '../../host/mounts.ts'
+import { type Survivor, survivorsOf } from '../../host/survivors.ts'
 import type { View } from '../../model/aggregate.ts'
 import { mapLimited } from '../../model/concurrency.ts'
 import { errorCodeOf, toPurserError } from '../../model/errors.ts'
@@ -70,12 +71,13 @@ export class TaskDoctor {
     }
     const identities = named.map(({ namespace, id }) => ({ namespace, id, bundle: paths.bundle(namespace, id) }))
     const running = await shims.running(identities)
+    const targets = listMounts().map(({ target }) => target)
     return await mapLimited(named, AT_ONCE, signal, (each) =>
-      this.#diagnose(each, running.get(`${each.namespace}/${each.id}`) ?? []),
+      this.#diagnose(each, running.get(`${each.namespace}/${each.id}`) ?? [], targets),
     )
   }
 
-  async #diagnose(named: Named, pids: number[]): Promise<TaskDiagnosis> {
+  async #diagnose(named: Named, pids: number[], targets: readonly string[]): Promise<TaskDiagnosis> {
     const { tasks, paths } = this.#options
     const { namespace, id, state } = named
     const bundle = paths.bundle(namespace, id)
@@ -115,7 +117,7 @@ export class TaskDoctor {
       },
       process: { ...(pid === undefined ? {} : { pid }), ...(process === undefined ? {} : { state: process.state }) },
       cgroup: { exists: found.hasCgroup, processes: members.length, frozen: found.isFrozen },
-      mounts: mountsBeneath(bundle).length,
+      mounts: targets.filter((target) => target.startsWith(`${bundle}/`)).length,
       fifos: found.hasFifos ? 'present' : 'missing',
     }
   }
