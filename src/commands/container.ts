@@ -9,7 +9,7 @@ import { optionsConflict } from '../oci/spec/options-conflict.ts'
 import { containerNames } from './container-name.ts'
 import { imageName } from './image-name.ts'
 import { GRACE_MS_MAX, lifeConflict, lifeOptions } from './life.ts'
-import { hasPolicy, isRestartDue, isStartedWithDaemon, type Restarts, restartPolicy } from './restart.ts'
+import { hasPolicy, isRestartDue, isStartedWithDaemon, nextRestart, type Restarts, restartPolicy } from './restart.ts'
 import { tasks } from './task.ts'
 
 const resources = containerOptions.shape.resources.unwrap()
@@ -266,7 +266,7 @@ export const container = defineAggregate({
         if (payload.count === 0) {
           return isStartedWithDaemon(state, task) ? [{ type: 'container.wanted', data: { running: true } }] : []
         }
-        if (!isRestartDue(state, task)) return []
+        if (!isRestartDue(state, task) || payload.count !== nextRestart(state)) return []
         const ended = task.status === 'stopped' ? { exitCode: task.exitCode } : {}
         return [{ type: 'container.restarting', data: { ...payload, ...ended } }]
       }

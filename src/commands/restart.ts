@@ -59,6 +59,9 @@ export const isStartedWithDaemon = ({ status, restart, restarts }: Restartable, 
   restarts?.wanted === false &&
   (task.status === 'stopped' || task.status === 'absent')
 
+/** The how-manyeth restart the next one is. */
+export const nextRestart = ({ restarts }: Restartable): number => (restarts?.count ?? 0) + 1
+
 /** Milliseconds from the exit of a task, or from a failed start, to the next start. */
 export function restartDelayMs({ restarts }: Restartable, task: TaskState): number {
   const ranMs =

@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { z } from 'zod'
 import { startCliNode } from '../support/cli.ts'
 import type { TestNode } from '../support/daemon.ts'
-import { checkBooks, events, eventually, instant, type Request, submit, tallyOf } from '../support/faults.ts'
+import { checkBooks, events, eventually, instant, type Request, rounds, submit, tallyOf } from '../support/faults.ts'
 
 const containerSchema = z.object({
   status: z.string(),
@@ -66,7 +66,7 @@ test('always starts again over SIGKILLs of the daemon, one at a time, until some
   const script = 'mkdir /tally/here || echo two >/tally/twice; echo ran >>/tally/c1; sleep 0.1; rmdir /tally/here'
   const line = ['-v', `${tally.dir}:/tally`, image, 'sh', '-c', script]
   assert.equal((await cli('run', '-d', '--name', 'c1', '--restart', 'always', ...line)).exitCode, 0)
-  for (const round of [0, 1]) {
+  for (const round of rounds(2)) {
     await node.kill9After(instant(t, `round ${round}: killed`, 700))
     await node.restart()
   }

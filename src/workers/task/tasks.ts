@@ -205,15 +205,16 @@ export class Tasks {
     this.#stuck.add(key)
     const isThere = () => survivorsOf(pidsOf(paths.cgroup(namespace, id))).length > 0
     try {
-      while (isThere()) await delay(STUCK_POLL_MS, undefined, { signal: this.#stop.signal, ref: false })
-      this.#stuck.delete(key)
-      await this.lose(namespace, id, runtime, reason)
-    } catch (err) {
-      if (!this.#stop.signal.aborted)
-        logger.error({ err, namespace, id }, 'a stuck task could not be recorded as ended')
+      do await delay(STUCK_POLL_MS, undefined, { signal: this.#stop.signal, ref: false })
+      while (isThere())
+    } catch {
+      return // The daemon stops: the next one looks after it.
     } finally {
       this.#stuck.delete(key)
     }
+    await this.lose(namespace, id, runtime, reason).catch((err) => {
+      logger.error({ err, namespace, id }, 'a stuck task could not be recorded as ended')
+    })
   }
 
   /** Gives back what an ended task holds on the host: container, shim, mounts, cgroup, bundle, network. */

@@ -2,6 +2,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { isRestartDue, isStartedWithDaemon, type RestartPolicy, restartDelayMs } from '../../../src/commands/restart.ts'
 import type { StoppedTask, TaskState } from '../../../src/commands/task.ts'
+import { containerOptions } from '../../../src/oci/spec/container-options.ts'
+import { NOW, Past } from '../../support/commands.ts'
+import { readGolden } from '../../support/golden.ts'
 
 const ended = (exitCode: number, ranMs = 0): StoppedTask => ({
   status: 'stopped',
@@ -59,4 +62,30 @@ test('the delay doubles from 100 ms to a minute, and begins anew after ten secon
   assert.deepEqual(delays, [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 51_200, 60_000, 60_000])
   assert.equal(restartDelayMs(of({ policy: 'always' }, { delayMs: 60_000 }), ended(0, 10_000)), 100)
   assert.equal(restartDelayMs(of({ policy: 'always' }, { delayMs: 400 }), absent), 800)
+})
+
+test('a restart is taken once, while it is due', () => {
+  const golden = readGolden().findLast(({ event }) => event.type === 'container.created')
+  const data = { ...golden?.event.data, options: containerOptions.parse({}) }
+  const past = new Past(
+    { type: 'container.created', data: { ...data, onExit: 'keep', restart: { policy: 'always' } } },
+    { type: 'container.wanted', data: { running: true } },
+    { type: 'task.creating', data: { runtime: 'runc' } },
+    { type: 'task.created', data: { pid: 42, stopSignal: 15 } },
+    { type: 'task.started', data: { pid: 42, startedAt: NOW } },
+  )
+  const recover = (count: number) => past.ask('container.recover', { count, delayMs: 100 })
+  assert.deepEqual(recover(1), [], 'it runs')
+  past.happens({ type: 'task.exited', data: { exitCode: 0, exitedAt: NOW } })
+  assert.deepEqual(recover(2), [], 'another one is due')
+  assert.deepEqual(recover(1), ['container.restarting'])
+  past.happens({ type: 'container.restarting', data: { count: 1, delayMs: 100, exitCode: 0 } })
+  assert.deepEqual(recover(1), [], 'it was counted')
+  assert.deepEqual(recover(0), [], 'nobody has stopped it')
+  past.happens({ type: 'container.wanted', data: { running: false } })
+  assert.deepEqual(recover(2), [], 'somebody has stopped it')
+  assert.deepEqual(recover(0), ['container.wanted'], 'it comes back with the daemon')
+  const refused = past.decide('container.create', { ...data, onExit: 'remove', restart: { policy: 'always' } }, 'c2')
+  assert.match('refused' in refused ? refused.refused.message : '', /--rm/)
+  assert.deepEqual(past.ask('container.update', { restart: { policy: 'no' } }), ['container.updated'])
 })

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino'
 import { command, isActive } from '../../../commands/command.ts'
 import { container } from '../../../commands/container.ts'
-import { isRestartDue, isStartedWithDaemon, restartDelayMs } from '../../../commands/restart.ts'
+import { isRestartDue, isStartedWithDaemon, nextRestart, restartDelayMs } from '../../../commands/restart.ts'
 import { tasks } from '../../../commands/task.ts'
 import type { EventLog } from '../../../log/event-log.ts'
 import type { CommandEnvelope } from '../../../model/command.ts'
@@ -87,8 +87,9 @@ export class RestartKeeper {
       () => {
         this.#timers.delete(key)
         const now = documents.get(container, namespace, id)
-        const count = now.status === 'absent' ? 0 : (now.restarts?.count ?? 0)
-        this.#recover(namespace, id, count + 1, delayMs)
+        // Somebody may have asked for something else meanwhile: what is to be done is seen when that has ended.
+        if (this.#busy.has(key) || !isRestartDue(now, documents.get(tasks, namespace, id))) return
+        this.#recover(namespace, id, nextRestart(now), delayMs)
       },
       Math.max(0, Math.min(since + delayMs - Date.now(), delayMs)),
     )
