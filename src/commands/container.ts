@@ -21,6 +21,10 @@ const record = z.strictObject({
   config: digestSchema.describe("the image's config, which every task is made from"),
   snapshotter: z.string(),
   snapshotKey: z.string(),
+  imageMounts: z
+    .array(z.strictObject({ manifest: digestSchema, snapshotKey: z.string() }))
+    .optional()
+    .describe('what the images of its options stood for, in their order'),
   runtime: z.string(),
   options: containerOptions,
   labels,
@@ -136,6 +140,7 @@ export const container = defineAggregate({
       'image.verify',
       'snapshot.unpack',
       'snapshot.prepare',
+      'snapshot.view',
       'container.create',
       'snapshot.remove',
       'container.delete',
@@ -145,6 +150,7 @@ export const container = defineAggregate({
       'image.verify',
       'snapshot.unpack',
       'snapshot.prepare',
+      'snapshot.view',
       'container.create',
       'task.create',
       'task.start',
@@ -177,7 +183,7 @@ export const container = defineAggregate({
   },
   events: {
     'container.created': event(
-      10,
+      11,
       'the record of a container, which its tasks are made from',
       record,
       (data) => data, // Version 2 knows networks by name, and what goes with them.
@@ -189,6 +195,7 @@ export const container = defineAggregate({
       (data) => data, // Version 8 knows devices that vendors describe.
       (data) => data, // Version 9 may say which cgroup its own is in.
       (data) => data, // Version 10 may bound what is written beside the image.
+      (data) => data, // Version 11 may mount files of other images.
     ),
     'container.wanted': event(
       1,

@@ -80,10 +80,11 @@ export const project = defineAggregate({
   },
   events: {
     'project.starting': event(
-      2,
+      3,
       'its containers are about to be made and started',
       spec,
       (data) => data, // Version 2 may bound what is written beside the image.
+      (data) => data, // Version 3 may mount files of other images.
     ),
     'project.started': event(1, 'all of its containers were started', z.strictObject({})),
     'project.start-failed': event(

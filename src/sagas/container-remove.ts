@@ -4,6 +4,7 @@ import { task } from '../commands/task.ts'
 import { PurserError } from '../model/errors.ts'
 import { bothSteps, defineSaga } from './define.ts'
 import { endTask } from './end-task.ts'
+import { removeViews } from './image-mounts.ts'
 import { rest } from './wanted.ts'
 
 /** Task, record and snapshot, in this order; begun anew after a restart, it goes on with what is left. */
@@ -35,6 +36,7 @@ export const removeContainer = defineSaga(container, 'container.remove', async (
     await deleteTask() // Which gives back what it holds, and with it the mount of the snapshot.
     await removeSnapshot()
   }
+  await removeViews(saga)
   if (record.status === 'absent') return { facts: [], result: { id } }
   // At last, for the record says which snapshot it is.
   await saga.step('delete', { type: 'container.delete', subject: id })

@@ -1,19 +1,14 @@
-import type { z } from 'zod'
-import type { ContainerState, container } from '../commands/container.ts'
-import { type ImageState, image } from '../commands/image.ts'
 import { lifeConflict } from '../commands/life.ts'
-import { snapshot, snapshotId } from '../commands/snapshot.ts'
+import { snapshotId } from '../commands/snapshot.ts'
 import { PurserError } from '../model/errors.ts'
 import { chainIdOf } from '../oci/chain-id.ts'
 import { optionsConflict } from '../oci/spec/options-conflict.ts'
-import { bothSteps, type Saga, undoStep } from './define.ts'
-import { requireTrust } from './trusted-image.ts'
-
-type Request = z.output<(typeof container.commands)['container.provision']>
-type PresentImage = Extract<ImageState, { status: 'present' }>
+import { bothSteps, undoStep } from './define.ts'
+import { viewImages } from './image-mounts.ts'
+import { type ProvisionRequest, type ProvisionSaga, unpackedImage } from './unpacked-image.ts'
 
 /** Image present and unpacked, snapshot prepared, record written: a container that can be started. */
-export async function provision(saga: Saga<ContainerState, Request>, undo: AsyncDisposableStack): Promise<void> {
+export async function provision(saga: ProvisionSaga, undo: AsyncDisposableStack): Promise<void> {
   const { id, payload } = saga
   if (saga.state.status !== 'absent' && saga.state.origin !== saga.command.correlationId) saga.decide() // Refuses: the name is in use.
   const options = { ...payload.options, network: payload.options.network ?? saga.effects.defaultNetwork }
@@ -35,7 +30,8 @@ export async function provision(saga: Saga<ContainerState, Request>, undo: Async
       field: contradiction.field,
     })
   }
-  const present = await unpackedImage(saga)
+  const present = await unpackedImage(saga, payload.image)
+  const imageMounts = await viewImages(saga, undo)
   const { snapshotter } = payload
   const parent = chainIdOf(present.layers.map((layer) => layer.diffId))
   const subject = snapshotId(snapshotter, id)
@@ -59,6 +55,7 @@ export async function provision(saga: Saga<ContainerState, Request>, undo: Async
       labels,
       onExit,
       ...(timeoutMs === undefined ? {} : { timeoutMs }),
+      ...(imageMounts === undefined ? {} : { imageMounts }),
       ...lifeOf(payload),
     },
   })
@@ -66,7 +63,7 @@ export async function provision(saga: Saga<ContainerState, Request>, undo: Async
 }
 
 /** How it is to live, as it was asked for. */
-function lifeOf(payload: Request): Partial<Request> {
+function lifeOf(payload: ProvisionRequest): Partial<ProvisionRequest> {
   const { health, init, restart, stopTimeoutMs } = payload
   return {
     ...(health === undefined ? {} : { health }),
@@ -74,36 +71,4 @@ function lifeOf(payload: Request): Partial<Request> {
     ...(restart === undefined ? {} : { restart }),
     ...(stopTimeoutMs === undefined ? {} : { stopTimeoutMs }),
   }
-}
-
-async function unpackedImage(saga: Saga<ContainerState, Request>): Promise<PresentImage> {
-  const { namespace, payload } = saga
-  const { image: name, snapshotter } = payload
-  await pullImage(saga, 'pull', payload, saga.signal)
-  const found = saga.view.get(image, namespace, name)
-  if (found.status === 'absent') {
-    throw new PurserError('not_found', `image ${name} is not in namespace ${namespace}`, {
-      remedy: `purser pull ${name}`,
-    })
-  }
-  await requireTrust(saga, name, found)
-  const top = snapshotId(snapshotter, chainIdOf(found.layers.map((layer) => layer.diffId)))
-  if (saga.view.get(snapshot, namespace, top).status !== 'committed') {
-    await saga.step('unpack', { type: 'snapshot.unpack', subject: top, payload: { image: name } })
-  }
-  return found
-}
-
-/** Has an image pulled where it is wanted anew, or is not there. @returns whether it was pulled */
-export async function pullImage(
-  saga: Saga<unknown, unknown>,
-  step: string,
-  { image: subject, snapshotter, platform, pull }: Pick<Request, 'image' | 'snapshotter' | 'platform' | 'pull'>,
-  signal: AbortSignal,
-): Promise<boolean> {
-  const isHere = saga.view.get(image, saga.namespace, subject).status !== 'absent'
-  if (pull === 'never' || (isHere && pull === 'missing')) return false
-  const payload = { snapshotter, ...(platform === undefined ? {} : { platform }) }
-  await saga.step(step, { type: 'image.pull', subject, payload }, signal)
-  return true
 }

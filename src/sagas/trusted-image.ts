@@ -8,7 +8,12 @@ import type { Saga } from './define.ts'
 type PresentImage = Extract<ImageState, { status: 'present' }>
 
 /** Has a present image verified anew where the policy for its name is another one than it was verified by. */
-export async function requireTrust(saga: Saga<unknown, unknown>, name: string, image: PresentImage): Promise<void> {
+export async function requireTrust(
+  saga: Saga<unknown, unknown>,
+  name: string,
+  image: PresentImage,
+  step: string,
+): Promise<void> {
   const { policies, deny } = saga.view.get(trust, 'default', 'node')
   const denied = [image.target.digest, image.manifest.digest].find((digest) => deny.includes(digest))
   if (denied !== undefined) {
@@ -20,5 +25,5 @@ export async function requireTrust(saga: Saga<unknown, unknown>, name: string, i
   const ref = parseReference(name)
   const policy = policies.find(({ match }) => matchesReference(match, ref))
   if (policy === undefined || policy.require === 'nothing' || image.verified?.policy === policy.fingerprint) return
-  await saga.step('verify', { type: 'image.verify', subject: name })
+  await saga.step(step, { type: 'image.verify', subject: name })
 }

@@ -45,6 +45,30 @@ describe('what is mounted', () => {
     assert.deepEqual(readdirSync(join(at.node.root, 'containers/default')), [])
   })
 
+  test('files of another image are there read-only, and kept for as long as the container is', async () => {
+    await ok('run', '--name', 'data', at.image, 'sh', '-c', 'mkdir /d; echo of the other > /d/file')
+    await ok('commit', 'data', 'other:1')
+    await ok('rm', 'data')
+    const mount = ['--mount', 'type=image,source=other:1,target=/other']
+    const script = 'cat /other/d/file; (echo x > /other/d/file) 2>/dev/null || echo refused'
+    for (const runtime of ['runc', 'crun']) {
+      const ran = await ok('run', '--rm', ...mount, '--runtime', runtime, at.image, 'sh', '-c', script)
+      assert.equal(ran, 'of the other\nrefused')
+    }
+    await ok('create', '--name', 'keeper', ...mount, at.image, 'sh', '-c', script)
+    await ok('rmi', '-f', 'other:1')
+    await ok('gc')
+    await ok('start', 'keeper')
+    await ok('wait', 'keeper')
+    assert.equal(await ok('logs', 'keeper'), 'of the other\nrefused')
+    const [{ imageMounts }] = JSON.parse(await ok('inspect', 'keeper'))
+    assert.match(imageMounts[0].manifest, /^sha256:/)
+    await ok('rm', 'keeper')
+    assert.doesNotMatch(await ok('snapshot', 'ls'), /keeper/)
+    const missing = await at.cli('run', '--rm', '--pull', 'never', ...mount, at.image, 'true')
+    assert.match(missing.stderr, /image docker\.io\/library\/other:1 is not in namespace default/)
+  })
+
   for (const runtime of ['runc', 'crun']) {
     test(`${runtime}: what is mounted below a bind is left out, writable or read-only, as asked`, async () => {
       const source = join(at.node.dir, `source-${runtime}`)

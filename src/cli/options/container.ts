@@ -58,7 +58,7 @@ export const containerOptions = {
   ...processOptions,
   entrypoint: { value: 'program', help: "instead of the image's entrypoint; empty for none" },
   volume: { short: 'v', value: 'src:dst[:ro]', many: true, parse: volume, completes: 'file', help: 'bind mount' },
-  mount: { value: 'spec', many: true, parse: mount, help: 'type=bind|tmpfs,source=…,target=…[,readonly]' },
+  mount: { value: 'spec', many: true, parse: mount, help: 'type=bind|tmpfs|image,source=…,target=…[,readonly]' },
   tmpfs: { value: 'path[:options]', many: true, parse: tmpfs, help: 'memory mounted there: /run:size=64m,exec' },
   ...networkOptions,
   ...lifeOptions,
@@ -101,7 +101,8 @@ export function containerPayload(
       ...(entrypoint === undefined ? {} : { entrypoint: entrypoint === '' ? [] : [entrypoint] }),
       ...processPayload(flags, sealed),
       hostname: flags.hostname,
-      mounts: [...flags.volume, ...flags.mount, ...flags.tmpfs],
+      mounts: [...flags.volume, ...flags.mount.filter((each) => each.type !== 'image'), ...flags.tmpfs],
+      ...imageMounts(flags.mount),
       ...networkPayload(flags),
       ...isolationPayload(flags),
       resources: {
@@ -122,6 +123,11 @@ export function containerPayload(
     ...(flags.pull === 'always' || flags.pull === 'never' ? { pull: flags.pull } : {}),
     platform: flags.platform,
   }
+}
+
+function imageMounts(mounts: ContainerFlags['mount']) {
+  const images = mounts.flatMap((each) => (each.type === 'image' ? [{ image: each.image, target: each.target }] : []))
+  return images.length === 0 ? {} : { imageMounts: images }
 }
 
 export const labelsOf = (labels: readonly (readonly [string, string])[]): Record<string, string> =>

@@ -2,6 +2,12 @@ import { resolve } from 'node:path'
 import { PurserError } from '../../model/errors.ts'
 import { parseBytes } from '../../oci/size.ts'
 
+export interface ImageMountRequest {
+  type: 'image'
+  image: string
+  target: string
+}
+
 export type MountRequest =
   | { type: 'bind'; source: string; target: string; options: string[] }
   | { type: 'tmpfs'; target: string; options: string[] }
@@ -48,7 +54,7 @@ const KEYS: Readonly<Record<string, string>> = {
 
 const refuseMount = (text: string, why: string): PurserError =>
   new PurserError('invalid_argument', `${JSON.stringify(text)} is not a mount: ${why}`, {
-    remedy: 'write type=bind,source=…,target=…[,readonly] or type=tmpfs,target=…[,tmpfs-size=64m]',
+    remedy: 'write type=bind|image,source=…,target=…[,readonly] or type=tmpfs,target=…[,tmpfs-size=64m]',
   })
 
 /** docker's `--tmpfs TARGET[:OPTIONS]`. @throws PurserError invalid_argument */
@@ -62,7 +68,7 @@ export function tmpfs(text: string): MountRequest {
 }
 
 /** docker's `--mount type=…,source=…,target=…`. @throws PurserError invalid_argument */
-export function mount(text: string): MountRequest {
+export function mount(text: string): MountRequest | ImageMountRequest {
   const given = new Map<string, string>()
   for (const part of text.split(',')) {
     const at = part.indexOf('=')
@@ -82,6 +88,11 @@ export function mount(text: string): MountRequest {
     if (size !== undefined) options.push(`size=${parseBytes(size)}`)
     if (mode !== undefined) options.push(`mode=${mode}`)
     return { type, target, options }
+  }
+  if (type === 'image') {
+    const image = given.get('source') ?? ''
+    if (image === '') throw refuseMount(text, 'it has no source, which is an image')
+    return { type, image, target }
   }
   if (type !== 'bind') throw refuseMount(text, `there is no type ${JSON.stringify(type)}`)
   const source = given.get('source') ?? ''

@@ -4,6 +4,7 @@ import { capabilityOptions } from './capabilities.ts'
 import { cgroupParent } from './cgroup-parent.ts'
 import { deviceOptions } from './devices.ts'
 import { hostname } from './hostname.ts'
+import { imageMounts } from './image-mounts.ts'
 import { hugepages, ioLimits, type ResourceLimits, resourceConflict } from './limits.ts'
 import { networkMode } from './network-mode.ts'
 import { seccompProfile } from './seccomp-custom.ts'
@@ -72,6 +73,7 @@ export const isolationOptions = {
   userns,
   cgroupns: z.enum(['host', 'private']).optional().describe('whether it sees its own cgroup only'),
   cgroupParent,
+  imageMounts: imageMounts.optional(),
   storageBytes: storageBytes.optional(),
   shmBytes: z.int().min(4096).max(Number.MAX_SAFE_INTEGER).optional().describe('size of /dev/shm; 64 MiB by default'),
   oomScoreAdj: z

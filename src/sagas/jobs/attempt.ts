@@ -14,7 +14,7 @@ import type { JobSpec, JobStep } from '../../commands/job-spec.ts'
 import { type StoppedTask, task } from '../../commands/task.ts'
 import { type ErrorCode, PurserError, toPurserError } from '../../model/errors.ts'
 import { type Saga, UNDO_MS } from '../define.ts'
-import { pullImage } from '../provision.ts'
+import { pullImage } from '../unpacked-image.ts'
 
 export type JobSaga = Saga<JobState, z.output<(typeof job.commands)['job.run']>>
 

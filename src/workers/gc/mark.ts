@@ -34,7 +34,7 @@ export function findGarbage(view: View): Garbage[] {
   }
   for (const { namespace, state } of view.list(container)) {
     if (state.status === 'absent') continue
-    usedKeys.add(`${namespace}/${state.snapshotKey}`)
+    for (const { snapshotKey } of [state, ...(state.imageMounts ?? [])]) usedKeys.add(`${namespace}/${snapshotKey}`)
     usedContent.add(`${namespace}/${state.manifest}`).add(`${namespace}/${state.config}`)
   }
 

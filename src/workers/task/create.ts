@@ -15,6 +15,7 @@ import { ProcessStdio } from '../../shim/stdio.ts'
 import { noteCreated } from './begun.ts'
 import { defineTaskHandler } from './effects.ts'
 import { ownerIn, told } from './id-ranges.ts'
+import { mountedImages } from './image-mounts.ts'
 import { imageVolumes } from './image-volumes.ts'
 import { hostPartOf, sharedMounts } from './isolation.ts'
 import { removeBundle } from './live-task.ts'
@@ -89,7 +90,8 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     if (owners) await job.append(task.fact(id, 'task.ids-mapped', told(owners)))
     const host = hostPartOf(job, options, owners)
     const volumes = await imageVolumes(job, made, config.volumes, rootfs, owners)
-    const ownMounts = [...sharedMounts(options), ...volumes.mounts]
+    const images = await mountedImages(job, made, owners)
+    const ownMounts = [...sharedMounts(options), ...volumes.mounts, ...images.mounts]
     const connection = await connect(job, options)
     const edits = effects.cdi.resolve(options.cdiDevices ?? [])
     const usual = buildSpec({
@@ -101,7 +103,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
       arch: effects.architecture,
       cgroupVersion: effects.cgroupVersion,
       networkFiles: connection.files,
-      volumes: volumes.binds,
+      volumes: [...volumes.binds, ...images.binds],
       networkNamespace: connection.namespace,
       init: made.init ? effects.init.require(id) : undefined,
       host,

@@ -55,7 +55,11 @@ export async function imageVolumes(
   const named = volumes.map(({ target, path }) => ({ target, path, name: `volume-${nameOf(target)}` }))
   return {
     binds: named.map(({ target, name }) => bind(target, mountPoint(bundle, name))),
-    mounts: named.map(({ path, name }) => ({ name, mount: { type: 'bind', source: path, options: ['bind'] }, owners })),
+    mounts: named.map(({ path, name }) => ({
+      name,
+      mounts: [{ type: 'bind', source: path, options: ['bind'] }],
+      owners,
+    })),
   }
 }
 

@@ -64,7 +64,7 @@ export function hostPartOf(job: IsolatedTask, options: ContainerOptions, ids: Id
 export function sharedMounts({ ipc, shmBytes = DEFAULT_SHM_BYTES }: ContainerOptions): TaskMount[] {
   if (ipc !== 'shareable') return []
   const options = ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${shmBytes}`]
-  return [{ name: 'shm', mount: { type: 'tmpfs', source: 'shm', options } }]
+  return [{ name: 'shm', mounts: [{ type: 'tmpfs', source: 'shm', options }] }]
 }
 
 function checkLimits(options: ContainerOptions, cgroupVersion: 1 | 2): void {

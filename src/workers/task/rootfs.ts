@@ -13,11 +13,22 @@ import type { LiveTask } from './live-task.ts'
 type PresentContainer = Exclude<ContainerState, { status: 'absent' }>
 
 /** What a container's rootfs is mounted from; its shim does it, below the bundle, and takes it away when the task is deleted. */
-export async function rootfsMounts(
+export function rootfsMounts(
   view: View,
   snapshotters: ReadonlyMap<string, Snapshotter>,
   namespace: string,
   made: PresentContainer,
+  signal: AbortSignal,
+): Promise<Mount[]> {
+  return snapshotMounts(view, snapshotters, namespace, made, signal)
+}
+
+/** What one of a container's snapshots is mounted from. */
+export async function snapshotMounts(
+  view: View,
+  snapshotters: ReadonlyMap<string, Snapshotter>,
+  namespace: string,
+  made: Pick<PresentContainer, 'snapshotter' | 'snapshotKey'>,
   signal: AbortSignal,
 ): Promise<Mount[]> {
   const id = snapshotId(made.snapshotter, made.snapshotKey)

@@ -8,17 +8,17 @@ import { mountPoint } from './live-task.ts'
 export interface TaskMount {
   /** Of its place in the bundle. */
   name: string
-  mount: Mount
+  mounts: readonly Mount[]
   /** How a user namespace maps the owners of files. */
   owners?: IdMap | undefined
 }
 
 /** The bundle is there. */
 export async function mountForTask(bundle: string, mounts: readonly TaskMount[], signal: AbortSignal): Promise<void> {
-  for (const { name, mount, owners } of mounts) {
+  for (const { name, mounts: own, owners } of mounts) {
     const target = mountPoint(bundle, name)
     mkdirSync(target, { recursive: true, mode: 0o711 })
-    await mountAll([mount], target, signal, owners)
+    await mountAll(own, target, signal, owners)
   }
 }
 
