@@ -159,6 +159,9 @@ export interface StoppedTask extends Made {
 const absent = { status: 'absent' } as TaskState
 export const tasks: Kind<TaskState> = { name: 'task', initial: absent }
 
+/** Why a task was lost that ran when the kernel was booted. */
+export const REBOOT = 'the machine was rebooted'
+
 /** Exits of an exec that are remembered per task; the log has them all. */
 const EXITED_EXECS_MAX = 32
 

@@ -1,4 +1,5 @@
 import { commandTypes } from '../../commands/index.ts'
+import { REBOOT } from '../../commands/task.ts'
 import type { CommandEnvelope } from '../../model/command.ts'
 import { ERROR_CODES, type ErrorCode } from '../../model/errors.ts'
 import type { StoredEvent } from '../../model/event.ts'
@@ -183,7 +184,8 @@ function ofTask({ commands, tasks }: Memories, event: StoredEvent): Sample[] {
       const exit = event.data as { exitCode: number; reason?: string; oomKills: number }
       const how = howEnded(exit, open)
       const samples = [one('exits', how)]
-      if (how === 'lost') samples.push(one('shimLosses'))
+      // A reboot is no shim's fault.
+      if (how === 'lost' && exit.reason !== `lost: ${REBOOT}`) samples.push(one('shimLosses'))
       // Those that the daemon was not told of while it was away.
       const untold = exit.oomKills - (open?.ooms ?? 0)
       if (untold > 0) samples.push({ family: 'ooms', labels: [], value: untold })

@@ -8,7 +8,7 @@ import { FOLDS, fold, type Memory, type OpenCommand, type OpenTask } from './fol
 /** Service level indicators, as counts by the minute. */
 export const sli = defineProjection({
   name: 'sli',
-  schema: 3,
+  schema: 4,
   folds: FOLDS,
   open: async (dir) => new SliStore(dir),
 })

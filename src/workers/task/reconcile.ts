@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { container } from '../../commands/container.ts'
-import { type ExecProcess, type TaskState, task } from '../../commands/task.ts'
+import { type ExecProcess, REBOOT, type TaskState, task } from '../../commands/task.ts'
 import type { EventLog } from '../../log/event-log.ts'
 import type { Networks } from '../../network/networks.ts'
 import type { Shims } from '../../shim/shims.ts'
@@ -35,7 +35,7 @@ const LOSE_MS = 1000
 
 const AGAIN_MS = 2000
 /** Of one that goes on not to answer. */
-const AGAIN_MS_MAX = 30_000
+const AGAIN_MS_MAX = 10_000
 
 const REMOVE_MS = 30_000
 
@@ -150,7 +150,7 @@ async function adopt(
       }
       return 'adopted'
     }
-    const reason = effects.boot === 'another' ? 'the machine was rebooted' : 'no shim answered after the daemon started'
+    const reason = effects.boot === 'another' ? REBOOT : 'no shim answered after the daemon started'
     const losing = tasks.lose(namespace, id, runtime, reason)
     // One that does not end holds up no other.
     await Promise.race([losing, delay(LOSE_MS, undefined, { ref: false })])

@@ -14,6 +14,7 @@ import type { Fact } from '../../model/aggregate.ts'
 import type { CommandRequest } from '../../model/command.ts'
 import { errorCodeOf, PurserError } from '../../model/errors.ts'
 import type { Networks } from '../../network/networks.ts'
+import { parseSignal } from '../../oci/signals.ts'
 import { insist } from '../../queue/insist.ts'
 import type { Intake } from '../../queue/intake.ts'
 import type { TaskExit } from '../../shim/shim.ts'
@@ -40,6 +41,8 @@ const OUTPUT_END_MS = 5000
 /** How often it is looked whether a stuck task is still there. */
 const STUCK_POLL_MS = 1000
 const KILLED = 137
+const SIGKILL = 9
+const TIMEOUT = 'purser:timeout'
 
 const VICTIM_LOOKS_MAX = 5
 const VICTIM_LOOK_MS = 20
@@ -286,14 +289,26 @@ export class Tasks {
     // The shim's event may come later, or was sent while no daemon was there: the kernel has counted.
     const counted = oomKillsOf(this.#options.paths.cgroup(namespace, id))
     const oomKills = Math.max('oomKills' in state ? state.oomKills : 0, counted)
-    const reason = this.#timedOut.has(`${namespace}/${id}`) ? 'timeout' : undefined
-    const why = oomKills > 0 && exit.exitCode === KILLED ? 'oom' : reason
+    const killer = this.#killerOf(namespace, state)
+    const isTimeout = killer === TIMEOUT || this.#timedOut.has(`${namespace}/${id}`)
+    // An earlier kill of some other process in it is not what ended it when somebody else did.
+    const isOom = oomKills > 0 && exit.exitCode === KILLED && killer === undefined
+    const why = isTimeout ? 'timeout' : isOom ? 'oom' : undefined
     return task.fact(id, 'task.exited', {
       exitCode: exit.exitCode & 0xff,
       exitedAt: exit.exitedAt ?? new Date().toISOString(),
       oomKills,
       ...(why === undefined ? {} : { reason: why }),
     })
+  }
+
+  /** Who had SIGKILL sent to its first process, if that was the last signal. */
+  #killerOf(namespace: string, state: TaskState): string | undefined {
+    if (state.status === 'absent' || state.lastKill === undefined) return undefined
+    const sent = this.#options.log.documents.get(command, namespace, state.lastKill)
+    if (sent.status === 'absent') return undefined
+    const { payload, actor } = sent.command
+    return payload.execId === undefined && parseSignal(String(payload.signal)) === SIGKILL ? actor : undefined
   }
 
   /** Kills a task that has run for as long as its container allows. */
@@ -324,7 +339,7 @@ export class Tasks {
   #submitTimeout(request: CommandRequest & { namespace: string }): void {
     const { namespace, subject: id = '' } = request
     const traced = { ...request, ...this.#traceOf(namespace, id) }
-    const submit = () => this.#options.intake.submit(traced, { actor: 'purser:timeout' })
+    const submit = () => this.#options.intake.submit(traced, { actor: TIMEOUT })
     this.#insist('timeout', submit).catch((err) => {
       this.#options.logger.error({ err, namespace, id }, 'what ran too long could not be killed')
     })

@@ -7,7 +7,7 @@ import { removeCgroups } from '../../../src/host/cgroups.ts'
 import { TaskPaths } from '../../../src/workers/task/paths.ts'
 import { startCliNode } from '../../support/cli.ts'
 import type { TestNode } from '../../support/daemon.ts'
-import { checkBooks, collected, eventually, pidOf, submit, taskOf } from '../../support/faults.ts'
+import { checkBooks, collected, eventually, gone, pidOf, submit, taskOf } from '../../support/faults.ts'
 import { processWithPid, shimOf } from '../../support/processes.ts'
 
 async function runAll(node: TestNode, image: string, ids: readonly string[], script: string): Promise<void> {
@@ -26,26 +26,37 @@ const verdicts = async (node: TestNode): Promise<Map<string, string>> => {
   return new Map(items.map(({ id, verdict }) => [id, verdict]))
 }
 
-test('of twenty containers one has a shim that hangs: the others are adopted, and it is too when it answers', async () => {
-  await using at = await startCliNode()
+test('of twenty containers two have shims that hang: the others are adopted, one is too when it answers, one can be stopped', async () => {
+  const stop = '[stop]\nkill = "300ms"\nkillCgroup = "300ms"\nkillShim = "1s"\ncleanUp = "5s"'
+  await using at = await startCliNode({ config: stop })
   const { node, image } = at
   const ids = Array.from({ length: 20 }, (_, index) => `c${index}`)
   await runAll(node, image, ids, 'trap "exit 6" TERM; while true; do sleep 0.05; done')
   const hung = await shimOf(await pidOf(node, 'c7'))
+  const hungToo = await shimOf(await pidOf(node, 'c9'))
   await node.kill9()
-  process.kill(hung, 'SIGSTOP')
+  for (const shim of [hung, hungToo]) process.kill(shim, 'SIGSTOP')
   try {
     node.start()
     await node.ready()
     const ready = (await node.logs()).split('\n').findLast((line) => line.includes('"msg":"ready"')) ?? ''
     const { adopted, postponed, lost } = JSON.parse(ready)
-    assert.deepEqual({ adopted, postponed, lost }, { adopted: 19, postponed: 1, lost: 0 })
+    assert.deepEqual({ adopted, postponed, lost }, { adopted: 18, postponed: 2, lost: 0 })
     assert.equal((await at.cli('exec', 'c8', 'true')).exitCode, 0)
     const found = await verdicts(node)
-    assert.deepEqual(new Set(ids.map((id) => (id === 'c7' ? 'healthy' : (found.get(id) ?? '')))), new Set(['healthy']))
-    assert.equal(found.get('c7'), 'hung')
+    assert.deepEqual(
+      ids.filter((id) => found.get(id) !== 'healthy').map((id) => [id, found.get(id)]),
+      [
+        ['c7', 'hung'],
+        ['c9', 'hung'],
+      ],
+    )
     assert.match((await at.cli('task', 'doctor')).stdout, new RegExp(`^c7 .* hung .* kill -CONT ${hung}$`, 'm'))
     assert.equal((await taskOf(node, 'c7')).status, 'running')
+    const stopped = await at.cli('stop', '-t', '0', 'c9')
+    assert.equal(stopped.exitCode, 0, stopped.stderr)
+    assert.match((await taskOf(node, 'c9')).reason ?? '', /^lost: /)
+    await gone(hungToo)
   } finally {
     process.kill(hung, 'SIGCONT')
   }

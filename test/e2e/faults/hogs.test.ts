@@ -55,6 +55,24 @@ test('a container that takes more memory than it may is ended, and recorded so',
   assert.match((await at.cli('why', 'hog')).stdout, /want of memory/)
 })
 
+test('a container that somebody kills has not run out of memory, though a process of it had before', async () => {
+  const script = '(x=a; while true; do x=$x$x; done); echo outlived; exec sleep 1000'
+  const ran = await at.cli('run', '-d', '--name', 'killed', '-m', '16m', at.image, 'sh', '-c', script)
+  assert.equal(ran.exitCode, 0, ran.stderr)
+  await eventually(
+    () => at.cli('logs', 'killed'),
+    ({ stdout }) => stdout.includes('outlived'),
+  )
+  assert.equal((await at.cli('kill', 'killed')).exitCode, 0)
+  const { exitCode, reason } = await eventually(
+    () => taskOf(at.node, 'killed'),
+    ({ status }) => status === 'stopped',
+  )
+  assert.deepEqual([exitCode, reason], [137, undefined])
+  const exited = (await events(at.node, 'task/killed')).find(({ type }) => type === 'task.exited')
+  assert.equal(exited?.data.oomKills, 1)
+})
+
 test('a container that ran out of memory while no daemon was there is recorded so', async () => {
   const dir = join(at.node.dir, 'late')
   await mkdir(dir)

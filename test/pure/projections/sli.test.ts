@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { REBOOT } from '../../../src/commands/task.ts'
 import type { StoredEvent } from '../../../src/model/event.ts'
 import { BUCKET_TABLES, Buckets } from '../../../src/projections/sli/buckets.ts'
 import { families, type Sample, seriesOf } from '../../../src/projections/sli/families.ts'
@@ -132,6 +133,7 @@ test('how a task ended: killed by request, crashed, out of memory, lost', () => 
   assert.deepEqual(ends({ exitCode: 3 }, 10), ['exits crashed = 1'], 'a signal that asks for something else')
   assert.deepEqual(ends({ exitCode: 137, reason: 'oom', oomKills: 2 }), ['exits oom = 1', 'ooms = 2'])
   assert.deepEqual(ends({ exitCode: 137, reason: 'lost: the shim died' }), ['exits lost = 1', 'shimLosses = 1'])
+  assert.deepEqual(ends({ exitCode: 137, reason: `lost: ${REBOOT}` }), ['exits lost = 1'])
 })
 
 test('an OOM kill counts once, whether the daemon was told of it or found it at the exit', () => {
