@@ -18,14 +18,3 @@ test('with an init the program is its child: signals are forwarded, orphans reap
   assert.ok(Date.now() - begun < 5000)
   assert.equal((await at.cli('wait', 'c1')).stdout.trim(), '143')
 })
-
-test('without an init program a container that wants one is refused, with what to install', async () => {
-  await using at = await startCliNode({ config: 'initPath = "/nowhere/tini"' })
-  const ran = await at.cli('run', '--rm', '--init', at.image, 'true')
-  assert.equal(ran.exitCode, 125)
-  assert.match(
-    ran.stderr,
-    /is to have an init process, and \/nowhere\/tini, which the configuration names, is no program/,
-  )
-  assert.match(ran.stderr, /apt install tini/)
-})

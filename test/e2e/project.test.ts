@@ -1,11 +1,16 @@
 import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
-import { test } from 'node:test'
-import { startCliNode } from '../support/cli.ts'
+import { after, before, test } from 'node:test'
+import { type CliNode, startCliNode } from '../support/cli.ts'
 import { checkBooks, events, eventually, instant } from '../support/faults.ts'
 
+let at: CliNode
+before(async () => {
+  at = await startCliNode()
+})
+after(() => at[Symbol.asyncDispose]())
+
 test('containers of a run file come up in the order of what they depend on, once each over a SIGKILL of the daemon', async (t) => {
-  await using at = await startCliNode()
   const { node, cli, image } = at
   const file = `${node.dir}/run.yaml`
   await writeFile(
@@ -78,7 +83,6 @@ containers:
 })
 
 test('a project that does not come up says which container and why, and leaves what was asked for', async () => {
-  await using at = await startCliNode()
   const { node, cli, image } = at
   const file = `${node.dir}/run.yaml`
   const write = (containers: string) => writeFile(file, `name: odd\ncontainers:\n${containers}`)

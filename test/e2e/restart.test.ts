@@ -1,10 +1,16 @@
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
-import { test } from 'node:test'
+import { after, before, test } from 'node:test'
 import { z } from 'zod'
-import { startCliNode } from '../support/cli.ts'
+import { type CliNode, startCliNode } from '../support/cli.ts'
 import type { TestNode } from '../support/daemon.ts'
 import { checkBooks, events, eventually, instant, type Request, rounds, submit, tallyOf } from '../support/faults.ts'
+
+let at: CliNode
+before(async () => {
+  at = await startCliNode()
+})
+after(() => at[Symbol.asyncDispose]())
 
 const containerSchema = z.object({
   status: z.string(),
@@ -27,16 +33,15 @@ const starts = async (node: TestNode, id: string): Promise<number> =>
   (await events(node, `task/${id}`)).filter(({ type }) => type === 'task.started').length
 
 test('on-failure starts again what failed, so often and with growing delays; a user begins anew', async () => {
-  await using at = await startCliNode()
   const { node, cli, image } = at
-  const ran = await cli('run', '-d', '--name', 'c1', '--restart', 'on-failure:2', image, 'sh', '-c', 'exit 3')
+  const ran = await cli('run', '-d', '--name', 'fails', '--restart', 'on-failure:2', image, 'sh', '-c', 'exit 3')
   assert.equal(ran.exitCode, 0, ran.stderr)
-  const exits = async () => (await events(node, 'task/c1')).filter(({ type }) => type === 'task.exited').length
+  const exits = async () => (await events(node, 'task/fails')).filter(({ type }) => type === 'task.exited').length
   await eventually(exits, (count) => count === 3)
-  const over = await containerOf(node, 'c1')
+  const over = await containerOf(node, 'fails')
   assert.equal(over.status, 'exited')
   assert.deepEqual(over.restarts, { wanted: true, count: 2, delayMs: 200 })
-  const restarting = (await events(node, 'container/c1')).filter(({ type }) => type === 'container.restarting')
+  const restarting = (await events(node, 'container/fails')).filter(({ type }) => type === 'container.restarting')
   assert.deepEqual(
     restarting.map(({ data }) => data),
     [
@@ -45,8 +50,8 @@ test('on-failure starts again what failed, so often and with growing delays; a u
     ],
   )
   assert.match((await cli('ps', '-a')).stdout, /Exited \(3\) .*restarted 2×/)
-  assert.match((await cli('history', 'c1')).stdout, /container\.recover c1 {2}by purser:restart/)
-  assert.equal((await cli('start', 'c1')).exitCode, 0)
+  assert.match((await cli('history', 'fails')).stdout, /container\.recover fails {2}by purser:restart/)
+  assert.equal((await cli('start', 'fails')).exitCode, 0)
   await eventually(exits, (count) => count === 6)
 
   const fine = await cli('run', '-d', '--name', 'fine', '--restart', 'on-failure', image, 'true')
@@ -60,7 +65,6 @@ test('on-failure starts again what failed, so often and with growing delays; a u
 })
 
 test('always starts again over SIGKILLs of the daemon, one at a time, until somebody stops it', async (t) => {
-  await using at = await startCliNode()
   const { node, cli, image } = at
   const tally = await tallyOf(node)
   const script = 'mkdir /tally/here || echo two >/tally/twice; echo ran >>/tally/c1; sleep 0.1; rmdir /tally/here'

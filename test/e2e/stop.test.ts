@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { mkdir, open, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
 import { z } from 'zod'
-import { startCliNode } from '../support/cli.ts'
+import { type CliNode, startCliNode } from '../support/cli.ts'
 import type { TestNode } from '../support/daemon.ts'
 import { checkBooks, events, eventually, gone, instant, pidOf, submit, taskOf } from '../support/faults.ts'
 
@@ -13,6 +13,12 @@ const run = promisify(execFile)
 
 const DEADLINES = '[stop]\nkill = "300ms"\nkillCgroup = "300ms"\nkillShim = "2s"\ncleanUp = "2s"'
 const DEAF = ['sh', '-c', 'trap "" TERM; while true; do sleep 0.05; done']
+
+let at: CliNode
+before(async () => {
+  at = await startCliNode({ config: DEADLINES })
+})
+after(() => at[Symbol.asyncDispose]())
 
 const phasesOf = async (node: TestNode, id: string): Promise<unknown[]> =>
   (await events(node, `task/${id}`)).filter(({ type }) => type === 'task.stopping').map(({ data }) => data.phase)
@@ -24,7 +30,6 @@ async function shimOf(pid: number): Promise<number> {
 }
 
 test('a stop asks, waits for as long as its container has asked for, and kills; each phase is in the log', async () => {
-  await using at = await startCliNode()
   const ran = await at.cli('run', '-d', '--name', 'deaf', '--stop-timeout', '1', at.image, ...DEAF)
   assert.equal(ran.exitCode, 0, ran.stderr)
   const begun = Date.now()
@@ -42,31 +47,30 @@ test('a stop asks, waits for as long as its container has asked for, and kills; 
 })
 
 test('a stop that neither signals nor the shim carry out goes on to harder means, also over a SIGKILL of the daemon', async (t) => {
-  await using at = await startCliNode({ config: DEADLINES })
   const { node } = at
   const ran = await submit(node, {
     type: 'container.run',
-    subject: 'c1',
+    subject: 'hard',
     payload: { image: at.image, options: { args: DEAF } },
   })
   assert.equal(ran.status, 200, ran.text)
-  const pid = await pidOf(node, 'c1')
+  const pid = await pidOf(node, 'hard')
   const shim = await shimOf(pid)
   process.kill(shim, 'SIGSTOP')
-  const request = { type: 'container.stop', subject: 'c1', payload: { graceMs: 100 } }
+  const request = { type: 'container.stop', subject: 'hard', payload: { graceMs: 100 } }
   const accepted = await submit(node, request, 'respond-async')
   assert.equal(accepted.status, 202, accepted.text)
   await node.kill9After(instant(t, 'killed', 2500))
   await node.restart()
   const task = await eventually(
-    () => taskOf(node, 'c1'),
+    () => taskOf(node, 'hard'),
     ({ status }) => status === 'stopped',
   )
   await gone(pid)
   await gone(shim)
   assert.equal(task.exitCode, 137)
   assert.match(task.reason ?? '', /^lost: /)
-  const phases = await phasesOf(node, 'c1')
+  const phases = await phasesOf(node, 'hard')
   assert.equal(new Set(phases).size, phases.length, `each phase once: ${phases}`)
   await checkBooks(node)
 })
@@ -95,7 +99,6 @@ async function freezable(dir: string) {
 }
 
 test('a task that survives all of a stop is stuck, with what holds it, until it can end', async (t) => {
-  await using at = await startCliNode({ config: DEADLINES })
   const { node } = at
   await using disk = await freezable(node.dir)
   if (disk === undefined) return t.skip('no file system can be mounted from a file here')
