@@ -46,7 +46,7 @@ export interface Streams {
   logs(
     namespace: string,
     id: string,
-    options: { follow: boolean; tailLines?: number; since?: Date },
+    options: { follow: boolean; tailLines?: number; since?: Date; until?: Date },
     signal: AbortSignal,
   ): AsyncIterable<Uint8Array>
 }

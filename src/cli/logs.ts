@@ -10,14 +10,15 @@ export const verb = defineVerb({
     follow: { short: 'f', help: 'go on until the container has ended' },
     tail: { value: 'lines', parse: lines, help: 'of what is there, the last lines; all by default' },
     since: { value: 'time', help: 'an RFC 3339 time or how long ago: 15m' },
+    until: { value: 'time', help: 'lines before it, written as for --since' },
     timestamps: { short: 't', help: 'each line after its time' },
   },
   async run({ client, flags, args: [name = ''] }) {
     const { id } = await client.container(name)
-    const { follow, since, tail } = flags
+    const { follow, since, until, tail } = flags
     // A line may come in parts, of each stream: its time stands before the first.
     const begun = new Set<string>()
-    for await (const { time, stream, isPartial, text } of client.logs(id, { follow, since, tail })) {
+    for await (const { time, stream, isPartial, text } of client.logs(id, { follow, since, until, tail })) {
       const stamp = flags.timestamps && !begun.has(stream) ? [Buffer.from(`${time} `)] : []
       if (isPartial) begun.add(stream)
       else begun.delete(stream)

@@ -156,6 +156,8 @@ export interface LogsOptions {
   tail?: number | undefined
   /** An RFC 3339 time or a duration (`15m`). */
   since?: string | undefined
+  /** Lines before it, written as `since` is. */
+  until?: string | undefined
   signal?: AbortSignal | undefined
 }
 
@@ -391,8 +393,8 @@ export class PurserClient {
   }
 
   /** What a container has written. @throws PurserError not_found */
-  async *logs(id: string, { follow = false, tail, since, signal }: LogsOptions = {}): AsyncGenerator<LogLine> {
-    const query = { follow: follow ? 'true' : undefined, tail: tail?.toString(), since }
+  async *logs(id: string, { follow = false, tail, since, until, signal }: LogsOptions = {}): AsyncGenerator<LogLine> {
+    const query = { follow: follow ? 'true' : undefined, tail: tail?.toString(), since, until }
     const response = await this.#open(pathWith(`/v1/containers/${encodeURIComponent(id)}/logs`, query), { signal })
     for await (const line of linesOf(response, this.socketPath)) yield parseLogLine(line)
   }

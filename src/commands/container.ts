@@ -183,7 +183,7 @@ export const container = defineAggregate({
   },
   events: {
     'container.created': event(
-      11,
+      12,
       'the record of a container, which its tasks are made from',
       record,
       (data) => data, // Version 2 knows networks by name, and what goes with them.
@@ -196,6 +196,7 @@ export const container = defineAggregate({
       (data) => data, // Version 9 may say which cgroup its own is in.
       (data) => data, // Version 10 may bound what is written beside the image.
       (data) => data, // Version 11 may mount files of other images.
+      (data) => data, // Version 12 may say what becomes of its output.
     ),
     'container.wanted': event(
       1,

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { healthRequest } from '../oci/health-check.ts'
+import { logging } from './logging.ts'
 import { type RestartPolicy, restartPolicy } from './restart.ts'
 
 /** A day: no stop waits longer. */
@@ -12,6 +13,7 @@ export const lifeOptions = {
     .boolean()
     .optional()
     .describe('whether its first process is an init that reaps and forwards signals, with the program as its child'),
+  logging: logging.optional().describe('what becomes of its output'),
   restart: restartPolicy.optional().describe('whether it is started again when its task has ended; not without one'),
   stopTimeoutMs: z
     .int()

@@ -80,11 +80,12 @@ export const project = defineAggregate({
   },
   events: {
     'project.starting': event(
-      3,
+      4,
       'its containers are about to be made and started',
       spec,
       (data) => data, // Version 2 may bound what is written beside the image.
       (data) => data, // Version 3 may mount files of other images.
+      (data) => data, // Version 4 may say what becomes of their output.
     ),
     'project.started': event(1, 'all of its containers were started', z.strictObject({})),
     'project.start-failed': event(

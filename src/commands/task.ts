@@ -302,6 +302,18 @@ export const task = defineAggregate({
       }),
       (data) => data, // Version 2 may say why, and what was dropped.
     ),
+    'task.output-dropped': event(
+      1,
+      'output of it was dropped: told once in a while, with what it comes to',
+      z.strictObject({
+        reason: z
+          .enum(['rate', 'driver'])
+          .describe('rate: it wrote more than it may; driver: it was rotated away before it could be sent'),
+        bytes: z.int().nonnegative().optional().describe('where they were counted'),
+        files: z.int().nonnegative().optional().describe('of its log'),
+        sinceMs: z.int().nonnegative().describe('milliseconds that this is told of'),
+      }),
+    ),
     'task.paused': event(1, 'all of its processes are frozen', z.strictObject({})),
     'task.resumed': event(1, 'its processes go on', z.strictObject({})),
     // Since version 2 there are limits of swap, of CPUs by their numbers, and of disks.

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { parse, TomlError } from 'smol-toml'
 import { z } from 'zod'
+import { logging } from '../commands/logging.ts'
 import { duration } from '../model/duration.ts'
 import { PurserError } from '../model/errors.ts'
 import { Secret } from '../model/secret.ts'
@@ -183,6 +184,7 @@ const configSchema = z.strictObject({
     .transform(({ every, bytesPerSecond }) => ({ everyMs: every, bytesPerSecond }))
     .prefault({}),
   slo: sloSchema,
+  logs: logging.prefault({}).describe('of containers that do not say what becomes of their output'),
   stats: z
     .strictObject({
       every: duration

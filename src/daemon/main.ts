@@ -46,6 +46,7 @@ import { snapshotHandlers } from '../workers/snapshot/index.ts'
 import { SnapshotInsight } from '../workers/snapshot/insight.ts'
 import { taskActivity } from '../workers/task/activity.ts'
 import { CgroupLayout } from '../workers/task/cgroup-layout.ts'
+import { ContainerLogs } from '../workers/task/container-logs.ts'
 import { TaskDoctor } from '../workers/task/doctor.ts'
 import { ContainerFiles } from '../workers/task/files.ts'
 import { HealthKeeper } from '../workers/task/health/keeper.ts'
@@ -217,9 +218,10 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
 
   const progress = new Progress()
   const poolMembers = starting.use(new PoolMembers(log))
+  const logs = new ContainerLogs({ log, paths, defaults: config.logs, logger })
   const roots = new ContainerRoots({ view: log.documents, tasks, shims, snapshotters, runDir })
   const uploads = await Uploads.open(join(root, 'uploads'), config.images.archiveBytes)
-  const streams = new TaskStreams(log, tasks, paths)
+  const streams = new TaskStreams(log, tasks, paths, logs)
   const effects = {
     poolMembers,
     streams,
@@ -248,6 +250,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     cdi: new CdiDevices(config.cdi.specDirs),
     idRanges: new IdRanges(config.userns, paths),
     roots,
+    logs,
     architecture: arch() === 'x64' ? 'amd64' : arch(),
     cgroupVersion: cgroupVersion(),
   }
@@ -277,7 +280,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   starting.use(removeDiscarded({ log, store: content, sync: (within) => durability.sync(within), logger }))
 
   // Before any command goes on: handlers find the tasks that they left.
-  const reconciled = await reconcileTasks({ log, tasks, shims, paths, networks, logger, boot, signal })
+  const reconciled = await reconcileTasks({ log, tasks, shims, paths, networks, logs, logger, boot, signal })
   await rememberBoot(root)
   await relay.start()
   starting.use(unpackAgain(toUnpack, intake, logger))

@@ -64,10 +64,11 @@ export async function provision(saga: ProvisionSaga, undo: AsyncDisposableStack)
 
 /** How it is to live, as it was asked for. */
 function lifeOf(payload: ProvisionRequest): Partial<ProvisionRequest> {
-  const { health, init, restart, stopTimeoutMs } = payload
+  const { health, init, logging, restart, stopTimeoutMs } = payload
   return {
     ...(health === undefined ? {} : { health }),
     ...(init === undefined ? {} : { init }),
+    ...(logging === undefined ? {} : { logging }),
     ...(restart === undefined ? {} : { restart }),
     ...(stopTimeoutMs === undefined ? {} : { stopTimeoutMs }),
   }

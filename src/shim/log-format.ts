@@ -1,3 +1,5 @@
+import type { LogPosition } from './log-segments.ts'
+
 /** A piece of what a process wrote. */
 export interface LogEntry {
   /** RFC 3339 with nanoseconds: when it was read. */
@@ -7,8 +9,8 @@ export interface LogEntry {
   partial: boolean
   /** Byte for byte as written: with the line's end, unless the entry is partial. */
   data: Buffer
-  /** Where the next entry begins in the file, in bytes. */
-  endOffset: number
+  /** Where the next entry begins. */
+  end: LogPosition
 }
 
 const NEWLINE = 0x0a
@@ -54,7 +56,7 @@ export function encodeLog(stream: 'stdout' | 'stderr', chunk: Buffer, nowMs: num
  * @param line with its newline
  * @returns undefined for a line that is none, such as one that a full disk cut short
  */
-export function decodeLog(line: Buffer, endOffset: number): LogEntry | undefined {
+export function decodeLog(line: Buffer, end: LogPosition): LogEntry | undefined {
   const afterTime = line.indexOf(SPACE)
   const afterStream = afterTime < 0 ? -1 : line.indexOf(SPACE, afterTime + 1)
   const afterTag = afterStream < 0 ? -1 : line.indexOf(SPACE, afterStream + 1)
@@ -64,5 +66,5 @@ export function decodeLog(line: Buffer, endOffset: number): LogEntry | undefined
   if ((stream !== 'stdout' && stream !== 'stderr') || (tag !== PARTIAL && tag !== FULL)) return undefined
   const partial = tag === PARTIAL
   const data = line.subarray(afterTag + 1, partial ? line.length - 1 : line.length)
-  return { time: line.toString('latin1', 0, afterTime), stream, partial, data, endOffset }
+  return { time: line.toString('latin1', 0, afterTime), stream, partial, data, end }
 }

@@ -40,16 +40,23 @@ export class LoggedOutput implements OutputHub {
   readonly #log: LogFile
   readonly #pump: Pump
 
-  /** @param log closed by this hub, when the output has ended or at {@link detach} */
-  constructor(sources: OutputSources, log: LogFile) {
+  /**
+   * @param log closed by this hub, when the output has ended or at {@link detach}
+   * @param passing what of a chunk is kept; all by default
+   */
+  constructor(sources: OutputSources, log: LogFile, passing: (chunk: Buffer) => Buffer = (chunk) => chunk) {
     this.#log = log
-    this.#pump = new Pump(sources, (stream, data) => (log.append(stream, data) ? undefined : log.drained()))
+    this.#pump = new Pump(sources, (stream, chunk) => {
+      const data = passing(chunk)
+      return data.length === 0 || log.append(stream, data) ? undefined : log.drained()
+    })
     this.ended = this.#pump.ended.then(() => log.close())
   }
 
   async *subscribe({ replay, signal }: SubscribeOptions): AsyncGenerator<OutputChunk, void, void> {
-    const fromOffset = replay === 'all' ? 0 : this.#log.sizeBytes
-    for await (const entries of readLogBlocks(this.#log.path, { signal, fromOffset, follow: this.#log })) {
+    const begin = replay === 'all' ? {} : { from: this.#log.position }
+    const following = { signal, follow: this.#log, unread: 'stays', ...begin } as const
+    for await (const entries of readLogBlocks(this.#log.path, following)) {
       yield* joined(entries)
     }
   }

@@ -35,6 +35,7 @@ export const WORDS = [
   '2MB',
   '4.8',
   'net.core.somaxconn',
+  'udp://loghost:514',
   'fs.mqueue.msg_max',
   'ein Wort – und noch eins 🚢',
 ]

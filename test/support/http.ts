@@ -32,6 +32,7 @@ import { ImageArchives } from '../../src/workers/pull/archives.ts'
 import { ImageDetails } from '../../src/workers/pull/details.ts'
 import { SnapshotInsight } from '../../src/workers/snapshot/insight.ts'
 import { taskActivity } from '../../src/workers/task/activity.ts'
+import { ContainerLogs } from '../../src/workers/task/container-logs.ts'
 import { TaskDoctor } from '../../src/workers/task/doctor.ts'
 import { ContainerFiles } from '../../src/workers/task/files.ts'
 import { JobFiles } from '../../src/workers/task/job/files.ts'
@@ -87,7 +88,7 @@ export async function startApi({ stalledMs, group = 'purser', queued = ['image.p
   starting.defer(() => tasks.stop())
   const roots = new ContainerRoots({ view: log.documents, tasks, shims, snapshotters: new Map(), runDir: dir })
   const statistics = starting.use(new TaskStatistics({ log, tasks, everyMs: 0, keepMs: 0, logger }))
-  const streams = new TaskStreams(log, tasks, paths)
+  const streams = new TaskStreams(log, tasks, paths, new ContainerLogs({ log, paths, defaults: {}, logger }))
   const register = daemonMetrics()
   const observations = starting.use(new Observations(join(dir, 'observations'), register, dir))
   const slis = new Slis(projections.sli, observations, config.slo)

@@ -22,6 +22,7 @@ const logs = defineRoute({
       .optional()
       .describe('of what is there, the last lines'),
     since: z.string().max(100).optional().describe('an RFC 3339 time, or a duration (15m)'),
+    until: z.string().max(100).optional().describe('written as since is: lines before it'),
   }),
   streams: 'always',
   answers: { 200: { description: 'the lines', mediaTypes: ['text/plain'] } },
@@ -32,6 +33,7 @@ const logs = defineRoute({
       follow: query.follow,
       ...(query.tail === undefined ? {} : { tailLines: query.tail }),
       ...(query.since === undefined ? {} : { since: new Date(momentOf(query.since, Date.now())) }),
+      ...(query.until === undefined ? {} : { until: new Date(momentOf(query.until, Date.now(), 'until')) }),
     }
     const chunks = services.streams.logs(namespace, id, options, signal)[Symbol.asyncIterator]()
     try {

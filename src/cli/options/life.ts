@@ -2,6 +2,7 @@ import type { CommandPayload } from '../../client/index.ts'
 import { PurserError } from '../../model/errors.ts'
 import type { FlagsOf, OptionSpecs } from '../line/verb.ts'
 import { healthOptions, healthPayload } from './health.ts'
+import { loggingOptions, loggingPayload } from './logging.ts'
 import { wholeNumber } from './numbers.ts'
 
 type Restart = NonNullable<CommandPayload<'container.update'>['restart']>
@@ -16,6 +17,7 @@ export const restartOption = {
 
 /** How a container lives: what `run`, `create` and `pool create` share. */
 export const lifeOptions = {
+  ...loggingOptions,
   ...restartOption,
   ...healthOptions,
   init: { help: 'an init as the first process: it reaps and forwards signals' },
@@ -32,6 +34,7 @@ export function lifePayload(flags: FlagsOf<typeof lifeOptions>): Partial<Command
   return {
     health: healthPayload(flags),
     init: flags.init || undefined,
+    logging: loggingPayload(flags),
     restart: flags.restart,
     stopTimeoutMs: timeout === undefined ? undefined : timeout * 1000,
   }

@@ -9,7 +9,6 @@ import { healthCheckOf } from '../../oci/health-check.ts'
 import { parseImageConfig } from '../../oci/image-config.ts'
 import { buildSpec, type ImageProcess, stopSignalOf } from '../../oci/spec/build-spec.ts'
 import { specJson } from '../../oci/spec/ulimits.ts'
-import { LogFile } from '../../shim/log-file.ts'
 import { LoggedOutput } from '../../shim/output-hub.ts'
 import { ProcessStdio } from '../../shim/stdio.ts'
 import { noteCreated } from './begun.ts'
@@ -32,7 +31,7 @@ const MOUNTS_NOTHING_ELSE = new Set(['native', 'overlayfs'])
 
 /** Bundle, streams, shim, `create`: a process that waits to be started. */
 export const createTask = defineTaskHandler(task, 'task.create', async (job) => {
-  const { id, namespace, effects, signal, logger } = job
+  const { id, namespace, effects, signal } = job
   const { tasks, shims, paths, snapshotters, networks } = effects
   const made = job.view.get(container, namespace, id)
   if (made.status === 'absent') {
@@ -60,7 +59,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
       const { pid } = await own.shim.state({}, signal)
       return { facts: created(pid), result: { pid } }
     }
-    const found = await reconnect(effects, identity, made, logger, signal)
+    const found = await reconnect(effects, identity, made, signal)
     if (found?.state.status === 'created') {
       noteCreated(bundle, found.state.pid)
       tasks.adopt(found.live)
@@ -130,8 +129,11 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     }
     writeFileSync(join(bundle, 'config.json'), specJson(shims.prepareSpec(runtime, spec)), { mode: 0o600 })
     mkdirSync(paths.container(namespace, id), { recursive: true, mode: 0o700 })
-    const log = await LogFile.open(paths.log(namespace, id), logger)
-    held.defer(() => log.close())
+    const { log, passing, forwarder } = await effects.logs.open(namespace, id, made)
+    held.defer(async () => {
+      forwarder?.stop()
+      await log.close()
+    })
     const stdio = await ProcessStdio.create(paths.stdio(namespace, id), {
       stdin: options.stdin ? 'open' : 'none',
       output: options.tty ? 'terminal' : 'pipes',
@@ -145,8 +147,8 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     noteCreated(bundle, pid)
     held.move()
     undo.move() // The task is whole: if the facts cannot be written, redelivery adopts it.
-    const output = new LoggedOutput({ stdout: stdio.stdout, stderr: stdio.stderr }, log)
-    tasks.adopt({ namespace, id, bundle, runtime, isApart, shim, log, stdio, output, execs: new Map() })
+    const output = new LoggedOutput({ stdout: stdio.stdout, stderr: stdio.stderr }, log, passing)
+    tasks.adopt({ namespace, id, bundle, runtime, isApart, shim, log, forwarder, stdio, output, execs: new Map() })
     return { facts: created(pid), result: { pid } }
   } catch (thrown) {
     const error = toPurserError(thrown)

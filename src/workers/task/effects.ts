@@ -6,6 +6,7 @@ import { handlersFor } from '../../queue/handler.ts'
 import type { SealingKey } from '../../secrets/sealing-key.ts'
 import type { Shims } from '../../shim/shims.ts'
 import type { Snapshotter } from '../../snapshotters/snapshotter.ts'
+import type { ContainerLogs } from './container-logs.ts'
 import type { IdRanges } from './id-ranges.ts'
 import type { InitProgram } from './init-program.ts'
 import type { TaskPaths } from './paths.ts'
@@ -28,6 +29,7 @@ export interface TaskEffects {
   streams: TaskStreams
   jobs: { artifactBytes: number }
   userFiles: UserFilesOfImages
+  logs: ContainerLogs
   roots: ContainerRoots
   idRanges: IdRanges
   cdi: CdiDevices

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { ExecProcess } from '../../commands/task.ts'
 import { unmount } from '../../host/mounts.ts'
 import { errnoOf } from '../../host/syscalls.ts'
+import type { Forwarder } from '../../shim/forward/forwarder.ts'
 import type { LogFile } from '../../shim/log-file.ts'
 import { DirectOutput, type OutputHub } from '../../shim/output-hub.ts'
 import type { Shim } from '../../shim/shim.ts'
@@ -50,6 +51,8 @@ export interface LiveTask extends LiveProcess {
   isApart: boolean
   shim: Shim
   log: LogFile
+  /** Sends the log on, where its driver says so. */
+  forwarder: Forwarder | undefined
   execs: Map<string, LiveExec>
 }
 
@@ -66,6 +69,8 @@ export async function detach(live: LiveTask): Promise<void> {
     await process.output.detach()
     process.stdio.close()
   }
+  live.forwarder?.stop()
+  await live.forwarder?.ended
   live.shim.disconnect()
 }
 

@@ -6,6 +6,7 @@ import type { EventLog } from '../../log/event-log.ts'
 import type { Networks } from '../../network/networks.ts'
 import type { Shims } from '../../shim/shims.ts'
 import { ProcessStdio } from '../../shim/stdio.ts'
+import type { ContainerLogs } from './container-logs.ts'
 import { type LiveTask, liveExec, removeBundle, shapeOfExec } from './live-task.ts'
 import type { TaskPaths } from './paths.ts'
 import { reconnect } from './reconnect.ts'
@@ -17,6 +18,7 @@ export interface ReconcileOptions {
   shims: Shims
   paths: TaskPaths
   networks: Networks
+  logs: ContainerLogs
   logger: Logger
   /** Of the machine, since a daemon was last here. */
   boot: 'same' | 'another'
@@ -140,7 +142,7 @@ async function adopt(
   const identity = { namespace, id, bundle: effects.paths.bundle(namespace, id), runtime }
   try {
     const within = AbortSignal.timeout(ADOPT_MS)
-    const found = made.status === 'absent' ? undefined : await reconnect(effects, identity, made, logger, within)
+    const found = made.status === 'absent' ? undefined : await reconnect(effects, identity, made, within)
     if (found) {
       tasks.adopt(found.live)
       void checkNetwork({ networks: effects.networks, logger }, namespace, id)

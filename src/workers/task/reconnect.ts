@@ -1,11 +1,10 @@
-import type { Logger } from 'pino'
 import type { ContainerState } from '../../commands/container.ts'
 import { errorCodeOf } from '../../model/errors.ts'
-import { LogFile } from '../../shim/log-file.ts'
 import { LoggedOutput } from '../../shim/output-hub.ts'
 import type { TaskState as ShimTaskState } from '../../shim/shim.ts'
 import type { Shims, TaskRequest } from '../../shim/shims.ts'
 import { ProcessStdio } from '../../shim/stdio.ts'
+import type { ContainerLogs } from './container-logs.ts'
 import type { LiveTask } from './live-task.ts'
 import type { TaskPaths } from './paths.ts'
 
@@ -15,10 +14,9 @@ import type { TaskPaths } from './paths.ts'
  * @returns undefined when there is no shim, or it knows no such task
  */
 export async function reconnect(
-  { shims, paths }: { shims: Shims; paths: TaskPaths },
+  { shims, paths, logs }: { shims: Shims; paths: TaskPaths; logs: ContainerLogs },
   identity: TaskRequest,
   made: Exclude<ContainerState, { status: 'absent' }>,
-  logger: Logger,
   signal: AbortSignal,
 ): Promise<{ live: LiveTask; state: ShimTaskState } | undefined> {
   const { namespace, id, bundle, runtime } = identity
@@ -30,10 +28,13 @@ export async function reconnect(
       stdin: made.options.stdin ? 'open' : 'none',
       output: made.options.tty ? 'terminal' : 'pipes',
     })
-    const log = await LogFile.open(paths.log(namespace, id), logger)
-    const output = new LoggedOutput({ stdout: stdio.stdout, stderr: stdio.stderr }, log)
+    const { log, passing, forwarder } = await logs.open(namespace, id, made)
+    const output = new LoggedOutput({ stdout: stdio.stdout, stderr: stdio.stderr }, log, passing)
     const isApart = shims.isApart(runtime)
-    return { live: { namespace, id, bundle, runtime, isApart, shim, log, stdio, output, execs: new Map() }, state }
+    return {
+      live: { namespace, id, bundle, runtime, isApart, shim, log, forwarder, stdio, output, execs: new Map() },
+      state,
+    }
   } catch (error) {
     shim.disconnect()
     if (errorCodeOf(error) === 'not_found' || errorCodeOf(error) === 'unavailable') return undefined

@@ -6,6 +6,7 @@ import { errorCodeOf, PurserError } from '../../model/errors.ts'
 import { encodeLog } from '../../shim/log-format.ts'
 import { readLogBlocks } from '../../shim/log-reader.ts'
 import type { OutputChunk } from '../../shim/output-hub.ts'
+import type { ContainerLogs } from './container-logs.ts'
 import { endInput, type LiveProcess, type LiveTask } from './live-task.ts'
 import type { TaskPaths } from './paths.ts'
 import type { Tasks } from './tasks.ts'
@@ -14,6 +15,7 @@ export interface LogRequest {
   follow: boolean
   tailLines?: number
   since?: Date
+  until?: Date
 }
 
 /** Containers' bytes for whoever attaches or reads logs. */
@@ -21,8 +23,10 @@ export class TaskStreams {
   readonly #log: EventLog
   readonly #tasks: Tasks
   readonly #paths: TaskPaths
+  readonly #logs: ContainerLogs
 
-  constructor(log: EventLog, tasks: Tasks, paths: TaskPaths) {
+  constructor(log: EventLog, tasks: Tasks, paths: TaskPaths, logs: ContainerLogs) {
+    this.#logs = logs
     this.#log = log
     this.#tasks = tasks
     this.#paths = paths
@@ -43,8 +47,14 @@ export class TaskStreams {
   /** A container's log in CRI format; with follow until its task has ended. */
   async *logs(namespace: string, id: string, request: LogRequest, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     const path = this.#paths.log(namespace, id)
-    if (this.#log.documents.get(containers, namespace, id).status === 'absent') {
+    const made = this.#log.documents.get(containers, namespace, id)
+    if (made.status === 'absent') {
       throw new PurserError('not_found', `container ${id} is not in namespace ${namespace}`, { remedy: 'purser ps -a' })
+    }
+    if (!this.#logs.isKept(made)) {
+      throw new PurserError('failed_precondition', `of container ${id} no log is kept: its log driver is none`, {
+        remedy: 'purser attach shows what it writes from then on',
+      })
     }
     if (!existsSync(path)) return
     const tail = request.follow ? this.#tasks.get(namespace, id)?.log : undefined
@@ -53,6 +63,7 @@ export class TaskStreams {
       ...(tail === undefined ? {} : { follow: tail }),
       ...(request.tailLines === undefined ? {} : { tailLines: request.tailLines }),
       ...(request.since === undefined ? {} : { sinceMs: request.since.getTime() }),
+      ...(request.until === undefined ? {} : { untilMs: request.until.getTime() }),
     })
     for await (const entries of blocks) {
       yield Buffer.concat(entries.map((entry) => encodeLog(entry.stream, entry.data, Date.parse(entry.time))))

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { appendFileSync, mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdtempSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -53,7 +53,7 @@ test('a reader goes on where it was', async (t) => {
   const first = await reader.next()
   await reader.return()
   assert.equal(first.done, false)
-  assert.equal(await textOf(path, { fromOffset: first.value?.endOffset ?? 0 }), '2\n3\n')
+  assert.equal(await textOf(path, { ...(first.value ? { from: first.value.end } : {}) }), '2\n3\n')
 })
 
 test('the last lines are found, however long the file and the lines', async (t) => {
@@ -106,4 +106,55 @@ test('a full disk holds output up, and loses none', async (t) => {
   } finally {
     umount(dir)
   }
+})
+
+const LIMITS = { maxBytes: 4096, filesMax: 3 }
+
+test('a log of several files is read as one, by followers and from the end, while files go', async (t) => {
+  const path = join(directory(t), 'log')
+  const log = await LogFile.open(path, logger, LIMITS)
+  const line = (n: number) => `${String(n).padStart(5, '0')} ${'x'.repeat(90)}\n`
+  const following = textOf(path, { follow: log, unread: 'stays' })
+  for (let n = 0; n < 600; n += 1) if (!log.append('stdout', Buffer.from(line(n)))) await log.drained()
+  await log.drained()
+  await log.close()
+  // Who follows misses nothing, though most files have gone by now.
+  assert.equal(await following, Array.from({ length: 600 }, (_, n) => line(n)).join(''))
+  assert.deepEqual(readdirSync(join(path, '..')).sort(), ['log', 'log.1', 'log.2'])
+  for (const file of ['log', 'log.1', 'log.2']) assert.ok(statSync(join(path, '..', file)).size <= LIMITS.maxBytes)
+  const kept = await textOf(path, {})
+  assert.ok(kept.endsWith(line(599)) && kept.length < 3 * LIMITS.maxBytes)
+  assert.equal(await textOf(path, { tailLines: 50 }), Array.from({ length: 50 }, (_, n) => line(550 + n)).join(''))
+  // One that does not hold on to them is told that files have gone.
+  const lost: string[] = []
+  const from = { id: 'gone', offset: 0 }
+  assert.equal((await textOf(path, { from, onLost: () => lost.push('files') })).length, kept.length)
+  assert.deepEqual(lost, ['files'])
+  const again = await LogFile.open(path, logger, LIMITS)
+  for (let n = 600; n < 700; n += 1) again.append('stdout', Buffer.from(line(n)))
+  await again.close()
+  assert.ok((await textOf(path, {})).endsWith(line(699)))
+})
+
+test('what a client that does not read holds on to is bounded: then the writer waits, until it leaves', async (t) => {
+  const path = join(directory(t), 'log')
+  const log = await LogFile.open(path, logger, LIMITS)
+  const hold = log.hold(log.position.id)
+  let isFull = false
+  for (let n = 0; n < 2000 && !isFull; n += 1) {
+    isFull = !log.append('stdout', Buffer.from(`${'x'.repeat(99)}\n`))
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  assert.ok(isFull)
+  assert.ok(readdirSync(join(path, '..')).length <= 2 * LIMITS.filesMax + 1)
+  hold[Symbol.dispose]()
+  await log.drained()
+  await log.close()
+})
+
+test('entries from a time on are left out', async (t) => {
+  const path = join(directory(t), 'log')
+  for (const ms of [1000, 2000, 3000]) appendFileSync(path, encodeLog('stdout', Buffer.from(`${ms}\n`), ms))
+  assert.equal(await textOf(path, { untilMs: 2000 }), '1000\n')
+  assert.equal(await textOf(path, { sinceMs: 1500, untilMs: 3000 }), '2000\n')
 })

@@ -9,7 +9,7 @@ const decodeAll = (log: Buffer) => {
   const entries: ReturnType<typeof decodeLog>[] = []
   for (let at = 0; at < log.length; ) {
     const end = log.indexOf(0x0a, at) + 1
-    entries.push(decodeLog(log.subarray(at, end), end))
+    entries.push(decodeLog(log.subarray(at, end), { id: '', offset: end }))
     at = end
   }
   return entries
@@ -35,6 +35,6 @@ test('whatever bytes a process writes, in whatever pieces, are read back as they
 
 test('a line that is no entry is none', () => {
   for (const line of ['\n', '2026\n', '2026-01-01T00:00:00Z stdout\n', '2026 stdin F x\n', '2026 stdout X x\n']) {
-    assert.equal(decodeLog(Buffer.from(line), 0), undefined)
+    assert.equal(decodeLog(Buffer.from(line), { id: '', offset: 0 }), undefined)
   }
 })
