@@ -13,14 +13,15 @@ export const verb = defineVerb({
   options: {
     all: { short: 'a', help: 'also those that do not run' },
     quiet: { short: 'q', help: 'only ids' },
-    filter: { short: 'f', value: 'filter', many: true, help: 'label=KEY[=VALUE], status=, name= or image=' },
+    filter: { short: 'f', value: 'filter', many: true, help: 'label=KEY[=VALUE], status=, health=, name= or image=' },
   },
   async run({ client, flags, format }) {
-    const { label, status, name, image } = filters(flags.filter, ['label', 'status', 'name', 'image'])
+    const { label, status, health, name, image } = filters(flags.filter, ['label', 'status', 'health', 'name', 'image'])
     let rows: ContainerView[] = []
     for await (const each of client.list('containers', { label })) {
       const isLive = LIVE.has(each.status)
       if (status.length > 0 ? !status.includes(each.status) : !flags.all && !isLive) continue
+      if (health.length > 0 && !health.includes(healthIn(each))) continue
       if (name.length > 0 && !name.some((part) => each.id.includes(part) || each.name?.includes(part))) continue
       if (image.length > 0 && !image.some((part) => each.image.includes(part))) continue
       rows.push(each)
@@ -82,6 +83,10 @@ function statusOf({ status, task, restarts }: ContainerView): string {
   }
   return 'Created'
 }
+
+/** In docker's words: `none` for what has no check, or does not run. */
+const healthIn = ({ task }: ContainerView): string =>
+  (task !== undefined && 'health' in task ? task.health?.status : undefined) ?? 'none'
 
 /** As docker shows it. */
 function healthOf(health: { status: string } | undefined): string {

@@ -48,9 +48,13 @@ test('health is told by a command, by HTTP and by a port; only changes are event
   assert.match(both.stderr, /different health checks/)
   await becomes(node, 'own', 'healthy')
   assert.equal(await healthOf(node, 'none'), undefined)
-  assert.equal((await becomes(node, 'cmd', 'unhealthy'))?.detail?.replace(/^.*\n/, ''), 'no such luck')
+  assert.match((await becomes(node, 'cmd', 'unhealthy'))?.detail ?? '', /^exit code 3: .*no such luck/s)
   assert.equal((await becomes(node, 'wrong', 'unhealthy'))?.detail, 'HTTP 404')
   await becomes(node, 'http', 'healthy')
+  assert.deepEqual((await cli('ps', '-q', '--filter', 'health=unhealthy')).stdout.trim().split('\n').sort(), [
+    'cmd',
+    'wrong',
+  ])
   const listed = (await cli('ps')).stdout
   assert.match(listed, /Up, started .* \(unhealthy\)/)
   assert.match(listed, /Up, started .* \(healthy\)/)

@@ -54,7 +54,7 @@ test('on-failure starts again what failed, so often and with growing delays; a u
   assert.equal((await cli('start', 'fails')).exitCode, 0)
   await eventually(exits, (count) => count === 6)
 
-  const fine = await cli('run', '-d', '--name', 'fine', '--restart', 'on-failure', image, 'true')
+  const fine = await cli('run', '--name', 'fine', '--restart', 'on-failure', image, 'true')
   assert.equal(fine.exitCode, 0, fine.stderr)
   const both = await cli('run', '--rm', '--restart', 'always', image, 'true')
   assert.equal(both.exitCode, 125)
