@@ -87,7 +87,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     const rootfs = await rootfsMounts(job.view, snapshotters, namespace, made, signal)
     const owners = await effects.idRanges.mapFor(namespace, id, options)
     if (owners) await job.append(task.fact(id, 'task.ids-mapped', told(owners)))
-    const host = hostPartOf(job, options, owners)
+    const host = await hostPartOf(job, options, owners)
     const volumes = await imageVolumes(job, made, config.volumes, rootfs, owners)
     const images = await mountedImages(job, made, owners)
     const ownMounts = [...sharedMounts(options), ...volumes.mounts, ...images.mounts]

@@ -2,7 +2,6 @@ import { hostname, release } from 'node:os'
 import { join } from 'node:path'
 import { container } from '../../commands/container.ts'
 import { task } from '../../commands/task.ts'
-import { appArmorParser, isAppArmorOn, isProfileLoaded } from '../../host/apparmor.ts'
 import { hasController } from '../../host/cgroups.ts'
 import { allDevices, devicesAt } from '../../host/devices.ts'
 import type { IdMap } from '../../host/mounts.ts'
@@ -16,6 +15,7 @@ import type { GivenDevice } from '../../oci/spec/devices.ts'
 import type { HostPart } from '../../oci/spec/isolation.ts'
 import { otherContainer } from '../../oci/spec/isolation-options.ts'
 import type { BlockIo, Mount, ThrottledDevice } from '../../oci/spec/schema.ts'
+import { appArmorOf } from './app-armor.ts'
 import type { TaskEffects } from './effects.ts'
 import { mountPoint } from './live-task.ts'
 import type { TaskMount } from './task-mounts.ts'
@@ -34,6 +34,7 @@ interface IsolatedTask {
   id: string
   view: View
   effects: Pick<TaskEffects, 'paths' | 'cgroupVersion'>
+  signal: AbortSignal
 }
 
 /**
@@ -42,7 +43,11 @@ interface IsolatedTask {
  *
  * @throws PurserError naming the option and the reason
  */
-export function hostPartOf(job: IsolatedTask, options: ContainerOptions, ids: IdMap | undefined): HostPart {
+export async function hostPartOf(
+  job: IsolatedTask,
+  options: ContainerOptions,
+  ids: IdMap | undefined,
+): Promise<HostPart> {
   checkLimits(options, job.effects.cgroupVersion)
   return {
     capabilities: ownCapabilities(),
@@ -55,7 +60,7 @@ export function hostPartOf(job: IsolatedTask, options: ContainerOptions, ids: Id
       ...pathOf('ipc', options.ipc, job),
     },
     shm: sharedMemory(job, options),
-    apparmorProfile: appArmorOf(options),
+    apparmorProfile: await appArmorOf(options, job.signal),
     ids,
   }
 }
@@ -205,22 +210,6 @@ const bindShm = (source: string): Mount => ({
   source,
   options: ['rbind', 'rprivate', 'nosuid', 'noexec', 'nodev', 'rw'],
 })
-
-function appArmorOf({ security }: ContainerOptions): string | undefined {
-  const asked = security?.apparmor
-  if (asked === undefined || asked === 'unconfined') return undefined
-  if (!isAppArmorOn()) {
-    throw refused('security.apparmor', `the profile ${asked} would guard nothing: AppArmor is not on in this kernel`, {
-      remedy: 'leave it out, or boot with apparmor=1 security=apparmor',
-    })
-  }
-  if (!isProfileLoaded(asked)) {
-    throw refused('security.apparmor', `the profile ${asked} is not loaded`, {
-      remedy: `load it: ${appArmorParser() ?? 'apparmor_parser'} -r FILE; aa-status lists what is`,
-    })
-  }
-  return asked
-}
 
 function refused(field: string, why: string, { remedy, cause }: { remedy: string; cause?: unknown }): PurserError {
   return new PurserError('failed_precondition', `${field}: ${why}`, { remedy, field: `options.${field}`, cause })
