@@ -114,6 +114,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
       connection.isPinned ||
       owners !== undefined ||
       ownMounts.length > 0 ||
+      host.shm !== undefined ||
       edits.length > 0 ||
       options.storageBytes !== undefined ||
       options.mounts.some(({ type }) => type === 'bind') ||
