@@ -4,7 +4,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { closeSync, constants, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer, type ServerHttp2Stream } from 'node:http2'
+import { createServer, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -23,6 +23,9 @@ const [behaviourFile = '', ...argv] = process.argv.slice(2)
 const flag = (name: string): string => argv[argv.indexOf(name) + 1] ?? ''
 const behaviour = (): Behaviour => JSON.parse(readFileSync(behaviourFile, 'utf8'))
 const identity = ['-namespace', flag('-namespace'), '-address', flag('-address'), '-id', flag('-id')]
+
+/** Ends all connections, and takes new ones. */
+let hangUp = async (): Promise<void> => {}
 
 interface Container {
   child: ChildProcess
@@ -112,8 +115,14 @@ async function serve(): Promise<void> {
       return [`containerd.task.v${taskApi}.Task/${method.name}`, handle] as const
     }),
   )
-  if (protocol === 'grpc') await serveGrpc(methods)
-  else await TtrpcServer.listen(socketPath(), methods)
+  const listen = async () => {
+    const server = protocol === 'grpc' ? await serveGrpc(methods) : await TtrpcServer.listen(socketPath(), methods)
+    hangUp = async () => {
+      await server.close()
+      await listen()
+    }
+  }
+  await listen()
   process.stdout.write('listening')
 }
 
@@ -126,6 +135,7 @@ async function answer(
   const fault = behaviour().faults?.[method.name] ?? {}
   if (fault.does === 'die') process.kill(process.pid, 'SIGKILL')
   if (fault.does === 'never') await delay(3_600_000)
+  if (fault.does === 'hang-up') await hangUp()
   if (fault.delayMs !== undefined) await delay(fault.delayMs)
   if (fault.does === 'garbage') return Buffer.alloc(64, 0xff)
   if (fault.does === 'refuse') throw new PurserError('internal', 'out of order')
@@ -238,8 +248,10 @@ async function forward(id: string, pid: number, exitStatus: number, events: Ttrp
   await events.call(Events.typeName, Events.method.forward, { envelope }, options).catch(() => {}) // Nobody listens just now.
 }
 
-async function serveGrpc(methods: ReadonlyMap<string, (payload: Uint8Array) => Promise<Uint8Array>>): Promise<void> {
+async function serveGrpc(methods: ReadonlyMap<string, (payload: Uint8Array) => Promise<Uint8Array>>) {
   const server = createServer()
+  const sessions = new Set<ServerHttp2Session>()
+  server.on('session', (session) => sessions.add(session))
   server.on('stream', (stream: ServerHttp2Stream, headers) => {
     void (async () => {
       const request = await buffer(stream)
@@ -255,6 +267,7 @@ async function serveGrpc(methods: ReadonlyMap<string, (payload: Uint8Array) => P
         status = ERROR_CODES[error.code].grpc
         message = error.message
       }
+      if (stream.destroyed) return
       stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true })
       stream.on('wantTrailers', () =>
         stream.sendTrailers({ 'grpc-status': String(status), 'grpc-message': encodeURIComponent(message) }),
@@ -271,4 +284,10 @@ async function serveGrpc(methods: ReadonlyMap<string, (payload: Uint8Array) => P
   rmSync(socketPath(), { force: true })
   server.listen(socketPath())
   await once(server, 'listening')
+  return {
+    async close() {
+      server.close()
+      for (const session of sessions) session.destroy()
+    },
+  }
 }

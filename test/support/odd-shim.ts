@@ -6,7 +6,7 @@ const PROGRAM = join(import.meta.dirname, 'odd-shim-program.ts')
 /** What a shim does instead of answering a call, or before. */
 export interface Fault {
   delayMs?: number
-  does?: 'never' | 'garbage' | 'die' | 'refuse'
+  does?: 'never' | 'garbage' | 'die' | 'refuse' | 'hang-up'
 }
 
 export interface Behaviour {

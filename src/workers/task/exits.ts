@@ -18,10 +18,13 @@ const AGAIN_MS = 1000
  */
 export class Exits {
   readonly #logger: Pick<Logger, 'warn'>
+  readonly #reconnect: (live: LiveTask) => Promise<boolean>
   readonly #awaited = new Map<string, (exit: TaskExit) => void>()
 
-  constructor(logger: Pick<Logger, 'warn'>) {
+  /** @param reconnect gives a task whose connection was lost another one; false when its shim is gone */
+  constructor(logger: Pick<Logger, 'warn'>, reconnect: (live: LiveTask) => Promise<boolean>) {
     this.#logger = logger
+    this.#reconnect = reconnect
   }
 
   /**
@@ -29,7 +32,7 @@ export class Exits {
    * it aborts
    */
   async of(live: LiveTask, execId: string | undefined, signal: AbortSignal): Promise<TaskExit> {
-    const { namespace, id, shim } = live
+    const { namespace, id } = live
     const key = keyOf(namespace, id, execId)
     const process = execId === undefined ? {} : { execId }
     const reported = Promise.withResolvers<TaskExit>()
@@ -37,20 +40,18 @@ export class Exits {
     try {
       while (true) {
         try {
-          return await Promise.race([shim.wait(process, signal), reported.promise])
+          return await Promise.race([live.shim.wait(process, signal), reported.promise])
         } catch (err) {
-          if (signal.aborted || isGone(err)) throw err
+          if (signal.aborted || errorCodeOf(err) === 'not_found') throw err
+          if (errorCodeOf(err) === 'unavailable' && !(await this.#reconnect(live))) throw err
           this.#logger.warn({ err, namespace, id, execId }, 'a shim does not answer a wait as it should')
         }
         await delay(AGAIN_MS, undefined, { signal })
-        const exit = await shim.state(process, signal).then(
-          (state) => state.exit,
-          (err) => {
-            if (signal.aborted || isGone(err)) throw err
-            return undefined
-          },
-        )
-        if (exit) return exit
+        const state = await live.shim.state(process, signal).catch((err) => {
+          if (signal.aborted || errorCodeOf(err) === 'not_found') throw err
+          return undefined // It is waited for again, and says then what is wrong.
+        })
+        if (state?.exit) return state.exit
       }
     } finally {
       if (this.#awaited.get(key) === reported.resolve) this.#awaited.delete(key)
@@ -72,8 +73,6 @@ export class Exits {
     this.#logger.warn({ namespace, id: containerId, execId, pid: event.pid }, 'a shim tells of an exit that is none')
   }
 }
-
-const isGone = (error: unknown): boolean => ['unavailable', 'not_found'].includes(errorCodeOf(error) ?? '')
 
 const keyOf = (namespace: string, id: string, execId: string | undefined): string =>
   `${namespace}/${id}/${execId ?? ''}`

@@ -37,6 +37,10 @@ export interface TasksOptions {
 }
 
 const RELEASE_MS = 60_000
+const RECONNECT_MS = 5000
+/** How often a shim that runs is tried where nobody takes the connection, and how long it has in between. */
+const REFUSED_MAX = 10
+const REFUSED_MS = 200
 const OUTPUT_END_MS = 5000
 /** How often it is looked whether a stuck task is still there. */
 const STUCK_POLL_MS = 1000
@@ -65,6 +69,7 @@ export class Tasks {
   readonly #execs: ExecWatcher
   readonly #releasing = new Map<string, Promise<void>>()
   readonly #losing = new Map<string, Promise<void>>()
+  readonly #reconnecting = new Map<string, Promise<boolean>>()
   /** Tasks that are waited for though nothing ends them. */
   readonly #stuck = new Set<string>()
   /** Tasks whose shims were killed here. */
@@ -73,7 +78,7 @@ export class Tasks {
   constructor(options: TasksOptions) {
     this.#options = options
     this.starts = new PendingStarts(options.log)
-    this.#exits = new Exits(options.logger)
+    this.#exits = new Exits(options.logger, (live) => this.#reconnect(live))
     this.#execs = new ExecWatcher({
       starts: this.starts,
       exitOf: (live, execId) => this.#exits.of(live, execId, this.#stop.signal),
@@ -252,6 +257,42 @@ export class Tasks {
     this.#live.delete(`${namespace}/${id}`)
     await this.#record(namespace, task.fact(id, 'task.released', {}), () => this.#isHeld(namespace, id))
     this.#removeIfAsked(namespace, id)
+  }
+
+  /** Another connection to a shim that lives: what ended may have been the connection alone. @returns false when it is gone */
+  #reconnect(live: LiveTask): Promise<boolean> {
+    const key = `${live.namespace}/${live.id}`
+    const under =
+      this.#reconnecting.get(key) ?? this.#connectAnew(live).finally(() => void this.#reconnecting.delete(key))
+    this.#reconnecting.set(key, under)
+    return under
+  }
+
+  async #connectAnew(live: LiveTask): Promise<boolean> {
+    const { shims } = this.#options
+    const { namespace, id, bundle, runtime } = live
+    for (let refused = 0; !this.#stop.signal.aborted && this.get(namespace, id) === live; ) {
+      if (!live.shim.isClosed) return true // Another who waits was here before.
+      try {
+        const within = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(RECONNECT_MS)])
+        const shim = await shims.adopt({ namespace, id, bundle, runtime, signal: within })
+        if (shim) {
+          live.shim = shim
+          return true
+        }
+        // One that runs may be about to listen again.
+        const pids = (await shims.running([{ namespace, id, bundle }])).get(`${namespace}/${id}`) ?? []
+        refused += 1
+        if (survivorsOf(pids).length === 0 || refused === REFUSED_MAX) return false
+        await delay(REFUSED_MS, undefined, { signal: this.#stop.signal, ref: false })
+      } catch (err) {
+        if (this.#stop.signal.aborted) throw err
+        // It took the connection, so it is there; when it is killed, nobody will take it.
+        this.#options.logger.warn({ err, namespace, id }, 'a shim that has hung up does not answer')
+        await delay(STUCK_POLL_MS, undefined, { signal: this.#stop.signal, ref: false })
+      }
+    }
+    return false
   }
 
   async #watch(live: LiveTask): Promise<void> {

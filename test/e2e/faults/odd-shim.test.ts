@@ -74,6 +74,25 @@ test('however a shim tells of an exit, by Wait or by events, it is recorded once
   )
 })
 
+test('a shim that hangs up and lives is connected to anew, and its container goes on', async () => {
+  await Promise.all(
+    (['ttrpc', 'grpc'] as const).map(async (protocol) => {
+      const { path } = makeOddShim(
+        own.path,
+        { protocol, faults: { Pause: { does: 'hang-up' } } },
+        `hang-up-${protocol}`,
+      )
+      const ran = await run(protocol, path, 'sleep 2; exit 7')
+      assert.equal(ran.status, 200, ran.text)
+      const paused = await submit(at.node, { type: 'task.pause', subject: protocol })
+      assert.equal(paused.status, 503, paused.text)
+      await endOf(protocol)
+      await released(protocol)
+      await checkLife(at.node, protocol, 7)
+    }),
+  )
+})
+
 const CREATES = {
   never: [504, /did not answer Create within 3000 ms/],
   garbage: [500, /the answer to Create cannot be read/],
