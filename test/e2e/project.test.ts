@@ -101,6 +101,13 @@ test('a project that does not come up says which container and why, and leaves w
   )
   assert.equal((await cli('down', 'odd')).exitCode, 0)
 
+  const never = `  slow: { image: "${image}", args: [sleep, "1000"], stop-timeout: 0, health-tcp: 1, health-start-period: 1h }\n`
+  await write(`${never}  next: { image: "${image}", args: ["true"], depends-on: { slow: healthy } }\n`)
+  const late = await cli('up', '-f', file, '--timeout', '1s', '--on-failure', 'remove')
+  assert.match(late.stderr, /the deadline passed before the command ended/)
+  assert.equal((await cli('ps', '-aq')).stdout, '')
+  assert.equal((await cli('project', 'ls', '--format', 'json')).stdout.trim(), '[]')
+
   await write(`  a: { image: x, depends-on: [b] }\n  b: { image: x, depends-on: [a] }\n`)
   assert.match((await cli('up', '-f', file)).stderr, /in a circle: a → b → a/)
   await write('  a: { image: x, publich: 80 }\n')
