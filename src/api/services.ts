@@ -7,6 +7,7 @@ import type { StateSnapshots } from '../log/state-snapshots.ts'
 import type { Projections } from '../projections/index.ts'
 import type { Progress } from '../projections/progress.ts'
 import type { Slis } from '../projections/sli/slis.ts'
+import type { Changes } from '../queue/changes.ts'
 import type { Intake } from '../queue/intake.ts'
 import type { Outcomes } from '../queue/outcomes.ts'
 import type { SealingKey } from '../secrets/sealing-key.ts'
@@ -260,6 +261,7 @@ export interface Services {
   files: Files
   activity: Activity
   jobs: JobFiles
+  changes: Changes
   sealing: SealingKey
   archives: Archives
   /** What refers to an image at its registry. @throws PurserError as a pull does */

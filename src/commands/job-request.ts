@@ -9,7 +9,9 @@ import {
   ARTIFACTS_MAX,
   artifactPath,
   concurrency,
+  deadline,
   type JobSpec,
+  jobOptions,
   line,
   RETRIES_MAX,
   SPAN_MS_MAX,
@@ -154,6 +156,12 @@ export const jobRequest = z
     grace: span(0)
       .default(10_000)
       .describe('that a step has after its stop signal, when the job is cancelled or timed out'),
+    options: jobOptions
+      .optional()
+      .describe('of all containers: privileged, security, ulimits, dns …, as in purser inspect'),
+    deadline: deadline
+      .optional()
+      .describe('RFC 3339, UTC: cancelled when it has not ended by then, waiting or running'),
     retries: z
       .int()
       .min(0)

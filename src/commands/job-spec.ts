@@ -36,6 +36,22 @@ export const concurrency = z.strictObject({
     .describe('whether earlier jobs of the group are cancelled, those that run and those that wait'),
 })
 
+/** What containers may be asked for that a job has no field of its own for. */
+export const jobOptions = containerOptions.omit({
+  args: true,
+  entrypoint: true,
+  env: true,
+  workingDir: true,
+  user: true,
+  tty: true,
+  stdin: true,
+  mounts: true,
+  network: true,
+  resources: true,
+})
+
+export const deadline = z.iso.datetime('it is a time such as 2026-01-02T03:04:05Z')
+
 const spanMs = z.int().min(1).max(SPAN_MS_MAX)
 
 const stepSpec = z.strictObject({
@@ -65,6 +81,8 @@ export const jobSpec = z
     runtime: z.string().max(256).optional(),
     snapshotter: z.string().max(256).default('overlayfs'),
     timeoutMs: spanMs.optional().describe('milliseconds that an attempt may take'),
+    options: jobOptions.optional(),
+    deadline: deadline.optional(),
     graceMs: z
       .int()
       .min(0)

@@ -22,6 +22,7 @@ import { startProjections } from '../projections/index.ts'
 import { Progress } from '../projections/progress.ts'
 import { Observations } from '../projections/sli/observations.ts'
 import { Slis } from '../projections/sli/slis.ts'
+import { Changes } from '../queue/changes.ts'
 import { Harness } from '../queue/harness.ts'
 import { checkRoutes, Intake } from '../queue/intake.ts'
 import { Outcomes } from '../queue/outcomes.ts'
@@ -222,6 +223,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   const roots = new ContainerRoots({ view: log.documents, tasks, shims, snapshotters, runDir })
   const uploads = await Uploads.open(join(root, 'uploads'), config.images.archiveBytes)
   const streams = new TaskStreams(log, tasks, paths, logs)
+  const changes = new Changes(log)
   const effects = {
     poolMembers,
     streams,
@@ -318,7 +320,8 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     files: new ContainerFiles(roots),
     activity: taskActivity(log.documents, tasks, statistics),
     streams,
-    jobs: new JobFiles(log, streams, paths),
+    jobs: new JobFiles(log, changes, streams, paths),
+    changes,
     slis,
     doctor: new TaskDoctor({ view: log.documents, tasks, shims, paths }),
     runtimes: new RuntimeInsight(shims, runtimes.told.defaultRuntime, join(state, 'probe')),

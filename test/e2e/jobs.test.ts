@@ -5,8 +5,9 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { execa } from 'execa'
 import { z } from 'zod'
-import { type CliNode, startCliNode } from '../support/cli.ts'
+import { type CliNode, startCliNode, watch } from '../support/cli.ts'
 import { checkBooks, eventually } from '../support/faults.ts'
+import { startProxy } from '../support/proxy.ts'
 import { ROOT } from '../support/sources.ts'
 
 const stepSchema = z.object({
@@ -24,10 +25,14 @@ const jobSchema = z.object({
   exitCode: z.number().optional(),
   reason: z.string().optional(),
   failure: z
-    .object({ step: z.number().optional(), error: z.object({ code: z.string(), message: z.string() }) })
+    .object({
+      step: z.number().optional(),
+      exitCode: z.number().optional(),
+      error: z.object({ code: z.string(), message: z.string() }),
+    })
     .optional(),
   timings: z.object({ queuedMs: z.number().optional(), ranMs: z.number().optional(), totalMs: z.number().optional() }),
-  attempts: z.array(z.object({ steps: z.array(stepSchema) })),
+  attempts: z.array(z.object({ command: z.string(), steps: z.array(stepSchema), skipped: z.number().optional() })),
   artifacts: z.array(z.object({ path: z.string(), sizeBytes: z.number(), digest: z.string() })),
 })
 
@@ -79,6 +84,7 @@ describe('jobs', { timeout: 120_000 }, () => {
       '    echo "$GREETING $LEVEL $PURSER_JOB_STEP" >out/greeting',
       '    ln -s /etc/passwd out/escape',
       '    ln -s greeting out/link',
+      '    ln -s ../.. out/up',
       '    printf %s "$CANARY" | sha256sum | head -c 64',
       '- name: look',
       '  env: {GREETING: bye}',
@@ -110,6 +116,7 @@ describe('jobs', { timeout: 120_000 }, () => {
     assert.deepEqual(Object.keys(job.timings), ['queuedMs', 'ranMs', 'totalMs'])
     const greeting = 'hello 3 1\n'
     const digest = `sha256:${createHash('sha256').update(greeting).digest('hex')}`
+    assert.equal(job.attempts[0]?.skipped, 2, 'links that lead out of the workspace, and to a directory')
     assert.deepEqual(job.artifacts, [
       { path: 'out/greeting', sizeBytes: greeting.length, digest },
       { path: 'out/link', sizeBytes: greeting.length, digest },
@@ -145,6 +152,8 @@ describe('jobs', { timeout: 120_000 }, () => {
     assert.match(missing.failure?.error.message ?? '', /has no none, which is an artifact/)
     const program = await ended((await submit({ steps: [{ entrypoint: ['/no/such/program'] }] })).id)
     assert.match(program.failure?.error.message ?? '', /step 1 .* failed: .*\/no\/such\/program/)
+    const written = await ended((await submit(run('touch /file', { options: { readOnlyRoot: true } }))).id)
+    assert.equal(written.failure?.exitCode, 1)
     const image = await ended((await submit({ ...run('true'), image: 'localhost:1/nosuch', pull: 'never' })).id)
     assert.match(image.failure?.error.message ?? '', /image localhost:1\/nosuch:latest is not in namespace/)
     assert.equal(await containers(), '')
@@ -198,6 +207,59 @@ describe('jobs', { timeout: 120_000 }, () => {
     }
     assert.equal((await at.cli('job', 'cancel', waiting.id)).exitCode, 65)
     assert.equal(await containers(), '')
+  })
+
+  test('a job is cancelled while its image is pulled; where it is pulled, that time is told', async () => {
+    const [registry = '', ...name] = at.image.split('/')
+    await using proxy = await startProxy(registry)
+    const held = Promise.withResolvers<boolean>()
+    proxy.lie(({ path }) => path.includes('/manifests/') && held.promise)
+    const image = [proxy.address, ...name].join('/')
+    const { id } = await submit({ ...run('true'), image })
+    await eventually(
+      async () => proxy.seen.some(({ path }) => path.includes('/manifests/')),
+      (isPulling) => isPulling,
+    )
+    assert.equal((await at.cli('job', 'cancel', id, '--reason', 'too slow')).exitCode, 0)
+    const cancelled = await ended(id)
+    assert.deepEqual([cancelled.status, cancelled.reason], ['cancelled', 'too slow'])
+    held.resolve(false)
+    const pulled = await ended((await submit({ ...run('true'), image })).id)
+    assert.equal(pulled.status, 'succeeded')
+    assert.deepEqual(Object.keys(pulled.attempts[0]?.steps[0]?.timings ?? {}), ['pulledMs', 'createdMs', 'ranMs'])
+  })
+
+  test('a deadline ends what runs and what waits, and the command that runs a job can be cancelled itself', async () => {
+    const deadline = new Date(Date.now() + 1500).toISOString()
+    const late = [1, 2, 3].map(() => submit(run('sleep 60', { deadline, grace: '0s' })))
+    for (const { id } of await Promise.all(late)) {
+      const job = await ended(id)
+      assert.deepEqual([job.status, job.reason], ['cancelled', `its deadline, ${deadline}, has passed`])
+    }
+    const { id } = await submit(run('sleep 60', { grace: '0s' }))
+    const { attempts } = await eventually(
+      () => jobOf(id),
+      (job) => job.attempts[0]?.steps.length === 1,
+    )
+    assert.equal((await at.cli('command', 'cancel', attempts[0]?.command ?? '')).exitCode, 0)
+    const job = await ended(id)
+    assert.equal(job.status, 'cancelled')
+    assert.match(job.reason ?? '', /^cancelled by unix:uid=0/)
+  })
+
+  test('a job goes on over a restart of the daemon, with whoever follows it', async () => {
+    const { id } = await submit({
+      steps: [{ run: 'echo begun; while [ ! -e go ]; do sleep 0.1; done' }, { run: 'echo done' }],
+      options: { readOnlyRoot: true },
+    })
+    const workspace = join(at.node.root, 'jobs/default', id, '1/workspace')
+    const following = watch(at.node.spawnCli('job', 'logs', '-f', id))
+    await following.sees((stdout) => stdout.includes('begun'))
+    await at.node.restart()
+    await writeFile(join(workspace, 'go'), '')
+    const { status, attempts } = await ended(id)
+    assert.deepEqual([status, attempts.length], ['succeeded', 1])
+    assert.equal((await following.closed).stdout, 'begun\ndone\n')
   })
 
   test('the same key is the same job, another request with it is refused', async () => {

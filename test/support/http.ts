@@ -24,6 +24,7 @@ import { startProjections } from '../../src/projections/index.ts'
 import { Progress } from '../../src/projections/progress.ts'
 import { Observations } from '../../src/projections/sli/observations.ts'
 import { Slis } from '../../src/projections/sli/slis.ts'
+import { Changes } from '../../src/queue/changes.ts'
 import { Intake } from '../../src/queue/intake.ts'
 import { Outcomes } from '../../src/queue/outcomes.ts'
 import { SealingKey } from '../../src/secrets/sealing-key.ts'
@@ -89,6 +90,7 @@ export async function startApi({ stalledMs, group = 'purser', queued = ['image.p
   const roots = new ContainerRoots({ view: log.documents, tasks, shims, snapshotters: new Map(), runDir: dir })
   const statistics = starting.use(new TaskStatistics({ log, tasks, everyMs: 0, keepMs: 0, logger }))
   const streams = new TaskStreams(log, tasks, paths, new ContainerLogs({ log, paths, defaults: {}, logger }))
+  const changes = new Changes(log)
   const register = daemonMetrics()
   const observations = starting.use(new Observations(join(dir, 'observations'), register, dir))
   const slis = new Slis(projections.sli, observations, config.slo)
@@ -112,7 +114,8 @@ export async function startApi({ stalledMs, group = 'purser', queued = ['image.p
       files: new ContainerFiles(roots),
       activity: taskActivity(log.documents, tasks, statistics),
       streams,
-      jobs: new JobFiles(log, streams, paths),
+      jobs: new JobFiles(log, changes, streams, paths),
+      changes,
       slis,
       doctor: new TaskDoctor({ view: log.documents, tasks, shims, paths }),
       runtimes: new RuntimeInsight(shims, 'runc', join(dir, 'probe')),

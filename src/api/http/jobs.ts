@@ -6,6 +6,8 @@ import { PurserError } from '../../model/errors.ts'
 import { labelMatches } from '../../model/labels.ts'
 import { parse } from '../../model/parse.ts'
 import { jobView } from '../../projections/views.ts'
+import type { Accepted } from '../../queue/intake.ts'
+import { findCommand } from './find-command.ts'
 import { keyOfCursor, pageOf, paging } from './pages.ts'
 import { type Preferences, parsePrefer, preferenceApplied } from './prefer.ts'
 import { type Call, defineRoute, flag, many, noQuery, type Resource } from './route.ts'
@@ -29,23 +31,27 @@ function found(call: Call, id: string): Entry<PresentJob> {
 
 /** The job when it has ended, or as it is when the client's patience is at its end. */
 async function ended(call: Call, id: string, { waitSeconds }: Preferences): Promise<Entry<PresentJob>> {
-  const { log } = call.services
-  const isOver = () => !isActiveJob(log.documents.get(jobs, call.namespace, id))
-  if (waitSeconds === undefined || isOver()) return found(call, id)
-  const { promise, resolve, reject } = Promise.withResolvers<void>()
-  const timer = setTimeout(resolve, waitSeconds * 1000)
-  const onAbort = () => reject(call.signal.reason)
-  call.signal.addEventListener('abort', onAbort, { once: true })
-  using _ = log.listen(() => {
-    if (isOver()) resolve()
+  if (waitSeconds === undefined) return found(call, id)
+  const { namespace, services, signal } = call
+  const patience = AbortSignal.timeout(waitSeconds * 1000)
+  const isOver = () => !isActiveJob(services.log.documents.get(jobs, namespace, id))
+  const instance = { aggregate: job.name, namespace, id }
+  await services.changes.until(instance, isOver, AbortSignal.any([signal, patience])).catch((error: unknown) => {
+    if (!patience.aborted) throw error
   })
-  try {
-    await promise
-  } finally {
-    clearTimeout(timer)
-    call.signal.removeEventListener('abort', onAbort)
-  }
   return found(call, id)
+}
+
+/** The job of a submission, also of one that is made again. @throws PurserError what it was refused with */
+async function submitted(call: Call, { id, subject, duplicate }: Accepted): Promise<Entry<PresentJob>> {
+  const entry = entryOf(call, subject)
+  if (duplicate && entry?.state.submission === id) return entry // Its command may be forgotten by now.
+  const { state } = await findCommand(call.services.log, id, call.namespace, call.signal)
+  if ('error' in state) throw PurserError.fromBody(state.error)
+  if (entry?.state.submission === id) return entry
+  throw new PurserError('not_found', `job ${subject}, which was submitted with this key, was removed`, {
+    remedy: 'use a new key for a new job',
+  })
 }
 
 /** Has a command on a job carried out, and returns when it is. @throws PurserError what it failed with */
@@ -76,7 +82,7 @@ const submit = defineRoute({
   },
   async handle(call) {
     const preferences = parsePrefer(call.header('prefer'))
-    const { subject, id } = await call.services.intake.submit(
+    const accepted = await call.services.intake.submit(
       {
         type: 'job.submit',
         namespace: call.namespace,
@@ -87,10 +93,9 @@ const submit = defineRoute({
       },
       { actor: call.actor, surface: 'http' },
     )
-    const outcome = await call.services.outcomes.wait(call.namespace, id, call.signal)
-    if (outcome.status !== 'succeeded') throw PurserError.fromBody(outcome.error)
-    const entry = await ended(call, subject, preferences)
-    const headers = { location: `/v1/jobs/${subject}`, ...preferenceApplied(preferences) }
+    const { id } = await submitted(call, accepted)
+    const entry = await ended(call, id, preferences)
+    const headers = { location: `/v1/jobs/${id}`, ...preferenceApplied(preferences) }
     const isOver = preferences.waitSeconds !== undefined && isEndedJob(entry.state)
     return { status: isOver ? 200 : 202, body: jobView(entry), headers }
   },

@@ -188,6 +188,7 @@ function containerOf(saga: JobSaga, spec: JobSpec, step: JobStep, index: number,
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
     labels: { ...spec.labels, [JOB_LABEL]: id, [JOB_STEP_LABEL]: String(index + 1) },
     options: {
+      ...spec.options,
       ...(entrypoint === undefined ? {} : { entrypoint }),
       ...(args === undefined ? {} : { args }),
       env: [...Object.entries(told).map(([name, value]) => `${name}=${value}`), ...step.env],

@@ -24,6 +24,7 @@ const TIDY_MS = 60_000
 /** Ended jobs that are removed in one go: a crowd that ended together must not hold up what runs. */
 const TIDY_MAX = 100
 const AGAIN_MS = 1000
+const TIMER_MS_MAX = 2 ** 31 - 1
 const REASON_CHARACTERS_MAX = 256
 const ACTOR = 'purser:jobs'
 
@@ -34,6 +35,7 @@ const ACTOR = 'purser:jobs'
 export class JobScheduler {
   readonly #options: JobSchedulerOptions
   readonly #share: FairShare
+  readonly #deadlines = new Map<string, NodeJS.Timeout>()
   readonly #stop = new AbortController()
   readonly #listening: Disposable
   readonly #timer: NodeJS.Timeout
@@ -51,6 +53,7 @@ export class JobScheduler {
       if (isActive(state) && state.command.type === 'job.run') asked.add(`${namespace}/${state.command.subject}`)
     for (const { namespace, id, state } of log.documents.list(jobs)) {
       if (state.status === 'absent' || !isActiveJob(state)) continue
+      this.#watchDeadline(namespace, id, state)
       const candidate = candidateOf(namespace, id, state)
       if (asked.has(`${namespace}/${id}`)) this.#share.hold(candidate)
       else if (state.status === 'queued') this.#share.wait(candidate)
@@ -60,12 +63,14 @@ export class JobScheduler {
       if (state.status === 'queued') this.#replace(candidateOf(namespace, id, state), state)
     this.#listening = log.listen((event) => this.#applied(event))
     this.#timer = setInterval(() => this.#tidy(), TIDY_MS).unref()
+    this.#tidy()
     this.#dispatch()
   }
 
   [Symbol.dispose](): void {
     this.#stop.abort()
     clearInterval(this.#timer)
+    for (const timer of this.#deadlines.values()) clearTimeout(timer)
     this.#listening[Symbol.dispose]()
   }
 
@@ -83,23 +88,47 @@ export class JobScheduler {
       case 'job.attempt-failed': {
         const state = this.#stateOf(namespace, id)
         if (state.status !== 'queued') {
-          this.#share.remove(namespace, id) // It was cancelled while it failed.
+          this.#ended(namespace, id) // It was cancelled while it failed.
           break
         }
         const candidate = candidateOf(namespace, id, state)
         this.#share.wait(candidate)
-        if (state.submission === commandid) this.#replace(candidate, state)
+        if (state.submission === commandid) {
+          this.#watchDeadline(namespace, id, state)
+          this.#replace(candidate, state)
+        }
         break
       }
       case 'job.succeeded':
       case 'job.failed':
       case 'job.cancelled':
-        this.#share.remove(namespace, id)
+        this.#ended(namespace, id)
         break
       default:
         return
     }
     this.#dispatch()
+  }
+
+  #ended(namespace: string, id: string): void {
+    this.#share.remove(namespace, id)
+    clearTimeout(this.#deadlines.get(`${namespace}/${id}`))
+    this.#deadlines.delete(`${namespace}/${id}`)
+  }
+
+  #watchDeadline(namespace: string, id: string, { spec: { deadline }, submission }: PresentJob): void {
+    if (deadline === undefined) return
+    const leftMs = Date.parse(deadline) - Date.now()
+    const act = () => {
+      const state = this.#stateOf(namespace, id)
+      if (state.status === 'absent' || state.submission !== submission || !isActiveJob(state)) return
+      if (leftMs > TIMER_MS_MAX) return this.#watchDeadline(namespace, id, state)
+      const payload = { reason: `its deadline, ${deadline}, has passed` }
+      const idempotencyKey = `job/${id}/${submission}/deadline`
+      this.#submit({ type: 'job.cancel', subject: id, namespace, payload, idempotencyKey })
+    }
+    const timer = setTimeout(act, Math.min(Math.max(0, leftMs), TIMER_MS_MAX)).unref()
+    this.#deadlines.set(`${namespace}/${id}`, timer)
   }
 
   /** Once for all that happens in one turn of the event loop. */

@@ -4,6 +4,7 @@ import { pino } from 'pino'
 import { job, jobs } from '../../../src/commands/job.ts'
 import { jobSpec } from '../../../src/commands/job-spec.ts'
 import { mapLimited, whileWanted } from '../../../src/model/concurrency.ts'
+import { spontaneous } from '../../../src/model/event.ts'
 import { uuidv7 } from '../../../src/model/ids.ts'
 import { JobScheduler } from '../../../src/sagas/jobs/scheduler.ts'
 import { defineTestHandler, eventually, type Part, startQueue } from '../../support/queue.ts'
@@ -103,4 +104,25 @@ test('a job whose command ended without a word is taken up again; one that never
   await part.submit({ type: 'job.submit', subject: 'never', payload: SPEC })
   const { data } = await eventually(part, ({ type }) => type === 'job.cancelled')
   assert.equal(data.reason, 'it never began')
+})
+
+test('jobs that ended long ago are removed, those that have not are not', async () => {
+  const remove = defineTestHandler(job, 'job.remove', async ({ id, decide, append }) => {
+    await append(...decide())
+    return { facts: [job.fact(id, 'job.removed', {})] }
+  })
+  await using queue = await startQueue({ handlers: [remove] })
+  const part = await queue.start()
+  await part.run()
+  for (const id of ['waits', 'ended']) await submitted(part, 'default', id)
+  await part.log.record([job.fact('ended', 'job.cancelled', { reason: 'r' })], 'default', spontaneous('test'))
+  using kept = scheduler(part, 3_600_000)
+  assert.equal(part.relay.depth().get('work'), 0, 'it is kept for an hour')
+  kept[Symbol.dispose]()
+  using _ = scheduler(part, -1)
+  await until(part, () => part.log.documents.get(jobs, 'default', 'ended').status === 'absent')
+  assert.deepEqual(
+    [...part.log.documents.list(jobs)].map(({ id }) => id),
+    ['waits'],
+  )
 })

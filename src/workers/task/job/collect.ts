@@ -1,10 +1,13 @@
 import { createHash } from 'node:crypto'
-import { mkdir, open, rm } from 'node:fs/promises'
+import { closeSync, fstatSync } from 'node:fs'
+import { mkdir, open as openFile, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { ARTIFACT_FILES_MAX, type JobArtifact, job } from '../../../commands/job.ts'
 import { artifactPath } from '../../../commands/job-spec.ts'
-import { type FoundFile, TreeInRoot } from '../../../host/tree-in-root.ts'
-import { PurserError } from '../../../model/errors.ts'
+import { type ByteString, byteString } from '../../../host/byte-paths.ts'
+import { openInRoot, openRoot } from '../../../host/open-in-root.ts'
+import { walkTree } from '../../../host/tree-walk.ts'
+import { errorCodeOf, PurserError } from '../../../model/errors.ts'
 import { defineTaskHandler } from '../effects.ts'
 import { attemptFiles, chunksOf } from './files.ts'
 
@@ -16,45 +19,70 @@ export const collectArtifacts = defineTaskHandler(job, 'job.collect', async (sag
   const { workspace, artifacts: to } = attemptFiles(effects.paths, namespace, id, payload.attempt)
   await rm(to, { recursive: true, force: true }) // Of an attempt at this command that was cut off.
   await mkdir(to, { recursive: true })
-  using tree = new TreeInRoot(workspace)
+  using root = { fd: openRoot(workspace), [Symbol.dispose]: () => closeSync(root.fd) }
   const kept = new Map<string, JobArtifact>()
   const missing: string[] = []
+  let skipped = 0
   let bytes = 0
   for (const { path } of state.spec.artifacts) {
-    const files = tree.files(path)
-    if (files === undefined) {
+    using start = open(root.fd, byteString(path))
+    if (start === undefined) {
       missing.push(path)
       continue
     }
-    for (const found of files) {
+    for (const entry of walkTree(start.fd)) {
       signal.throwIfAborted()
-      if (kept.has(found.path)) continue // Below another artifact too.
-      if (!artifactPath.safeParse(found.path).success) {
-        tree.skipped += 1
+      if (entry.status.isDirectory()) continue
+      const at = textOf(entry.path === '' ? byteString(path) : `${byteString(path)}/${entry.path}`)
+      if (at !== undefined && kept.has(at)) continue // Below another artifact too.
+      // A symlink is kept as the file within the workspace that it leads to.
+      using target = entry.status.isSymbolicLink() ? open(root.fd, `${byteString(path)}/${entry.path}`) : undefined
+      const { fd } = target ?? entry
+      const stats = fstatSync(fd)
+      if (at === undefined || !stats.isFile()) {
+        skipped += 1
         continue
       }
-      bytes += found.stats.size
+      bytes += stats.size
       if (bytes > effects.jobs.artifactBytes || kept.size >= ARTIFACT_FILES_MAX)
         throw tooMuch(id, effects.jobs.artifactBytes)
-      kept.set(found.path, await copy(found, join(to, found.path), signal))
+      kept.set(at, { path: at, ...(await copy(fd, join(to, at), signal)) })
     }
   }
-  const collected = { artifacts: [...kept.values()], skipped: tree.skipped, missing }
+  const collected = { artifacts: [...kept.values()], skipped, missing }
   return { facts: [job.fact(id, 'job.artifacts-collected', { ...payload, ...collected })] }
 })
 
-async function copy(found: FoundFile, to: string, signal: AbortSignal): Promise<JobArtifact> {
+/** What a path in the workspace leads to, open for nothing but its name; undefined when it leads nowhere. */
+function open(root: number, path: ByteString): ({ fd: number } & Disposable) | undefined {
+  try {
+    const fd = openInRoot(root, path, 'follow')
+    return { fd, [Symbol.dispose]: () => closeSync(fd) }
+  } catch (error) {
+    const code = errorCodeOf(error)
+    if (code === 'not_found' || code === 'failed_precondition') return undefined
+    throw error
+  }
+}
+
+/** A path as an artifact may have it; undefined for one that is no text. */
+function textOf(path: ByteString): string | undefined {
+  const text = Buffer.from(path, 'latin1').toString()
+  return byteString(text) === path && artifactPath.safeParse(text).success ? text : undefined
+}
+
+async function copy(fd: number, to: string, signal: AbortSignal): Promise<Omit<JobArtifact, 'path'>> {
   await mkdir(dirname(to), { recursive: true })
   const hash = createHash('sha256')
   let sizeBytes = 0
-  const from = await found.open()
-  await using file = await open(to, 'wx', 0o600)
+  const from = await openFile(`/proc/self/fd/${fd}`, 'r')
+  await using file = await openFile(to, 'wx', 0o600)
   for await (const chunk of chunksOf(from, signal)) {
     hash.update(chunk)
     await file.writeFile(chunk)
     sizeBytes += chunk.length
   }
-  return { path: found.path, sizeBytes, digest: `sha256:${hash.digest('hex')}` }
+  return { sizeBytes, digest: `sha256:${hash.digest('hex')}` }
 }
 
 const tooMuch = (id: string, bytes: number): PurserError =>

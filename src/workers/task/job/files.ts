@@ -2,8 +2,10 @@ import { existsSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type JobArtifact, jobs } from '../../../commands/job.ts'
+import { tasks } from '../../../commands/task.ts'
 import type { EventLog } from '../../../log/event-log.ts'
 import { errorCodeOf, PurserError } from '../../../model/errors.ts'
+import type { Changes } from '../../../queue/changes.ts'
 import type { TaskPaths } from '../paths.ts'
 import type { TaskStreams } from '../streams.ts'
 
@@ -21,11 +23,13 @@ export const attemptFiles = (paths: TaskPaths, namespace: string, id: string, at
 /** What jobs leave behind for whoever asks: logs and artifacts. */
 export class JobFiles {
   readonly #log: EventLog
+  readonly #changes: Changes
   readonly #streams: TaskStreams
   readonly #paths: TaskPaths
 
-  constructor(log: EventLog, streams: TaskStreams, paths: TaskPaths) {
+  constructor(log: EventLog, changes: Changes, streams: TaskStreams, paths: TaskPaths) {
     this.#log = log
+    this.#changes = changes
     this.#streams = streams
     this.#paths = paths
   }
@@ -50,23 +54,21 @@ export class JobFiles {
       if (state.status !== 'running' && state.status !== 'queued') return true
       return state.attempts.length > attempt || state.attempts[attempt - 1]?.endedAt !== undefined
     }
-    if (follow) await this.#until(() => stepOf() !== undefined || isOver(), signal)
+    const instance = { aggregate: jobs.name, namespace, id }
+    if (follow) await this.#changes.until(instance, () => stepOf() !== undefined || isOver(), signal)
     const container = stepOf()?.container
     if (container === undefined) return
     if (!existsSync(path)) {
-      // With follow, from before its container is there.
-      if (follow) await this.#until(() => this.#hasTask(namespace, container) || stepOf()?.status !== 'running', signal)
+      if (follow) await this.#untilBegun(namespace, container, () => stepOf()?.status !== 'running', signal)
       try {
         for await (const chunk of this.#streams.logs(namespace, container, { follow }, signal)) yield chunk
         return
       } catch (error) {
-        if (errorCodeOf(error) !== 'not_found' || !existsSync(path)) {
-          if (errorCodeOf(error) === 'not_found') return
-          throw error
-        }
+        if (errorCodeOf(error) !== 'not_found') throw error
       }
     }
-    yield* chunksOf(await open(path, 'r'), signal)
+    // Its container has gone meanwhile, or never was.
+    if (existsSync(path)) yield* chunksOf(await open(path, 'r'), signal)
   }
 
   /** @throws PurserError not_found */
@@ -85,23 +87,20 @@ export class JobFiles {
     return { ...found, bytes: chunksOf(file, signal) }
   }
 
-  #hasTask(namespace: string, container: string): boolean {
-    return existsSync(this.#paths.log(namespace, container))
-  }
-
-  async #until(holds: () => boolean, signal: AbortSignal): Promise<void> {
-    if (holds()) return
-    signal.throwIfAborted()
-    const { promise, resolve, reject } = Promise.withResolvers<void>()
-    const onAbort = () => reject(signal.reason)
-    signal.addEventListener('abort', onAbort, { once: true })
-    using _ = this.#log.listen(() => {
-      if (holds()) resolve()
-    })
+  /** Until the container of a step has a log, or the step has ended without one. */
+  async #untilBegun(namespace: string, id: string, isOver: () => boolean, signal: AbortSignal): Promise<void> {
+    const either = new AbortController()
+    const within = AbortSignal.any([signal, either.signal])
+    const hasLog = () => existsSync(this.#paths.log(namespace, id)) || isOver()
+    const job = { aggregate: jobs.name, namespace, id: id.replace(/-\d+-\d+$/, '') }
+    const waits = [job, { aggregate: tasks.name, namespace, id }].map((each) =>
+      this.#changes.until(each, hasLog, within),
+    )
     try {
-      await promise
+      await Promise.race(waits)
     } finally {
-      signal.removeEventListener('abort', onAbort)
+      either.abort()
+      await Promise.allSettled(waits)
     }
   }
 }
