@@ -67,13 +67,20 @@ test('no byte of Redis, archive, SQLite, messages, metrics or errors has a secre
   assert.equal(execed.stdout, digest(EXECED), execed.stderr)
   assert.equal((await cli('logs', 'has')).stdout, digest(VALUE))
 
+  const steps = `steps:\n- secrets: [FILED]\n  run: ${hashOf('VALUE')}; ${hashOf('FILED')}`
+  await writeFile(join(dir, 'job.yaml'), `image: ${image}\nsecrets: [VALUE]\n${steps}\n`)
+  const job = await cli('job', 'submit', '-f', join(dir, 'job.yaml'), ...secret.slice(2), '--follow')
+  assert.equal(job.stdout, digest(VALUE) + digest(FILED), job.stderr)
+
   // What goes wrong says nothing of it either.
   assert.equal((await cli('run', ...secret, image, '/no/such/program')).exitCode, 127)
   assert.notEqual((await cli('run', '--secret-env', `VALUE=${TYPED}`, image, 'true')).exitCode, 0)
   const broken = await node.http('POST', '/v1/seal', `{"values":{"A":${TYPED}}}`)
   const odd = await node.http('POST', '/v1/seal', { values: { A: [TYPED] } })
   const long = await node.http('POST', '/v1/seal', { values: { A: TYPED.repeat(10_000) } })
-  for (const { status, text } of [broken, odd, long]) {
+  const plain = { image, steps: [{ run: 'true', secrets: { TOKEN: TYPED } }] }
+  const unsealed = await node.http('POST', '/v1/jobs', plain)
+  for (const { status, text } of [broken, odd, long, unsealed]) {
     assert.equal(status, 400)
     said += text
   }

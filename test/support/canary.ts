@@ -9,6 +9,7 @@ const PATHS = [
   '/v1/events?since=0',
   '/v1/commands?limit=1000',
   '/v1/containers?limit=1000',
+  '/v1/jobs?limit=1000',
   '/v1/audit?limit=1000',
   '/v1/state',
   '/v1/sli',

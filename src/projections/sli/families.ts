@@ -17,6 +17,7 @@ const COMMAND_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 export const API_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10, 30]
 
 const CLAIM_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
+const JOB_SECONDS = [0.1, 0.5, 1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14_400, 43_200]
 
 const OUTCOMES = [['succeeded'], ['failed'], ['refused'], ['cancelled']]
 const WORKERS = [['pull'], ['snapshot'], ['task'], ['gc'], ['saga']]
@@ -63,9 +64,9 @@ export const families = {
   },
   exits: {
     metric: 'purser_task_exits_total',
-    help: 'Tasks that ended; killed: by request, crashed: by a status other than 0 that nobody asked for.',
+    help: 'Tasks that ended; killed: by request, crashed: by a status other than 0 that nobody asked for, failed: so, as a step of a job.',
     labels: ['outcome'],
-    from: [['clean'], ['crashed'], ['killed'], ['oom'], ['timeout'], ['lost']],
+    from: [['clean'], ['crashed'], ['failed'], ['killed'], ['oom'], ['timeout'], ['lost']],
   },
   ooms: {
     metric: 'purser_task_oom_kills_total',
@@ -100,6 +101,26 @@ export const families = {
     labels: ['start'],
     buckets: CLAIM_SECONDS,
     from: [['warm'], ['cold']],
+  },
+  jobs: {
+    metric: 'purser_jobs_ended_total',
+    help: 'Jobs that ended, with their last attempt.',
+    labels: ['outcome'],
+    from: [['succeeded'], ['failed'], ['cancelled']],
+  },
+  jobWaits: {
+    metric: 'purser_job_wait_duration_seconds',
+    help: 'From the submission of a job until its first attempt.',
+    labels: [],
+    buckets: JOB_SECONDS,
+    from: [[]],
+  },
+  jobDuration: {
+    metric: 'purser_job_duration_seconds',
+    help: 'From the first attempt at a job to its end, with what it waited for others.',
+    labels: ['outcome'],
+    buckets: JOB_SECONDS,
+    from: [['succeeded'], ['failed']],
   },
   commands: {
     metric: 'purser_commands_total',

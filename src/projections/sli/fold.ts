@@ -1,4 +1,5 @@
 import { commandTypes } from '../../commands/index.ts'
+import { stepContainer } from '../../commands/job.ts'
 import { REBOOT } from '../../commands/task.ts'
 import type { CommandEnvelope } from '../../model/command.ts'
 import { ERROR_CODES, type ErrorCode } from '../../model/errors.ts'
@@ -22,6 +23,15 @@ export interface OpenTask {
   /** Signals that somebody had sent to it. */
   signals: number[]
   ooms: number
+  /** It is a step of a job, whose tests may fail. */
+  step?: true
+}
+
+/** A job that has not ended. */
+export interface OpenJob {
+  submittedMs: number
+  /** Its first attempt. */
+  startedMs?: number
 }
 
 /** What is remembered of things that have begun, until they end. */
@@ -34,6 +44,7 @@ export interface Memory<T> {
 export interface Memories {
   commands: Memory<OpenCommand>
   tasks: Memory<OpenTask>
+  jobs: Memory<OpenJob>
 }
 
 /** The types that are folded. */
@@ -44,6 +55,13 @@ export const FOLDS = [
   'command.failed',
   'command.cancelled',
   'image.pulled',
+  'job.cancelled',
+  'job.failed',
+  'job.started',
+  'job.step-ended',
+  'job.step-started',
+  'job.submitted',
+  'job.succeeded',
   'task.created',
   'task.create-failed',
   'task.deleted',
@@ -91,7 +109,7 @@ export function fold(memories: Memories, event: StoredEvent): Sample[] {
       ]
     }
     default:
-      return ofTask(memories, event)
+      return event.aggregate === 'job' ? ofJob(memories, event) : ofTask(memories, event)
   }
 }
 
@@ -156,13 +174,46 @@ function claimed({ data }: StoredEvent, outcome: string, durationMs: number): Sa
   return [one('claims', start), { family: 'claimDuration', labels: [start], value: durationMs / 1000 }]
 }
 
+function ofJob({ jobs, tasks }: Memories, event: StoredEvent): Sample[] {
+  const { namespace, type } = event
+  const key = `${namespace}/${idOf(event)}`
+  const timeMs = Date.parse(event.time)
+  const open = jobs.get(key)
+  switch (type) {
+    case 'job.submitted':
+      jobs.set(key, { submittedMs: timeMs })
+      return []
+    case 'job.started':
+      if (open === undefined || open.startedMs !== undefined) return []
+      jobs.set(key, { ...open, startedMs: timeMs })
+      return [{ family: 'jobWaits', labels: [], value: secondsBetween(open.submittedMs, timeMs) }]
+    case 'job.step-started':
+    case 'job.step-ended': {
+      const { attempt, step } = event.data as { attempt: number; step: number }
+      const container = `${namespace}/${stepContainer(idOf(event), attempt, step)}`
+      if (type === 'job.step-ended') tasks.delete(container)
+      else tasks.set(container, { stopSignal: 0, signals: [], ooms: 0, step: true })
+      return []
+    }
+    default: {
+      jobs.delete(key)
+      const outcome = type.slice('job.'.length)
+      if (open?.startedMs === undefined || outcome === 'cancelled') return [one('jobs', outcome)]
+      return [
+        one('jobs', outcome),
+        { family: 'jobDuration', labels: [outcome], value: secondsBetween(open.startedMs, timeMs) },
+      ]
+    }
+  }
+}
+
 function ofTask({ commands, tasks }: Memories, event: StoredEvent): Sample[] {
   const key = `${event.namespace}/${idOf(event)}`
   const open = tasks.get(key)
   switch (event.type) {
     case 'task.created': {
       const { stopSignal } = event.data as { stopSignal: number }
-      tasks.set(key, { stopSignal, signals: [], ooms: 0 })
+      tasks.set(key, { stopSignal, signals: [], ooms: 0, ...(open?.step ? { step: true } : {}) })
       return []
     }
     case 'task.started': {
@@ -204,7 +255,8 @@ function howEnded({ exitCode, reason }: { exitCode: number; reason?: string }, o
   if (exitCode === 0) return 'clean'
   const signals = open?.signals ?? []
   const wasAsked = signals.some((signal) => signal === open?.stopSignal || signal === KILL || exitCode === 128 + signal)
-  return wasAsked ? 'killed' : 'crashed'
+  if (wasAsked) return 'killed'
+  return open?.step ? 'failed' : 'crashed'
 }
 
 function outcomeOf(event: StoredEvent): string {

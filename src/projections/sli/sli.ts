@@ -3,12 +3,12 @@ import { defineProjection } from '../projection.ts'
 import { SqliteStore } from '../sqlite-store.ts'
 import { BUCKET_TABLES, Buckets } from './buckets.ts'
 import { EXEMPLAR_TABLES, Exemplars } from './exemplars.ts'
-import { FOLDS, fold, type Memory, type OpenCommand, type OpenTask } from './fold.ts'
+import { FOLDS, fold, type Memory, type OpenCommand, type OpenJob, type OpenTask } from './fold.ts'
 
 /** Service level indicators, as counts by the minute. */
 export const sli = defineProjection({
   name: 'sli',
-  schema: 4,
+  schema: 5,
   folds: FOLDS,
   open: async (dir) => new SliStore(dir),
 })
@@ -16,6 +16,7 @@ export const sli = defineProjection({
 const TABLES = `
 ${BUCKET_TABLES}
 CREATE TABLE IF NOT EXISTS open_commands (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS open_jobs (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS open_tasks (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 ${EXEMPLAR_TABLES}
 `
@@ -33,6 +34,7 @@ export class SliStore extends SqliteStore {
       const memories = {
         commands: tableMemory<OpenCommand>(db, 'open_commands'),
         tasks: tableMemory<OpenTask>(db, 'open_tasks'),
+        jobs: tableMemory<OpenJob>(db, 'open_jobs'),
       }
       return (event) => {
         const timeMs = Date.parse(event.time)
@@ -47,7 +49,7 @@ export class SliStore extends SqliteStore {
   }
 }
 
-function tableMemory<T>(db: DatabaseSync, table: 'open_commands' | 'open_tasks'): Memory<T> {
+function tableMemory<T>(db: DatabaseSync, table: 'open_commands' | 'open_jobs' | 'open_tasks'): Memory<T> {
   const get = db.prepare(`SELECT value FROM ${table} WHERE key = ?`)
   const set = db.prepare(`INSERT OR REPLACE INTO ${table} VALUES (?, ?)`)
   const remove = db.prepare(`DELETE FROM ${table} WHERE key = ?`)

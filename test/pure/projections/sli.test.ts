@@ -18,7 +18,7 @@ const mapMemory = <T>(): Memory<T> => {
     delete: (key) => void map.delete(key),
   }
 }
-const memories = () => ({ commands: mapMemory<never>(), tasks: mapMemory<never>() })
+const memories = () => ({ commands: mapMemory<never>(), tasks: mapMemory<never>(), jobs: mapMemory<never>() })
 
 const TEN_HOURS = 10 * 3_600_000
 const START = Date.parse('2026-01-01T00:00:00Z')
@@ -144,6 +144,34 @@ test('an OOM kill counts once, whether the daemon was told of it or found it at 
       ['task.exited', 'c1', { exitCode: 137, reason: 'oom', oomKills: 1 }],
     ),
     ['ooms = 1', 'exits oom = 1'],
+  )
+})
+
+test('a job counts by how long it waited and took; a step of it that fails is no crash', () => {
+  const step = { attempt: 1, step: 0 }
+  assert.deepEqual(
+    told(
+      ['job.submitted', 'j', {}],
+      ['job.started', 'j', { attempt: 1 }],
+      ['job.step-started', 'j', { ...step, container: 'j-1-1' }],
+      ['task.created', 'j-1-1', { stopSignal: 15 }],
+      ['task.exited', 'j-1-1', { exitCode: 1, oomKills: 0 }],
+      ['job.step-ended', 'j', { ...step, outcome: 'failed' }],
+      ['job.started', 'j', { attempt: 2 }],
+      ['job.failed', 'j', {}],
+      ['job.submitted', 'k', {}],
+      ['job.cancelled', 'k', {}],
+      ['task.created', 'j-1-1', { stopSignal: 15 }],
+      ['task.exited', 'j-1-1', { exitCode: 1, oomKills: 0 }],
+    ),
+    [
+      'jobWaits = 1',
+      'exits failed = 1',
+      'jobs failed = 1',
+      'jobDuration failed = 6',
+      'jobs cancelled = 1',
+      'exits crashed = 1',
+    ],
   )
 })
 
