@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { JobRequest } from '../commands/job-request.ts'
 import type { JobView } from '../projections/views.ts'
 import { bytesOf, fateOf, linesOf, type RequestOptions } from './http.ts'
@@ -47,6 +48,7 @@ export interface JobLogLine extends LogLine {
 }
 
 const WAIT_SECONDS = 300
+const AGAIN_MS = 100
 
 export const isActiveJob = ({ status }: JobView): boolean => status === 'queued' || status === 'running'
 
@@ -138,6 +140,7 @@ export class JobsClient {
         return
       } catch (error) {
         if (!follow || fateOf(error) !== 'lost') throw error
+        await delay(AGAIN_MS, undefined, { signal })
         await this.#requests.persist(() => this.#requests.json('/v1/version', { signal }), 'any', signal)
       }
     }

@@ -249,7 +249,7 @@ describe('jobs', { timeout: 120_000 }, () => {
 
   test('a job goes on over a restart of the daemon, with whoever follows it', async () => {
     const { id } = await submit({
-      steps: [{ run: 'echo begun; while [ ! -e go ]; do sleep 0.1; done' }, { run: 'echo done' }],
+      steps: [{ run: 'echo begun; while [ ! -e go ]; do sleep 0.1; done; echo more' }, { run: 'echo done' }],
       options: { readOnlyRoot: true },
     })
     const workspace = join(at.node.root, 'jobs/default', id, '1/workspace')
@@ -259,7 +259,7 @@ describe('jobs', { timeout: 120_000 }, () => {
     await writeFile(join(workspace, 'go'), '')
     const { status, attempts } = await ended(id)
     assert.deepEqual([status, attempts.length], ['succeeded', 1])
-    assert.equal((await following.closed).stdout, 'begun\ndone\n')
+    assert.equal((await following.closed).stdout, 'begun\nmore\ndone\n')
   })
 
   test('the same key is the same job, another request with it is refused', async () => {

@@ -62,6 +62,7 @@ export class JobFiles {
       if (follow) await this.#untilBegun(namespace, container, () => stepOf()?.status !== 'running', signal)
       try {
         for await (const chunk of this.#streams.logs(namespace, container, { follow }, signal)) yield chunk
+        if (follow) await this.#untilEnded(namespace, container, signal)
         return
       } catch (error) {
         if (errorCodeOf(error) !== 'not_found') throw error
@@ -87,14 +88,38 @@ export class JobFiles {
     return { ...found, bytes: chunksOf(file, signal) }
   }
 
-  /** Until the container of a step has a log, or the step has ended without one. */
+  /**
+   * What was followed to its end is of a process that ends just now.
+   *
+   * @throws PurserError unavailable when it goes on, and its log is not connected, as just after a start of the daemon
+   */
+  async #untilEnded(namespace: string, id: string, signal: AbortSignal): Promise<void> {
+    const patience = AbortSignal.timeout(ENDS_MS)
+    const hasEnded = () => {
+      const { status } = this.#log.documents.get(tasks, namespace, id)
+      return status === 'stopped' || status === 'absent'
+    }
+    const instance = { aggregate: tasks.name, namespace, id }
+    await this.#changes.until(instance, hasEnded, AbortSignal.any([signal, patience])).catch((cause: unknown) => {
+      signal.throwIfAborted()
+      throw new PurserError('unavailable', `the log of container ${id} is not connected`, {
+        cause,
+        remedy: 'try again shortly',
+      })
+    })
+  }
+
+  /** Until the container of a step has a process, whose log is then followed; or the step has ended without one. */
   async #untilBegun(namespace: string, id: string, isOver: () => boolean, signal: AbortSignal): Promise<void> {
     const either = new AbortController()
     const within = AbortSignal.any([signal, either.signal])
-    const hasLog = () => existsSync(this.#paths.log(namespace, id)) || isOver()
+    const hasBegun = () => {
+      const { status } = this.#log.documents.get(tasks, namespace, id)
+      return (status !== 'absent' && status !== 'creating') || isOver()
+    }
     const job = { aggregate: jobs.name, namespace, id: id.replace(/-\d+-\d+$/, '') }
     const waits = [job, { aggregate: tasks.name, namespace, id }].map((each) =>
-      this.#changes.until(each, hasLog, within),
+      this.#changes.until(each, hasBegun, within),
     )
     try {
       await Promise.race(waits)
@@ -105,6 +130,8 @@ export class JobFiles {
   }
 }
 
+/** Between the end of a log and the record of the exit. */
+const ENDS_MS = 3000
 const CHUNK_BYTES = 256 * 1024
 
 /** A file's bytes; it is closed at their end. */
