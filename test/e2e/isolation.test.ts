@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { CGROUP_ROOT, removeCgroups } from '../../src/host/cgroups.ts'
 import { CAPABILITIES } from '../../src/oci/spec/capabilities.ts'
 import { type CliNode, startCliNode } from '../support/cli.ts'
 
@@ -11,12 +13,25 @@ const own = BigInt(`0x${/^CapEff:\s*(\w+)/m.exec(readFileSync('/proc/self/status
 const mayRaise = (own >> BigInt(CAPABILITIES.indexOf('CAP_SYS_RESOURCE'))) & 1n
 const isV1 = !readFileSync('/proc/self/cgroup', 'utf8').startsWith('0::')
 
+const isReadable = (() => {
+  try {
+    return readFileSync('/proc/sys/kernel/dmesg_restrict', 'utf8') !== '' && existsSync('/dev/kmsg')
+  } catch {
+    return false
+  }
+})()
+
+const parent = `/purser-test-${process.pid}`
+
 describe('how far a container is kept apart', () => {
   let at: CliNode
   before(async () => {
     at = await startCliNode()
   })
-  after(() => at[Symbol.asyncDispose]())
+  after(async () => {
+    await at[Symbol.asyncDispose]()
+    await removeCgroups([parent])
+  })
 
   const run = (...args: string[]) => at.cli('run', '--rm', ...args)
   const lines = async (options: readonly string[], script: string) => {
@@ -111,32 +126,30 @@ describe('how far a container is kept apart', () => {
       ])
     })
 
-    test(`${runtime}: limits of CPUs, memory and disks reach the cgroup`, { skip: !isV1 }, async () => {
+    test(`${runtime}: limits of CPUs, memory and disks reach the cgroup`, {
+      skip: !isV1 || !existsSync('/dev/loop0'),
+    }, async () => {
       const limits = ['-m', '64m', '--memory-swap', '128m', '--memory-reservation', '32m', '--cpu-shares', '512']
       const cpus = ['--cpu-quota', '30000', '--cpu-period', '60000', '--cpuset-cpus', '0', '--pids-limit', '33']
       const file = (path: string) => `/sys/fs/cgroup/${path}`
       const found = await lines(
-        options(...limits, ...cpus, '--oom-kill-disable'),
+        options(...limits, ...cpus, '--oom-kill-disable', '--device-read-bps', '/dev/loop0:1m'),
         `cat ${file('memory/memory.memsw.limit_in_bytes')} ${file('memory/memory.soft_limit_in_bytes')} \
           ${file('cpu/cpu.shares')} ${file('cpu/cpu.cfs_quota_us')} ${file('cpu/cpu.cfs_period_us')} \
-          ${file('cpuset/cpuset.cpus')} ${file('pids/pids.max')}; head -n 1 ${file('memory/memory.oom_control')}`,
+          ${file('cpuset/cpuset.cpus')} ${file('pids/pids.max')}; head -n 1 ${file('memory/memory.oom_control')}; \
+          cat ${file('blkio/blkio.throttle.read_bps_device')}`,
       )
       const memory = [String(128 << 20), String(32 << 20)]
-      assert.deepEqual(found, [...memory, '512', '30000', '60000', '0', '33', 'oom_kill_disable 1'])
+      assert.deepEqual(found, [...memory, '512', '30000', '60000', '0', '33', 'oom_kill_disable 1', '7:0 1048576'])
     })
   }
 
   test('what cannot be had is refused, with the reason', async () => {
-    await refuses(['--cap-add', 'SYS_NOPE'], /capAdd.*there is no capability "SYS_NOPE"/)
     await refuses(['--sysctl', 'kernel.panic=1'], /kernel\.panic is no setting of a container's own/)
-    await refuses(['--sysctl', 'net.core.somaxconn=1', '--net', 'host'], /somaxconn is the host's with network host/)
     await refuses(['--device', '/dev/nope'], /\/dev\/nope is not on this host/)
     await refuses(['--device', '/etc/passwd'], /\/etc\/passwd is no device/)
     await refuses(['--device-read-bps', '/dev/null:1m'], /\/dev\/null is no block device/)
     await refuses(['--pid', 'container:nobody'], /container nobody, whose pid namespace is asked for, does not run/)
-    await refuses(['--uts', 'host', '--hostname', 'x'], /hostname cannot be had with uts host/)
-    await refuses(['--memory-swap', '64m'], /memorySwapBytes: it needs memoryBytes/)
-    await refuses(['--oom-kill-disable'], /it needs a limit of memory/)
     await refuses(['--cpuset-cpus', '4000'], /CPU 4000 of 4000 is not online here/)
     await refuses(['--security-opt', 'label=type:x_t'], /SELinux, whose labels Purser does not set/)
     await refuses(['--security-opt', 'apparmor=nope'], /nope.*(?:not on in this kernel|is not loaded)/)
@@ -154,5 +167,52 @@ describe('how far a container is kept apart', () => {
     await at.cli('create', '--name', 'told', '--cap-add', 'NET_ADMIN', '--ulimit', 'nofile=5', at.image, 'true')
     const [{ options }] = JSON.parse((await at.cli('inspect', 'told')).stdout)
     assert.deepEqual([options.capAdd, options.ulimits], [['NET_ADMIN'], [{ name: 'nofile', soft: 5, hard: 5 }]])
+  })
+
+  for (const runtime of ['runc', 'crun']) {
+    test(`${runtime}: it is below the one that is asked for, and goes with the task`, async () => {
+      const options = ['--name', 'inside', '--cgroup-parent', parent, '--runtime', runtime]
+      const ran = await at.cli('run', '-d', ...options, at.image, 'sleep', '100')
+      assert.equal(ran.exitCode, 0, ran.stderr)
+      const [{ task }] = JSON.parse((await at.cli('inspect', 'inside')).stdout)
+      const own = `${parent}/default--inside`
+      const lines = readFileSync(`/proc/${task.pid}/cgroup`, 'utf8').split('\n')
+      assert.ok(
+        lines.some((line) => line.endsWith(own)),
+        lines.join(' '),
+      )
+      // Pausing and signals of a stop find it too.
+      assert.equal((await at.cli('pause', 'inside')).exitCode, 0)
+      assert.equal((await at.cli('unpause', 'inside')).exitCode, 0)
+      assert.equal((await at.cli('rm', '-f', 'inside')).exitCode, 0)
+      for (const controller of ['pids', 'memory', 'unified', '.'])
+        assert.equal(existsSync(`${CGROUP_ROOT}/${controller}${own}`), false, controller)
+    })
+  }
+
+  test('a parent of the other driver, and a driver that is not there, are refused', async () => {
+    const { exitCode, stderr } = await at.cli('run', '--rm', '--cgroup-parent', 'ci.slice', at.image, 'true')
+    assert.equal(exitCode, 125)
+    assert.match(stderr, /ci\.slice is no parent for a cgroup with the driver cgroupfs; name a path/)
+    if (existsSync('/run/systemd/system')) return
+    const config = `${at.node.dir}/systemd.toml`
+    await writeFile(config, '[cgroup]\ndriver = "systemd"\n')
+    const dirs = ['--root', `${at.node.dir}/other-root`, '--state', `${at.node.dir}/other-run`]
+    const daemon = await at.cli('daemon', '--config', config, ...dirs)
+    assert.match(daemon.stderr, /cgroup\.driver = "systemd": this machine was not booted with systemd/)
+    assert.notEqual(daemon.exitCode, 0)
+  })
+
+  test('a process that is ended for want of memory is recorded with its name', { skip: !isReadable }, async () => {
+    // The first process goes on: it is one of its children that takes too much.
+    const hog = 'sh -c "exec tail /dev/zero"; echo survived'
+    const ran = await at.cli('run', '--name', 'hungry', '-m', '16m', at.image, 'sh', '-c', hog)
+    assert.equal(ran.stdout, 'survived\n')
+    const [{ task }] = JSON.parse((await at.cli('inspect', 'hungry')).stdout)
+    assert.equal(task.oomKills, 1)
+    assert.equal(task.oomVictim?.name, 'tail')
+    assert.equal((await at.cli('run', '--name', 'gone', '-m', '16m', at.image, 'tail', '/dev/zero')).exitCode, 137)
+    const [gone] = JSON.parse((await at.cli('inspect', 'gone')).stdout)
+    assert.deepEqual([gone.task.reason, gone.task.oomKills], ['oom', 1])
   })
 })

@@ -5,6 +5,8 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { type CliNode, startCliNode } from '../support/cli.ts'
 
+const loops = { skip: existsSync('/dev/loop-control') ? false : 'there are no loop devices' }
+
 describe('what is mounted', () => {
   let at: CliNode
   before(async () => {
@@ -88,4 +90,63 @@ describe('what is mounted', () => {
       }
     })
   }
+
+  // What is written beside the image can have a bound.
+  const fill = 'dd if=/dev/zero of=/big bs=1M count=64 2>&1 | grep -ci "no space"'
+
+  for (const runtime of ['runc', 'crun']) {
+    test(
+      `${runtime}: a bounded one is full at that size; a commit has what it wrote, and nothing stays`,
+      loops,
+      async () => {
+        const name = `bounded-${runtime}`
+        const options = ['--storage-opt', 'size=32m', '--name', name, '--runtime', runtime]
+        assert.equal(await ok('run', ...options, at.image, 'sh', '-c', `${fill}; rm /big; echo kept > /kept`), '1')
+        await ok('commit', name, `bounded:${runtime}`)
+        assert.equal(await ok('run', '--rm', `bounded:${runtime}`, 'cat', '/kept'), 'kept')
+        await ok('rm', name)
+        assert.deepEqual(readdirSync(join(at.node.root, 'snapshotters/overlayfs/sized')), [])
+      },
+    )
+  }
+
+  test('a bounded one is mounted again after a boot', loops, async () => {
+    await ok(
+      'create',
+      '--storage-opt',
+      'size=32m',
+      '--name',
+      'rebooted',
+      at.image,
+      'sh',
+      '-c',
+      'cat /kept; echo kept > /kept',
+    )
+    await ok('start', 'rebooted')
+    await ok('wait', 'rebooted')
+    await at.node.stop()
+    const [mounted = ''] = execFileSync('findmnt', ['-rno', 'TARGET', '-t', 'ext4'], { encoding: 'utf8' })
+      .split('\n')
+      .filter((target) => target.startsWith(at.node.root))
+    execFileSync('umount', [mounted])
+    await at.node.restart()
+    await ok('start', 'rebooted')
+    await ok('wait', 'rebooted')
+    assert.match(await ok('logs', 'rebooted'), /^kept$/m)
+  })
+
+  test('what cannot be bounded is refused', async () => {
+    const refuses = async (options: string[], why: RegExp) => {
+      const { exitCode, stderr } = await at.cli('run', '--rm', ...options, at.image, 'true')
+      assert.equal(exitCode, 125)
+      assert.match(stderr, why)
+    }
+    await refuses(['--storage-opt', 'size=1m'], /16777216 bytes \(16 MiB\) at least/)
+    await refuses(['--storage-opt', 'colour=red'], /is no storage option; write size=BYTES/)
+    await refuses(
+      ['--storage-opt', 'size=32m', '--snapshotter', 'native'],
+      /the snapshotter native cannot bound a size/,
+    )
+    await refuses(['--storage-opt', 'size=32m', '--userns', 'auto'], /storageBytes cannot be had with userns auto/)
+  })
 })

@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { z } from 'zod'
 import type { IdMap, IdRange } from '../../host/user-namespace.ts'
 import { PurserError } from '../../model/errors.ts'
 import type { ContainerOptions } from '../../oci/spec/container-options.ts'
-import type { Spec } from '../../oci/spec/schema.ts'
 import { usernsMode } from '../../oci/spec/user-namespace-options.ts'
 import type { TaskPaths } from './paths.ts'
 
@@ -61,10 +61,20 @@ export class IdRanges {
 
   async #readBundles(): Promise<void> {
     for (const { bundle } of await this.#paths.bundles()) {
-      const text = await readFile(join(bundle, 'config.json'), 'utf8').catch(() => undefined)
-      const mapping = text === undefined ? undefined : (JSON.parse(text) as Spec).linux.uidMappings?.[0]
-      if (mapping !== undefined && !this.#held.has(mapping.hostID)) this.#held.set(mapping.hostID, bundle)
+      const hostId = await firstIdOf(join(bundle, 'config.json'))
+      if (hostId !== undefined && !this.#held.has(hostId)) this.#held.set(hostId, bundle)
     }
+  }
+}
+
+const mapped = z.object({ linux: z.object({ uidMappings: z.array(z.object({ hostID: z.number() })).optional() }) })
+
+/** From a specification that is whole: no task was made of another. */
+async function firstIdOf(file: string): Promise<number | undefined> {
+  try {
+    return mapped.parse(JSON.parse(await readFile(file, 'utf8'))).linux.uidMappings?.[0]?.hostID
+  } catch {
+    return undefined
   }
 }
 
