@@ -1,3 +1,5 @@
+import { container } from '../commands/container.ts'
+import { snapshot, snapshotId } from '../commands/snapshot.ts'
 import { task } from '../commands/task.ts'
 import { PurserError } from '../model/errors.ts'
 import { type Saga, undoStep } from './define.ts'
@@ -24,7 +26,20 @@ export async function startTask(saga: Saga<unknown, unknown>, undo: AsyncDisposa
     }
   }
   undoStep(saga, undo, 'undo-task', { type: 'task.delete', subject: id })
+  await unpackAgain(saga)
   await saga.step('create-task', { type: 'task.create', subject: id })
   await saga.step('start-task', { type: 'task.start', subject: id })
   return true
+}
+
+/** After a reboot the layers of an image may have to be unpacked again: who needs them before that is done, waits for it. */
+async function unpackAgain(saga: Saga<unknown, unknown>): Promise<void> {
+  const { id, namespace, view } = saga
+  const made = view.get(container, namespace, id)
+  if (made.status === 'absent') return
+  const own = view.get(snapshot, namespace, snapshotId(made.snapshotter, made.snapshotKey))
+  if (own.status === 'absent' || own.parent === undefined) return
+  const parent = snapshotId(made.snapshotter, own.parent)
+  if (view.get(snapshot, namespace, parent).status === 'committed') return
+  await saga.step('unpack-again', { type: 'snapshot.unpack', subject: parent, payload: { image: made.image } })
 }
