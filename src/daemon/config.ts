@@ -184,7 +184,16 @@ const configSchema = z.strictObject({
     .transform(({ every, bytesPerSecond }) => ({ everyMs: every, bytesPerSecond }))
     .prefault({}),
   slo: sloSchema,
-  logs: logging.prefault({}).describe('of containers that do not say what becomes of their output'),
+  logs: z
+    .strictObject({
+      ...logging.shape,
+      whileAway: z
+        .enum(['wait', 'keep'])
+        .default('wait')
+        .describe('what output does while no daemon runs: wait in the pipe, or be kept by a small process beside it'),
+    })
+    .prefault({})
+    .describe('of containers that do not say what becomes of their output'),
   stats: z
     .strictObject({
       every: duration

@@ -31,6 +31,7 @@ import { listReferrers } from '../registry/referrers.ts'
 import { sagas } from '../sagas/index.ts'
 import { JobScheduler } from '../sagas/jobs/scheduler.ts'
 import { SealingKey } from '../secrets/sealing-key.ts'
+import { LogKeeper } from '../shim/keeper/log-keeper.ts'
 import { Shims } from '../shim/shims.ts'
 import { listenForTaskEvents } from '../shim/task-events.ts'
 import { openSnapshotters } from '../snapshotters/index.ts'
@@ -207,6 +208,9 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   starting.defer(() => shims.close())
   const { timeout: timeoutMs, default: defaultNetwork, ...cni } = config.network
   const networks = await Networks.open({ root, state, ...cni, timeoutMs, logger })
+  const keeper =
+    config.logs.whileAway === 'keep' ? starting.use(new LogKeeper(join(state, 'keeper.sock'), logger)) : undefined
+  await keeper?.takeOver()
   const tasks = new Tasks({ log, intake, shims, paths, networks, logger })
   starting.defer(() => tasks.stop())
   await rm(eventsAddress, { force: true })
@@ -219,7 +223,8 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
 
   const progress = new Progress()
   const poolMembers = starting.use(new PoolMembers(log))
-  const logs = new ContainerLogs({ log, paths, defaults: config.logs, logger })
+  const { whileAway: _, ...logDefaults } = config.logs
+  const logs = new ContainerLogs({ log, paths, defaults: logDefaults, keeper, logger })
   const roots = new ContainerRoots({ view: log.documents, tasks, shims, snapshotters, runDir })
   const uploads = await Uploads.open(join(root, 'uploads'), config.images.archiveBytes)
   const streams = new TaskStreams(log, tasks, paths, logs)

@@ -121,6 +121,7 @@ const cPidfdSendSignal = bind<(n: number, fd: number, signal: number, info: Buff
   ['long', 'int', 'int', 'void *', 'uint'],
   'long',
 )
+const cFcntl = bind<(fd: number, command: number, value: number) => number>('fcntl', ['int', 'int', 'int'])
 const cFlock = bind<(fd: number, operation: number) => number>('flock', ['int', 'int'])
 const LOCK_EX_NB = 2 | 4
 
@@ -203,6 +204,11 @@ export function openat2(fd: number, path: CPath, flags: number, resolve: number,
   how.writeUInt32LE(resolve, 16)
   return check(cSyscall(SYS_OPENAT2, fd, path, how, how.length), 'openat2', path)
 }
+
+const F_SETPIPE_SZ = 1031
+
+/** How much a pipe holds before its writer waits. @see fcntl(2), F_SETPIPE_SZ @returns whether it could be changed */
+export const setPipeBytes = (fd: number, bytes: number): boolean => cFcntl(fd, F_SETPIPE_SZ, bytes) >= 0
 
 const SYS_PIDFD_SEND_SIGNAL = 424
 const SYS_PIDFD_OPEN = 434

@@ -2,7 +2,7 @@ import { closeSync, constants, openSync } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
 import { Socket } from 'node:net'
 import { join } from 'node:path'
-import { errnoOf } from '../host/syscalls.ts'
+import { errnoOf, setPipeBytes } from '../host/syscalls.ts'
 import { PurserError } from '../model/errors.ts'
 import { ensureFifo } from './fifo.ts'
 import type { TaskIo } from './shim.ts'
@@ -130,7 +130,14 @@ export class ProcessStdio {
   }
 }
 
+/** As much as the kernel allows anybody: what a process may write while nobody reads. @see pipe(7), pipe-max-size */
+const PIPE_BYTES = 1024 * 1024
+
 /** Opens without waiting for a writer. */
-const openReader = (path: string): number => openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+function openReader(path: string): number {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  setPipeBytes(fd, PIPE_BYTES) // Where it cannot be had, it stays as it is.
+  return fd
+}
 
 const readingSocket = (fd: number): Socket => new Socket({ fd, readable: true, writable: false })

@@ -10,8 +10,9 @@ import { Forwarder } from '../../shim/forward/forwarder.ts'
 import { JournaldSink } from '../../shim/forward/journald.ts'
 import type { LogSink, LogSource } from '../../shim/forward/sink.ts'
 import { SyslogSink, type SyslogTarget } from '../../shim/forward/syslog.ts'
+import type { LogKeeper } from '../../shim/keeper/log-keeper.ts'
 import { LogFile, type LogLimits } from '../../shim/log-file.ts'
-import { OutputRate } from '../../shim/output-rate.ts'
+import { passingAt } from '../../shim/output-rate.ts'
 import type { TaskPaths } from './paths.ts'
 
 /** A log as a task's output is written to it. */
@@ -28,6 +29,8 @@ export interface ContainerLogsOptions {
   paths: TaskPaths
   /** Where a container does not say it. */
   defaults: Logging
+  /** What goes on with logs while no daemon runs; they wait without it. */
+  keeper?: LogKeeper | undefined
   logger: Logger
 }
 
@@ -47,6 +50,11 @@ export class ContainerLogs {
 
   constructor(options: ContainerLogsOptions) {
     this.#options = options
+    const { log, keeper } = options
+    if (!keeper) return
+    log.listen(({ type, namespace, subject }) => {
+      if (type === 'task.released') keeper.remove(`${namespace}/${subject.slice('task/'.length)}`)
+    })
   }
 
   /** Whether what it writes is kept. */
@@ -62,13 +70,33 @@ export class ContainerLogs {
     const log = await LogFile.open(paths.log(namespace, id), logger, limits)
     const drops = new Drops((dropped, sinceMs) => this.#tell(namespace, id, dropped, sinceMs))
     const sink = sinkOf(wanted, { namespace, container: id, tag: wanted.tag ?? id, hostname: hostname() })
+    this.#keep(namespace, id, made, limits, wanted.bytesPerSecond)
     const cursorPath = `${paths.log(namespace, id)}.cursor`
     const onLost = () => drops.add({ reason: 'driver', files: 1 })
     return {
       log,
-      passing: limiter(wanted.bytesPerSecond, drops),
+      passing: passingAt(wanted.bytesPerSecond, (bytes) => drops.add({ reason: 'rate', bytes })),
       forwarder: sink && new Forwarder({ log, sink, cursorPath, onLost, logger }),
     }
+  }
+
+  /** Says to the keeper what it is to go on with, without us. */
+  #keep(
+    namespace: string,
+    id: string,
+    made: ContainerState,
+    limits: LogLimits,
+    bytesPerSecond: number | undefined,
+  ): void {
+    const { keeper, paths } = this.#options
+    keeper?.add({
+      key: `${namespace}/${id}`,
+      stdioDir: paths.stdio(namespace, id),
+      output: made.status !== 'absent' && made.options.tty ? 'terminal' : 'pipes',
+      logPath: paths.log(namespace, id),
+      ...limits,
+      ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
+    })
   }
 
   #effective(made: ContainerState): Logging {
@@ -88,19 +116,6 @@ export class ContainerLogs {
       .catch((err) => {
         logger.warn({ err, namespace, id, ...dropped }, 'output was dropped, which could not be recorded')
       })
-  }
-}
-
-function limiter(bytesPerSecond: number | undefined, drops: Drops): (chunk: Buffer) => Buffer {
-  if (bytesPerSecond === undefined) return (chunk) => chunk
-  const rate = new OutputRate(bytesPerSecond, performance.now())
-  return (chunk) => {
-    const passing = rate.take(chunk.length, performance.now())
-    if (passing === chunk.length) return chunk
-    // Whole lines where there are any: half a line says less than none.
-    const kept = chunk.subarray(0, passing === 0 ? 0 : chunk.lastIndexOf(0x0a, passing - 1) + 1)
-    drops.add({ reason: 'rate', bytes: chunk.length - kept.length })
-    return kept
   }
 }
 
