@@ -1,18 +1,14 @@
-import { existsSync, readFileSync } from 'node:fs'
-import { mkdtempDisposable } from 'node:fs/promises'
-import { join } from 'node:path'
+import { readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { startNode, type TestNode } from '../../test/support/daemon.ts'
 import { hasDocker, startDocker } from '../../test/support/docker.ts'
-import { removeLeftovers } from '../../test/support/leftovers.ts'
 import { startContainerd } from '../support/containerd.ts'
+import { hasPodman, startPodman } from '../support/podman.ts'
 import { Api, purser } from '../support/purser.ts'
-import { run } from '../support/run.ts'
 import { timed } from '../support/statistics.ts'
 
 /** On disk write-back decides, and not either program. */
 export const TMPFS = '/dev/shm'
-const PODMAN = '/usr/bin/podman'
 
 /** A fresh daemon with its directories under `parent` pulls, as whole commands. @returns milliseconds */
 export async function pullWithPurser(parent: string, references: readonly string[], config = ''): Promise<number> {
@@ -30,7 +26,7 @@ export async function pullWithContainerd(parent: string, references: readonly st
 /** Where Debian's docker.io and podman are there; neither is needed for anything else. */
 export const OTHERS = {
   docker: { isThere: hasDocker, pull: pullWithDocker },
-  podman: { isThere: existsSync(PODMAN), pull: pullWithPodman },
+  podman: { isThere: hasPodman, pull: pullWithPodman },
 } as const
 
 async function pullWithDocker(parent: string, reference: string): Promise<number> {
@@ -38,15 +34,9 @@ async function pullWithDocker(parent: string, reference: string): Promise<number
   return await timed(() => docker.docker('pull', '--quiet', reference))
 }
 
-/** No daemon: its own start is part of every pull. */
 async function pullWithPodman(parent: string, reference: string): Promise<number> {
-  await using dir = await mkdtempDisposable(join(parent, 'pm-'))
-  const own = ['--root', `${dir.path}/root`, '--runroot', `${dir.path}/run`, '--storage-driver', 'overlay']
-  try {
-    return await timed(() => run(PODMAN, [...own, 'pull', '--quiet', '--tls-verify=false', reference]))
-  } finally {
-    await removeLeftovers(dir.path, `${dir.path}/run`)
-  }
+  await using podman = await startPodman(parent)
+  return await timed(() => podman.run('pull', '--quiet', '--tls-verify=false', reference))
 }
 
 /** Milliseconds that small requests take, asked one after the other until `ended`. */
