@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs'
 import { readdir, readFile, readlink, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -31,6 +32,7 @@ export async function removeLeftovers(dir: string, state: string): Promise<strin
   for (let attempt = 0; attempt < 100; attempt++) {
     const found = await findLeftovers(dir, state)
     if (listLeftovers(found).length === 0) return []
+    for (const at of found.cgroups) tryTo(() => writeFileSync(`${at}/freezer.state`, 'THAWED')) // Frozen, none can be killed.
     for (const { pid } of found.processes) tryTo(() => process.kill(pid, 'SIGKILL'))
     for (const at of found.mounts) tryTo(() => unmount(at))
     for (const at of found.cgroups) await rmdir(at).catch(() => {}) // busy until its processes are gone
