@@ -18,6 +18,9 @@ let daemon: Socket | undefined
 /** One thing after the other: reading begins and ends as connections do. */
 let turn = Promise.resolve()
 
+/** One whose daemon was killed before it could say anything ends too. */
+const FIRST_MS = 30_000
+
 const nothing = { warn: () => {} } // Nobody reads what it would say.
 
 async function begin(output: KeptOutput): Promise<void> {
@@ -82,3 +85,4 @@ const server = createServer((socket) => {
 process.umask(0o117) // The socket is root's alone; a log is as a daemon makes it.
 rmSync(socketPath, { force: true })
 server.listen(socketPath)
+setTimeout(endIfIdle, FIRST_MS).unref()

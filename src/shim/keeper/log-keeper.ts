@@ -90,6 +90,7 @@ export class LogKeeper implements Disposable {
       const socket = await this.#connect()
       if (socket) {
         this.#use(socket)
+        this.#logger.info({ keeper: peerOf(socket)?.pid }, 'logs are kept also while no daemon is there')
         return
       }
       await delay(POLL_MS, undefined, { signal: late, ref: false })

@@ -42,7 +42,7 @@ const WRONG: readonly (readonly [line: string, exitCode: number, says: RegExp])[
   ['run -v /a:b IMAGE', 125, /-v: .*the target b is not absolute/],
   ['run -v /a:/b:rw:x IMAGE', 125, /-v: .*it has too many parts/],
   ['run -v /:/b:sometimes IMAGE', 125, /no such mount option: sometimes; known are/],
-  ['run --mount type=bind,target=/x IMAGE', 125, /--mount: .*it has no source; write type=bind,source=/],
+  ['run --mount type=bind,target=/x IMAGE', 125, /--mount: .*it has no source; write type=bind\|image,source=/],
   ['run --mount type=volume,target=/x IMAGE', 125, /--mount: .*there is no type "volume"/],
   ['run --mount type=bind,frm=/a,target=/x IMAGE', 125, /--mount: .*there is no key "frm"/],
   ['run --memory lots IMAGE', 125, /--memory: "lots" is not a size in bytes; write a number and one of/],

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { setTimeout as delay } from 'node:timers/promises'
 import { startCliNode } from '../../support/cli.ts'
+import { eventually } from '../../support/faults.ts'
 
 test('a container goes on writing, and its log with it, while no daemon is there; nothing is lost or doubled', async (t) => {
   await using at = await startCliNode({ config: '[logs]\nwhileAway = "keep"\n' })
@@ -21,7 +21,8 @@ test('a container goes on writing, and its log with it, while no daemon is there
           return false
         }
       })
-  while (keeper() === undefined) await delay(10)
+  // Killed before that, the daemon leaves what is written to the pipe, for the next one.
+  await eventually(node.logs, (text) => text.includes('"logs are kept also while no daemon is there"'))
   const resident = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${keeper()}/status`, 'utf8'))?.[1]
   t.diagnostic(`it holds ${Math.round(Number(resident) / 1024)} MiB`)
   const size = () =>
@@ -30,7 +31,10 @@ test('a container goes on writing, and its log with it, while no daemon is there
       .reduce((sum, name) => sum + readFileSync(`${node.root}/containers/default/c1/${name}`).length, 0)
   await node.kill9()
   const before = size()
-  while (size() < before + 2 * 1024 * 1024) await delay(10)
+  await eventually(
+    async () => size(),
+    (bytes) => bytes >= before + 2 * 1024 * 1024,
+  )
   await node.restart()
   await cli('exec', 'c1', 'touch', '/end') // Which the container's end may overtake.
   assert.equal((await cli('wait', 'c1')).stdout, '0\n')
@@ -41,5 +45,9 @@ test('a container goes on writing, and its log with it, while no daemon is there
   const was = keeper()
   assert.equal((await cli('rm', 'c1')).exitCode, 0)
   assert.equal(await node.stop(), 0)
-  while (keeper() !== undefined && keeper() === was) await delay(10) // With nothing left to keep it ends.
+  // With nothing left to keep it ends.
+  await eventually(
+    async () => keeper(),
+    (pid) => pid === undefined || pid !== was,
+  )
 })
