@@ -12,6 +12,7 @@ import { aggregates } from '../commands/index.ts'
 import { ContentStore } from '../content/store.ts'
 import { cgroupVersion } from '../host/cgroups.ts'
 import { peerOf } from '../host/peer.ts'
+import { preferThisThread } from '../host/priority.ts'
 import { LayerPool } from '../layers/pool.ts'
 import { Uploads } from '../layout/uploads.ts'
 import { rebuildState } from '../log/rebuild.ts'
@@ -138,6 +139,7 @@ function createLogger(config: Config): Logger {
 /** Starts every part, in the order they need each other; disposing ends them the other way round. */
 export async function startDaemon(config: Config, logger: Logger, signal: AbortSignal): Promise<AsyncDisposable> {
   const begunAt = performance.now()
+  preferThisThread()
   const version = readVersion()
   await using starting = new AsyncDisposableStack()
   const { root, state } = config

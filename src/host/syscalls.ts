@@ -176,6 +176,11 @@ const cReadlinkat = bind<(fd: number, path: CPath, target: Buffer, size: number)
   ['int', 'str', 'void *', 'size_t'],
   'long',
 )
+const cSetScheduler = bind<(pid: number, policy: number, parameters: Buffer) => number>('sched_setscheduler', [
+  'int',
+  'int',
+  'void *',
+])
 const cUmask = bind<(mask: number) => number>('umask', ['uint'])
 const cChdir = bind<(path: CPath) => number>('chdir', ['str'])
 const cSyncfs = libc.func('syncfs', 'int', ['int'])
@@ -354,6 +359,13 @@ export function unshare(flags: number): void {
 /** @param type a CLONE flag, or 0 for whatever the descriptor is */
 export function setns(fd: number, type: number): void {
   check(cSetns(fd, type), 'setns', '')
+}
+
+/** Programs and threads that this thread starts from now on have the usual priority, where its own is higher. @see sched(7) */
+export function resetPriorityOnFork(): void {
+  const SCHED_OTHER = 0
+  const SCHED_RESET_ON_FORK = 0x40000000
+  check(cSetScheduler(0, SCHED_OTHER | SCHED_RESET_ON_FORK, Buffer.alloc(4)), 'sched_setscheduler', '')
 }
 
 /** The mask of the thread's file system context: the whole process's, unless the thread has unshared CLONE.FS. */
