@@ -80,6 +80,8 @@ describe('a Prometheus that scrapes a daemon', { timeout: 170_000 }, () => {
       traced,
     )
     assert.equal(answer.status, 200, answer.text)
+    // Of a bucket only the last one is told: it is scraped before something else starts.
+    await prometheus.sees(`timestamp(purser_log_position) > ${Date.now() / 1000 + 1}`)
     assert.equal((await submit(node, { type: 'gc.collect', subject: 'node', payload: {} })).status, 200)
     await claimSome(node, image)
 
