@@ -4,6 +4,9 @@ import type { EventLog } from '../log/event-log.ts'
 import type { StateCheck } from '../log/rebuild.ts'
 import type { Sealer } from '../log/sealer.ts'
 import type { StateSnapshots } from '../log/state-snapshots.ts'
+import type { ContainerUsage } from '../model/container-usage.ts'
+import type { FileStatus } from '../model/file-status.ts'
+import type { ProcessInfo } from '../model/process-info.ts'
 import type { Projections } from '../projections/index.ts'
 import type { Progress } from '../projections/progress.ts'
 import type { Slis } from '../projections/sli/slis.ts'
@@ -52,50 +55,6 @@ export interface Streams {
   ): AsyncIterable<Uint8Array>
 }
 
-export interface FileStatus {
-  type: 'file' | 'directory' | 'symlink' | 'char' | 'block' | 'fifo' | 'socket'
-  /** Permissions with setuid, setgid and sticky. */
-  mode: number
-  uid: number
-  gid: number
-  sizeBytes: number
-  /** RFC 3339, UTC. */
-  modifiedAt: string
-  /** Of a symlink. */
-  target?: string
-}
-
-export interface ProcessInfo {
-  pid: number
-  ppid: number
-  uid: number
-  user: string
-  state: string
-  tty: string
-  cpuMs: number
-  cpuPercent: number
-  startedAt: string
-  virtualBytes: number
-  residentBytes: number
-  command: string
-  args: string
-}
-
-export interface Usage {
-  time: string
-  cpuNs: number
-  memoryBytes: number
-  memoryWorkingSetBytes: number
-  memoryLimitBytes?: number
-  pids: number
-  pidsMax?: number
-  oomKills: number
-  readBytes: number
-  writtenBytes: number
-  receivedBytes: number
-  sentBytes: number
-}
-
 /** What containers do and use. */
 export interface Activity {
   /** @throws PurserError not_found, failed_precondition when it does not run */
@@ -105,10 +64,10 @@ export interface Activity {
     namespace: string,
     id: string,
     signal: AbortSignal,
-  ): Promise<Usage & { metrics: { type: string; data: unknown } }>
-  usageOfAll(namespace: string, signal: AbortSignal): Promise<({ id: string } & Usage)[]>
+  ): Promise<ContainerUsage & { metrics: { type: string; data: unknown } }>
+  usageOfAll(namespace: string, signal: AbortSignal): Promise<({ id: string } & ContainerUsage)[]>
   /** Oldest first. */
-  recentUsage(namespace: string, id: string, sinceMs: number): Usage[]
+  recentUsage(namespace: string, id: string, sinceMs: number): ContainerUsage[]
 }
 
 /** Files of containers, running or not; a path leads nowhere outside. */

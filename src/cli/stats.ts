@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { PurserClient } from '../client/index.ts'
+import type { ContainerUsage } from '../model/container-usage.ts'
 import { PurserError } from '../model/errors.ts'
-import { rowOf, type StatsRow, type Usage } from './activity/usage.ts'
+import { rowOf, type StatsRow } from './activity/usage.ts'
 import { defineVerb } from './line/verb.ts'
 import { type Format, print } from './terminal/output.ts'
 
@@ -50,7 +51,7 @@ export const verb = defineVerb({
 
 /** Of those that are wanted; of all that run, where none are. */
 async function readings(client: PurserClient, wanted: ReadonlyMap<string, string | undefined>) {
-  const { items } = await client.get<{ items: (Usage & { id: string })[] }>('/v1/stats')
+  const { items } = await client.get<{ items: (ContainerUsage & { id: string })[] }>('/v1/stats')
   const names = wanted.size > 0 ? wanted : await namesOf(client)
   return new Map(
     items
@@ -77,9 +78,12 @@ async function printRecent(
     })
   }
   const { id, name = id } = await client.container(container)
-  const { items } = await client.get<{ items: Usage[] }>(`/v1/containers/${encodeURIComponent(id)}/stats/recent`, {
-    since,
-  })
+  const { items } = await client.get<{ items: ContainerUsage[] }>(
+    `/v1/containers/${encodeURIComponent(id)}/stats/recent`,
+    {
+      since,
+    },
+  )
   if (format === 'json' || format === 'ndjson') return print(items, format, {})
   const rows = items.map((usage, at) => ({ time: usage.time, ...rowOf({ id, name }, usage, items[at - 1]) }))
   const { 'CONTAINER ID': _, NAME: __, ...columns } = COLUMNS

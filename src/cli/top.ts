@@ -1,24 +1,9 @@
 import { PurserError } from '../model/errors.ts'
+import type { ProcessInfo } from '../model/process-info.ts'
 import { defineVerb } from './line/verb.ts'
 import { humanSize, print } from './terminal/output.ts'
 
-interface Process {
-  pid: number
-  ppid: number
-  uid: number
-  user: string
-  state: string
-  tty: string
-  cpuMs: number
-  cpuPercent: number
-  startedAt: string
-  virtualBytes: number
-  residentBytes: number
-  command: string
-  args: string
-}
-
-type Column = readonly [title: string, show: (process: Process) => string]
+type Column = readonly [title: string, show: (process: ProcessInfo) => string]
 
 /** Words of `ps -o`, with the titles that ps gives them. */
 const COLUMNS: Readonly<Record<string, Column>> = {
@@ -56,7 +41,7 @@ export const verb = defineVerb({
   },
   async run({ client, flags, args: [name = ''], format }) {
     const { id } = await client.container(name)
-    const { items } = await client.get<{ items: Process[] }>(`/v1/containers/${encodeURIComponent(id)}/processes`)
+    const { items } = await client.get<{ items: ProcessInfo[] }>(`/v1/containers/${encodeURIComponent(id)}/processes`)
     print(items, format, Object.fromEntries(flags.columns ?? USUAL))
     return 0
   },

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { parentPort, workerData } from 'node:worker_threads'
-import type { ProcessInfo } from './processes.ts'
+import type { ProcessInfo } from '../model/process-info.ts'
 import { errnoOf } from './syscalls.ts'
 
 const TICKS_PER_SECOND = 100 // USER_HZ, whatever the kernel's own clock.

@@ -1,26 +1,6 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
-
-export interface ProcessInfo {
-  pid: number
-  ppid: number
-  /** Effective, as the host has it. */
-  uid: number
-  user: string
-  /** A letter: R, S, D, T, Z … */
-  state: string
-  /** `pts/0`, or `?` for none. */
-  tty: string
-  cpuMs: number
-  /** Of one CPU, since it began. */
-  cpuPercent: number
-  /** RFC 3339, UTC. */
-  startedAt: string
-  virtualBytes: number
-  residentBytes: number
-  command: string
-  args: string
-}
+import type { ProcessInfo } from '../model/process-info.ts'
 
 /**
  * What is known of processes; those that have ended are left out. In a thread of its own, for a process can make whoever

@@ -1,18 +1,6 @@
 import { totalmem } from 'node:os'
+import type { ContainerUsage } from '../../model/container-usage.ts'
 import { humanSize } from '../terminal/output.ts'
-
-/** What the daemon tells of a container's use. */
-export interface Usage {
-  time: string
-  cpuNs: number
-  memoryWorkingSetBytes: number
-  memoryLimitBytes?: number
-  pids: number
-  readBytes: number
-  writtenBytes: number
-  receivedBytes: number
-  sentBytes: number
-}
 
 /** A line of `docker stats --format json`. */
 export interface StatsRow {
@@ -28,7 +16,11 @@ export interface StatsRow {
 }
 
 /** @param before an earlier reading, that the share of a CPU is counted from */
-export function rowOf(names: { id: string; name: string }, usage: Usage, before: Usage | undefined): StatsRow {
+export function rowOf(
+  names: { id: string; name: string },
+  usage: ContainerUsage,
+  before: ContainerUsage | undefined,
+): StatsRow {
   const limitBytes = usage.memoryLimitBytes ?? totalmem()
   return {
     BlockIO: `${humanSize(usage.readBytes)} / ${humanSize(usage.writtenBytes)}`,
@@ -44,7 +36,7 @@ export function rowOf(names: { id: string; name: string }, usage: Usage, before:
 }
 
 /** Of one CPU: two busy ones are 200. */
-function cpuPercent(usage: Usage, before: Usage | undefined): number {
+function cpuPercent(usage: ContainerUsage, before: ContainerUsage | undefined): number {
   const elapsedMs = before === undefined ? 0 : Date.parse(usage.time) - Date.parse(before.time)
   if (before === undefined || elapsedMs <= 0) return 0
   return Math.max(0, (usage.cpuNs - before.cpuNs) / 1e6 / elapsedMs) * 100

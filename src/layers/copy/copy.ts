@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads'
 import type { ByteString } from '../../host/byte-paths.ts'
 import { type ErrorBody, PurserError } from '../../model/errors.ts'
+import type { FileStatus } from '../../model/file-status.ts'
 import type { Copied, CopyTarget } from './write-copy.ts'
 
 /** What a path leads to in a tree. */
@@ -29,19 +30,6 @@ export type CopyRequest =
     } & PathInTree)
 
 type Request<C extends CopyRequest['copy']> = Omit<Extract<CopyRequest, { copy: C }>, 'copy'>
-
-export interface FileStatus {
-  type: 'file' | 'directory' | 'symlink' | 'char' | 'block' | 'fifo' | 'socket'
-  /** Permissions with setuid, setgid and sticky. */
-  mode: number
-  uid: number
-  gid: number
-  sizeBytes: number
-  /** RFC 3339, UTC. */
-  modifiedAt: string
-  /** Of a symlink. */
-  target?: string
-}
 
 type Result = Copied | FileStatus
 /** What the thread says: pieces of a tar, each to be taken before the next is made, then the result. */

@@ -1,7 +1,8 @@
 import { posix } from 'node:path'
 import { byteString } from '../../host/byte-paths.ts'
-import { copyOut, type FileStatus, statusIn } from '../../layers/copy/copy.ts'
+import { copyOut, statusIn } from '../../layers/copy/copy.ts'
 import { PurserError } from '../../model/errors.ts'
+import type { FileStatus } from '../../model/file-status.ts'
 import type { ContainerRoots } from './roots.ts'
 
 /** Files of containers for whoever copies them out. */

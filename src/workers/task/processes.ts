@@ -1,7 +1,8 @@
 import { containers } from '../../commands/container.ts'
-import { type ProcessInfo, readProcesses } from '../../host/processes.ts'
+import { readProcesses } from '../../host/processes.ts'
 import type { View } from '../../model/aggregate.ts'
 import { PurserError } from '../../model/errors.ts'
+import type { ProcessInfo } from '../../model/process-info.ts'
 import type { Tasks } from './tasks.ts'
 
 /** All processes in a container's cgroup, those of execs too. */

@@ -5,29 +5,11 @@ import { type TaskState, tasks as taskKind } from '../../commands/task.ts'
 import { interfaceBytesOf } from '../../host/interface-counters.ts'
 import type { EventLog } from '../../log/event-log.ts'
 import { mapLimited } from '../../model/concurrency.ts'
+import type { ContainerUsage } from '../../model/container-usage.ts'
 import { PurserError } from '../../model/errors.ts'
 import { metricsJson, type TaskStats } from '../../shim/task-stats.ts'
 import type { LiveTask } from './live-task.ts'
 import type { Tasks } from './tasks.ts'
-
-/** What a container has used so far, and uses at a moment. */
-export interface Usage {
-  /** RFC 3339, UTC. */
-  time: string
-  cpuNs: number
-  memoryBytes: number
-  /** Less the page cache that the kernel takes back at need. */
-  memoryWorkingSetBytes: number
-  /** Absent without a limit. */
-  memoryLimitBytes?: number
-  pids: number
-  pidsMax?: number
-  oomKills: number
-  readBytes: number
-  writtenBytes: number
-  receivedBytes: number
-  sentBytes: number
-}
 
 export interface StatisticsOptions {
   log: EventLog
@@ -65,7 +47,7 @@ export class TaskStatistics implements AsyncDisposable {
   }
 
   /** Of all that run in a namespace; those that end meanwhile, or whose shim tells nothing, are left out. */
-  async readAll(namespace: string, signal: AbortSignal): Promise<({ id: string } & Usage)[]> {
+  async readAll(namespace: string, signal: AbortSignal): Promise<({ id: string } & ContainerUsage)[]> {
     const running = [...this.#options.tasks.all()].filter((live) => live.namespace === namespace && this.#runs(live))
     const found = await mapLimited(running, READERS_MAX, signal, async (live, within) => {
       try {
@@ -80,7 +62,7 @@ export class TaskStatistics implements AsyncDisposable {
   }
 
   /** Samples since a moment, oldest first; of a task that was adopted after a restart, since then. */
-  recent(namespace: string, id: string, sinceMs: number): Usage[] {
+  recent(namespace: string, id: string, sinceMs: number): ContainerUsage[] {
     return [...(this.#recent.get(this.#require(namespace, id))?.since(sinceMs) ?? [])]
   }
 
@@ -102,7 +84,7 @@ export class TaskStatistics implements AsyncDisposable {
     return this.#options.log.documents.get(taskKind, namespace, id)
   }
 
-  async #read(live: LiveTask, signal: AbortSignal): Promise<{ usage: Usage; stats: TaskStats }> {
+  async #read(live: LiveTask, signal: AbortSignal): Promise<{ usage: ContainerUsage; stats: TaskStats }> {
     const { namespace, id, shim } = live
     const state = this.#stateOf(namespace, id)
     const made = this.#options.log.documents.get(containers, namespace, id)
@@ -111,7 +93,7 @@ export class TaskStatistics implements AsyncDisposable {
       shim.stats(signal),
       'pid' in state && !sharesHosts ? interfaceBytesOf(state.pid) : { receivedBytes: 0, sentBytes: 0 },
     ])
-    const usage: Usage = {
+    const usage: ContainerUsage = {
       time: new Date().toISOString(),
       cpuNs: stats.cpuNs,
       memoryBytes: stats.memoryBytes,
@@ -162,7 +144,7 @@ const COLUMNS = [
   'writtenBytes',
   'receivedBytes',
   'sentBytes',
-] as const satisfies (keyof Usage)[]
+] as const satisfies (keyof ContainerUsage)[]
 const WIDTH = COLUMNS.length + 1
 const GROWN_BY = 16
 
@@ -177,7 +159,7 @@ class Ring {
     this.#samplesMax = samplesMax
   }
 
-  push(usage: Usage): void {
+  push(usage: ContainerUsage): void {
     if (this.#next * WIDTH === this.#values.length && this.#next < this.#samplesMax) {
       const grown = new Float64Array(Math.min(this.#samplesMax, this.#next + GROWN_BY) * WIDTH)
       grown.set(this.#values)
@@ -190,7 +172,7 @@ class Ring {
     this.#count = Math.min(this.#samplesMax, this.#count + 1)
   }
 
-  *since(sinceMs: number): Generator<Usage> {
+  *since(sinceMs: number): Generator<ContainerUsage> {
     for (let at = 0; at < this.#count; at++) {
       const index = (this.#next - this.#count + at + this.#samplesMax) % this.#samplesMax
       const [timeMs = 0, ...values] = this.#values.subarray(index * WIDTH, (index + 1) * WIDTH)
@@ -199,7 +181,7 @@ class Ring {
         const value = values[column] ?? Number.NaN
         return Number.isNaN(value) ? [] : [[name, value] as const]
       })
-      yield { time: new Date(timeMs).toISOString(), ...Object.fromEntries(known) } as Usage
+      yield { time: new Date(timeMs).toISOString(), ...Object.fromEntries(known) } as ContainerUsage
     }
   }
 }
