@@ -184,7 +184,7 @@ export const container = defineAggregate({
   },
   events: {
     'container.created': event(
-      12,
+      13,
       'the record of a container, which its tasks are made from',
       record,
       (data) => data, // Version 2 knows networks by name, and what goes with them.
@@ -198,6 +198,7 @@ export const container = defineAggregate({
       (data) => data, // Version 10 may bound what is written beside the image.
       (data) => data, // Version 11 may mount files of other images.
       (data) => data, // Version 12 may say what becomes of its output.
+      (data) => data, // Version 13 may have more names in its networks.
     ),
     'container.wanted': event(
       1,

@@ -159,10 +159,11 @@ export const job = defineAggregate({
   },
   events: {
     'job.submitted': event(
-      2,
+      3,
       'a job waits for its turn',
       z.strictObject({ spec: jobSpec, submittedBy: z.string().describe('the actor') }),
       (data) => data, // Version 2 may have a deadline, and more options of containers.
+      (data) => data, // Version 3 may have more names in networks.
     ),
     'job.started': event(1, 'an attempt at it has begun', ofAttempt),
     'job.prepared': event(1, 'the workspace of an attempt is there', ofAttempt),

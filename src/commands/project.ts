@@ -80,12 +80,13 @@ export const project = defineAggregate({
   },
   events: {
     'project.starting': event(
-      4,
+      5,
       'its containers are about to be made and started',
       spec,
       (data) => data, // Version 2 may bound what is written beside the image.
       (data) => data, // Version 3 may mount files of other images.
       (data) => data, // Version 4 may say what becomes of their output.
+      (data) => data, // Version 5 may have more names in its networks.
     ),
     'project.started': event(1, 'all of its containers were started', z.strictObject({})),
     'project.start-failed': event(

@@ -57,6 +57,7 @@ import { IdRanges } from '../workers/task/id-ranges.ts'
 import { taskHandlers } from '../workers/task/index.ts'
 import { InitProgram } from '../workers/task/init-program.ts'
 import { JobFiles } from '../workers/task/job/files.ts'
+import { NameKeeper } from '../workers/task/network/name-keeper.ts'
 import { TaskPaths } from '../workers/task/paths.ts'
 import { PoolKeeper } from '../workers/task/pool/keeper.ts'
 import { PoolMembers } from '../workers/task/pool/members.ts'
@@ -288,6 +289,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   )
   starting.use(removeDiscarded({ log, store: content, sync: (within) => durability.sync(within), logger }))
 
+  starting.use(new NameKeeper({ log, paths, logger }))
   // Before any command goes on: handlers find the tasks that they left.
   const reconciled = await reconcileTasks({ log, tasks, shims, paths, networks, logs, logger, boot, signal })
   await rememberBoot(root)

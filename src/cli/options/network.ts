@@ -14,6 +14,11 @@ export const networkOptions = {
     help: 'none (the default), host, container:ID or the name of a network',
   },
   ip: { value: 'address', parse: address, help: 'its address in the network' },
+  'network-alias': {
+    value: 'name',
+    many: true,
+    help: 'name that others in its networks know it by, besides its own',
+  },
   'mac-address': { value: 'mac', help: 'MAC address of its interface' },
   publish: {
     short: 'p',
@@ -41,6 +46,10 @@ export function networkPayload(flags: FlagsOf<typeof networkOptions>) {
     ...(more.length === 0 ? {} : { moreNetworks: more }),
     ip: flags.ip,
     mac: flags['mac-address'],
+    ...ifAny(
+      'aliases',
+      flags['network-alias'].map((name) => ({ name })),
+    ),
     ...ifAny('ports', flags.publish),
     ...ifAny('dns', flags.dns),
     ...ifAny('dnsSearch', flags['dns-search']),

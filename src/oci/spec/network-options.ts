@@ -45,6 +45,17 @@ export const networkOptions = {
     )
     .optional()
     .describe('MAC address of its interface'),
+  aliases: z
+    .array(
+      z.strictObject({
+        name: identifier,
+        network: networkName.optional().describe('the one in which it is called so; all of its networks without it'),
+      }),
+    )
+    .min(1)
+    .max(64)
+    .optional()
+    .describe('names that others in its networks know it by, besides its own'),
   ports: z.array(publishedPort).min(1).max(1024).optional().describe('ports of the host that lead to it'),
   dns: z.array(address).min(1).max(8).optional().describe("name servers, instead of the network's or the host's"),
   dnsSearch: z.array(hostname).min(1).max(32).optional().describe('domains in which short names are looked for'),
@@ -60,10 +71,10 @@ type NetworkOptions = { [Key in keyof typeof networkOptions]?: z.output<(typeof 
 
 /** What does not go together, once it is known which network is meant. */
 export function networkConflict(options: NetworkOptions): { field: string; message: string } | undefined {
-  const { network = 'none', moreNetworks, ip, mac, ports, dns, dnsSearch, extraHosts } = options
+  const { network = 'none', moreNetworks, ip, mac, aliases, ports, dns, dnsSearch, extraHosts } = options
   const names = networksOf(options)
   if (names.length === 0) {
-    const given = Object.entries({ moreNetworks, ip, mac, ports }).find(([, value]) => value !== undefined)
+    const given = Object.entries({ moreNetworks, ip, mac, aliases, ports }).find(([, value]) => value !== undefined)
     if (given)
       return { field: given[0], message: `${given[0]} needs a network with a name, and the network is ${network}` }
     if (networkMode(network)?.kind === 'container' && (dns ?? dnsSearch ?? extraHosts)) {
@@ -76,6 +87,13 @@ export function networkConflict(options: NetworkOptions): { field: string; messa
   }
   const twice = names.find((name, at) => names.indexOf(name) !== at)
   if (twice !== undefined) return { field: 'moreNetworks', message: `network ${twice} is named twice` }
+  const elsewhere = aliases?.find(({ network }) => network !== undefined && !names.includes(network))
+  if (elsewhere) {
+    return {
+      field: 'aliases',
+      message: `it is to be called ${elsewhere.name} in network ${elsewhere.network}, and is not in it`,
+    }
+  }
   const both = ip ?? mac
   if (both !== undefined && names.length > 1) {
     return {
