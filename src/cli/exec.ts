@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes } from '../client/random.ts'
 import { parseBytes, parseDuration } from '../oci/size.ts'
 import { defineVerb } from './line/verb.ts'
 import { DETACH_KEYS, detachOption, processOptions, processPayload, sealedVariables } from './options/container.ts'

@@ -58,8 +58,11 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error
 })
 
-try {
-  process.exitCode = await main(process.argv.slice(2))
-} catch (thrown) {
-  process.exitCode = failed(thrown, { debug: process.argv.includes('--debug') })
-}
+main(process.argv.slice(2)).then(
+  (status) => {
+    process.exitCode = status
+  },
+  (thrown: unknown) => {
+    process.exitCode = failed(thrown, { debug: process.argv.includes('--debug') })
+  },
+)

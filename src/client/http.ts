@@ -1,8 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { type ErrorBody, PurserError } from '../model/errors.ts'
-
-// The static import would load every part of the module: that is a third of the start of a command.
-const { request } = process.getBuiltinModule('node:http')
+import { requestOver } from './unix-socket.ts'
 
 export interface RequestOptions {
   method?: 'GET' | 'POST' | 'PUT' | 'DELETE'
@@ -36,8 +34,7 @@ export async function exchange(
   const payload = body === undefined || isBytes ? body : JSON.stringify(body)
   const contentType = isBytes ? 'application/octet-stream' : 'application/json'
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
-    const outgoing = request({
-      socketPath,
+    const outgoing = requestOver(socketPath, {
       path,
       method,
       headers: { ...headers, ...(payload === undefined ? {} : { 'content-type': contentType }) },

@@ -22,10 +22,8 @@ import type { CommandPayload, CommandType } from './commands.ts'
 import { bytesOf, exchange, fateOf, linesOf, problemOf, type RequestOptions, textOf } from './http.ts'
 import { JobsClient } from './jobs.ts'
 import { type LogLine, parseLogLine } from './log-lines.ts'
+import { randomUuid } from './random.ts'
 import { serverSentEvents } from './server-sent-events.ts'
-
-// The global `crypto` would load its other algorithms too.
-const { randomUUID } = process.getBuiltinModule('node:crypto')
 
 export { PurserError } from '../model/errors.ts'
 export type { JobLogLine, JobLogsOptions, JobRequest, JobView, SubmitJobOptions } from './jobs.ts'
@@ -212,7 +210,7 @@ export class PurserClient {
    * @throws PurserError invalid_argument, naming the field; unavailable when no daemon answers
    */
   async submit<T extends CommandType>(type: T, options: SubmitOptions<T> = {}): Promise<CommandView> {
-    const { subject, payload, priority, deadline, idempotencyKey = randomUUID(), traceparent, signal } = options
+    const { subject, payload, priority, deadline, idempotencyKey = randomUuid(), traceparent, signal } = options
     const { registryAuth } = options
     const headers = {
       prefer: 'respond-async',
@@ -270,7 +268,7 @@ export class PurserClient {
    * @returns its id, to be named as the command's `ingest`
    */
   async sendArchive(bytes: AsyncIterable<Uint8Array>, signal?: AbortSignal): Promise<string> {
-    const id = randomUUID()
+    const id = randomUuid()
     let offset = 0
     try {
       for await (const piece of inPieces(bytes, PIECE_BYTES)) offset = await this.#sendPiece(id, offset, piece, signal)
@@ -379,7 +377,7 @@ export class PurserClient {
    * @param options.payload what the process is told, and what happens when no task is ready
    */
   async claim(pool: string, options: Omit<SubmitOptions<'pool.claim'>, 'subject' | 'priority'> = {}): Promise<Claimed> {
-    const { payload, deadline, idempotencyKey = randomUUID(), signal } = options
+    const { payload, deadline, idempotencyKey = randomUuid(), signal } = options
     const body = { ...payload, deadline }
     const headers = { 'idempotency-key': idempotencyKey }
     const path = `/v1/pools/${encodeURIComponent(pool)}/claim`

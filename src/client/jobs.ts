@@ -4,9 +4,7 @@ import type { JobRequest } from '../commands/job-request.ts'
 import type { JobView } from '../projections/views.ts'
 import { bytesOf, fateOf, linesOf, type RequestOptions } from './http.ts'
 import { type LogLine, parseLogLine } from './log-lines.ts'
-
-// The global `crypto` would load its other algorithms too.
-const { randomUUID } = process.getBuiltinModule('node:crypto')
+import { randomUuid } from './random.ts'
 
 export type { JobRequest, JobView }
 
@@ -66,7 +64,7 @@ export class JobsClient {
    * @throws PurserError invalid_argument, naming the field; unavailable when no daemon answers
    */
   async submit(request: JobRequest, options: SubmitJobOptions = {}): Promise<JobView> {
-    const { id, idempotencyKey = randomUUID(), traceparent, signal } = options
+    const { id, idempotencyKey = randomUuid(), traceparent, signal } = options
     const headers = { 'idempotency-key': idempotencyKey, ...(traceparent === undefined ? {} : { traceparent }) }
     const path = `/v1/jobs${id === undefined ? '' : `?id=${encodeURIComponent(id)}`}`
     const ask = () => this.#requests.json<JobView>(path, { method: 'POST', body: request, headers, signal })

@@ -1,11 +1,9 @@
 import { EventEmitter } from 'node:events'
-import type { IncomingMessage } from 'node:http'
+import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
+import { randomBytes } from './random.ts'
+import { requestOver } from './unix-socket.ts'
 import { encodeFrame, type Frame, FrameReader, OPCODE } from './web-socket-frames.ts'
-
-// Static imports of these would load every part of them: that is a third of the start of a command.
-const { request } = process.getBuiltinModule('node:http')
-const { createHash, randomBytes } = process.getBuiltinModule('node:crypto')
 
 /** @see RFC 6455, section 1.3 */
 const ACCEPT_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
@@ -37,7 +35,7 @@ interface Events {
  */
 export class WebSocketClient extends EventEmitter<Events> {
   readonly #reader = new FrameReader(MESSAGE_BYTES_MAX)
-  readonly #outgoing: ReturnType<typeof request>
+  readonly #outgoing: ClientRequest
   #stream: Duplex | undefined
   #parts: Buffer[] = []
   #partBytes = 0
@@ -46,8 +44,7 @@ export class WebSocketClient extends EventEmitter<Events> {
   constructor({ socketPath, path, protocol, headers = {} }: WebSocketOptions) {
     super()
     const key = randomBytes(16).toString('base64')
-    this.#outgoing = request({
-      socketPath,
+    this.#outgoing = requestOver(socketPath, {
       path,
       headers: {
         ...headers,
@@ -107,10 +104,7 @@ export class WebSocketClient extends EventEmitter<Events> {
     this.#stream = stream
     stream.on('error', (error) => this.emit('error', error))
     stream.on('close', () => this.emit('close'))
-    const accept = createHash('sha1')
-      .update(key + ACCEPT_GUID)
-      .digest('base64')
-    if (response.headers['sec-websocket-accept'] !== accept) {
+    if (response.headers['sec-websocket-accept'] !== acceptOf(key)) {
       stream.destroy(new Error('what answered is no WebSocket'))
       return
     }
@@ -151,4 +145,12 @@ export class WebSocketClient extends EventEmitter<Events> {
   #write(opcode: number, payload: Uint8Array, onSent?: () => void): void {
     if (this.isOpen) this.#stream?.write(encodeFrame(opcode, payload, randomBytes(4)), () => onSent?.())
   }
+}
+
+/** Loads what it needs only now, while the daemon has something to do. @see RFC 6455, section 4.2.2 */
+function acceptOf(key: string): string {
+  const { createHash } = process.getBuiltinModule('node:crypto')
+  return createHash('sha1')
+    .update(key + ACCEPT_GUID)
+    .digest('base64')
 }

@@ -21,8 +21,11 @@ export function parseTraceparent(text: string | undefined): TraceContext | undef
 export const formatTraceparent = ({ traceId, spanId, flags }: TraceContext): string =>
   `00-${traceId}-${spanId}-${flags.toString(16).padStart(2, '0')}`
 
-/** The beginning of a trace that nobody has recorded yet: whether to do so is for those that are asked. */
-export function newTraceparent(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(24))
-  return formatTraceparent({ traceId: bytes.subarray(0, 16).toHex(), spanId: bytes.subarray(16).toHex(), flags: 0 })
+/**
+ * The beginning of a trace that nobody has recorded yet: whether to do so is for those that are asked.
+ *
+ * @param random 24 bytes
+ */
+export function newTraceparent(random: Buffer): string {
+  return formatTraceparent({ traceId: random.toString('hex', 0, 16), spanId: random.toString('hex', 16, 24), flags: 0 })
 }

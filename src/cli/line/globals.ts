@@ -1,4 +1,5 @@
 import { PurserClient } from '../../client/index.ts'
+import { randomBytes } from '../../client/random.ts'
 import { newTraceparent, parseTraceparent } from '../../model/traceparent.ts'
 import type { Format } from '../terminal/output.ts'
 import { environmentVariable } from './environment.ts'
@@ -30,7 +31,7 @@ export function contextOf(given: Partial<Globals>) {
   const address = given.address ?? (environmentVariable('PURSER_ADDRESS') || undefined)
   const traced = environmentVariable('TRACEPARENT')
   const client = new PurserClient({
-    traceparent: traced !== undefined && parseTraceparent(traced) ? traced : newTraceparent(),
+    traceparent: traced !== undefined && parseTraceparent(traced) ? traced : newTraceparent(randomBytes(24)),
     ...(address === undefined ? {} : { socketPath: address }),
     ...(namespaceGiven === undefined ? {} : { namespace: namespaceGiven }),
   })

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import type { CommandPayload, PurserClient } from '../../client/index.ts'
 import { PurserError } from '../../model/errors.ts'
 import { parseSignal } from '../../oci/signals.ts'
@@ -157,7 +156,7 @@ export const processPayload = (flags: ProcessFlags, sealed: readonly string[]) =
 export const submitOptions = (flags: ContainerFlags) => ({
   subject: flags.name,
   priority: flags.priority,
-  idempotencyKey: flags['idempotency-key'] ?? randomUUID(),
+  idempotencyKey: flags['idempotency-key'],
 })
 
 export function label(text: string): [key: string, value: string] {
