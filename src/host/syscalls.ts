@@ -122,6 +122,15 @@ const cPidfdSendSignal = bind<(n: number, fd: number, signal: number, info: Buff
   'long',
 )
 const cFcntl = bind<(fd: number, command: number, value: number) => number>('fcntl', ['int', 'int', 'int'])
+const cSplice = bind<
+  (from: number, fromOffset: null, to: number, toOffset: Buffer, bytes: number, flags: number) => number
+>('splice', ['int', 'void *', 'int', 'void *', 'size_t', 'uint'], 'long')
+const cFallocate = bind<(fd: number, mode: number, offset: number, bytes: number) => number>('fallocate', [
+  'int',
+  'int',
+  'int64',
+  'int64',
+])
 const cFlock = bind<(fd: number, operation: number) => number>('flock', ['int', 'int'])
 const LOCK_EX_NB = 2 | 4
 
@@ -214,6 +223,31 @@ const F_SETPIPE_SZ = 1031
 
 /** How much a pipe holds before its writer waits. @see fcntl(2), F_SETPIPE_SZ @returns whether it could be changed */
 export const setPipeBytes = (fd: number, bytes: number): boolean => cFcntl(fd, F_SETPIPE_SZ, bytes) >= 0
+
+const SPLICE_F_NONBLOCK = 2
+const spliceOffset = Buffer.alloc(8)
+
+/**
+ * Moves bytes from a pipe into a file, within the kernel: whenever this process is killed, each is in one of the two.
+ *
+ * @param offset in the file, which is not open to append
+ * @returns how many; 0 when no writer is left; undefined when there is nothing yet
+ * @see splice(2)
+ */
+export function spliceToFile(pipe: number, file: number, offset: number, bytesMax: number): number | undefined {
+  spliceOffset.writeBigInt64LE(BigInt(offset))
+  const moved = cSplice(pipe, null, file, spliceOffset, bytesMax, SPLICE_F_NONBLOCK)
+  if (moved < 0 && koffi.errno() === osConstants.errno.EAGAIN) return undefined
+  return check(moved, 'splice', `fd ${file}`)
+}
+
+const FALLOC_FL_KEEP_SIZE = 1
+const FALLOC_FL_PUNCH_HOLE = 2
+
+/** Gives back what the beginning of a file takes; its size stays, and reads find zeros there. @see fallocate(2) */
+export function punchHole(fd: number, bytes: number): void {
+  check(cFallocate(fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0, bytes), 'fallocate', `fd ${fd}`)
+}
 
 const SYS_PIDFD_SEND_SIGNAL = 424
 const SYS_PIDFD_OPEN = 434

@@ -16,6 +16,9 @@ const BACKLOG_BYTES_MAX = 1024 * 1024
 
 const RETRY_MS = 500
 
+/** Read at once, from the end, to see where the last entry ends. */
+const BLOCK_BYTES = 64 * 1024
+
 const NEWLINE = 0x0a
 
 const FLAGS = constants.O_RDWR | constants.O_CREAT | constants.O_APPEND
@@ -43,6 +46,18 @@ function cutAtLines(entries: Buffer, bytesMax: number): Buffer[] {
     rest = rest.subarray(end)
   }
   return rest.length > 0 ? [...pieces, rest] : pieces
+}
+
+/** Where the last newline of a file ends. */
+async function endOfEntries(file: FileHandle, sizeBytes: number): Promise<number> {
+  const block = Buffer.allocUnsafe(BLOCK_BYTES)
+  for (let end = sizeBytes; end > 0; end = Math.max(0, end - BLOCK_BYTES)) {
+    const start = Math.max(0, end - BLOCK_BYTES)
+    const { bytesRead } = await file.read(block, 0, end - start, start)
+    const at = block.subarray(0, bytesRead).lastIndexOf(NEWLINE)
+    if (at >= 0) return start + at + 1
+  }
+  return 0
 }
 
 /** Appends what a process writes to its log, in CRI format. Entries are written as they come; none waits for its line. */
@@ -79,16 +94,13 @@ export class LogFile implements LogTail {
     this.#logger = logger
   }
 
-  /** Opens to append; an entry that a crash cut short is closed with a newline, and is no entry to a reader. */
+  /** Opens to append; an entry that a crash cut short goes. */
   static async open(path: string, logger: Pick<Logger, 'warn'>, limits: LogLimits = UNLIMITED_LOG): Promise<LogFile> {
     const file = await open(path, FLAGS, 0o640)
     try {
       const status = await file.stat()
-      let { size } = status
-      if (size > 0) {
-        const { buffer } = await file.read(Buffer.alloc(1), 0, 1, size - 1)
-        if (buffer[0] !== 0x0a) size += (await file.write('\n')).bytesWritten
-      }
+      const size = await endOfEntries(file, status.size)
+      if (size < status.size) await file.truncate(size)
       return new LogFile(path, file, { size, id: idOf(status) }, limits, logger)
     } catch (error) {
       await file.close()
@@ -123,9 +135,19 @@ export class LogFile implements LogTail {
     return this.#backlogBytes < BACKLOG_BYTES_MAX && !this.#isHeldUp()
   }
 
-  /** Fulfilled when all that was appended is in the file, or given up. */
-  async drained(): Promise<void> {
+  /** All that was appended is in the file, or given up. */
+  get isWritten(): boolean {
+    return this.#writing === undefined
+  }
+
+  /** Fulfilled when that is so. */
+  async written(): Promise<void> {
     while (this.#writing) await this.#writing
+  }
+
+  /** Fulfilled when more may come, too. */
+  async drained(): Promise<void> {
+    await this.written()
     while (this.#isHeldUp()) await this.#moved.promise
   }
 
@@ -224,7 +246,7 @@ export class LogFile implements LogTail {
 
   /** Whether somebody has not read what would have to go. */
   #isHeldUp(): boolean {
-    if (this.#holds.size === 0 || this.#stop.signal.aborted) return false
+    if (this.#stop.signal.aborted || [...this.#holds.values()].every((id) => id === this.#id)) return false
     const segments = segmentsAt(this.path)
     return segments.length >= HELD_FACTOR * this.#limits.filesMax && this.#isHeld(segments[0]?.id ?? '')
   }

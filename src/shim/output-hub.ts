@@ -1,7 +1,9 @@
 import type { Readable } from 'node:stream'
 import type { LogFile } from './log-file.ts'
 import type { LogEntry } from './log-format.ts'
-import { readLogBlocks } from './log-reader.ts'
+import { loggedSince, type Mark, type MarkFile } from './log-mark.ts'
+import { type LogHold, readLogBlocks } from './log-reader.ts'
+import type { Spool } from './spool.ts'
 import { waitFor } from './wait-for.ts'
 
 export interface OutputChunk {
@@ -31,26 +33,42 @@ export interface OutputSources {
   stderr?: Readable | undefined
 }
 
+/** The same, on their way to a log; {@link LoggedOutput} closes all of it. */
+export interface SpooledSources {
+  stdout: Spool
+  stderr?: Spool | undefined
+  mark: MarkFile
+}
+
+/** Output between two marks: so much is read of the log, at most, by who comes after a killed process. */
+const UNMARKED_BYTES_MAX = 16 * 1024
+
 /**
  * The output of a process that has a log. Subscribers follow the log file, so that memory is bounded whatever their
  * number and pace, replay and live are one sequence, and none holds up the process.
+ *
+ * Whenever this process is killed, each byte is in the pipe, in its spool, or in the log. What of the spool is in the log, the
+ * log itself tells, from the last mark on: who comes next goes on behind it, and no byte is lost or doubled.
  */
 export class LoggedOutput implements OutputHub {
   readonly ended: Promise<void>
+  readonly #sources: SpooledSources
   readonly #log: LogFile
-  readonly #pump: Pump
+  readonly #passing: (chunk: Buffer) => Buffer
+  readonly #detached = Promise.withResolvers<void>()
+  #marked: Mark
+  #hold: LogHold | undefined
 
   /**
    * @param log closed by this hub, when the output has ended or at {@link detach}
-   * @param passing what of a chunk is kept; all by default
+   * @param passing what of a chunk is kept, which is how it begins; all by default
    */
-  constructor(sources: OutputSources, log: LogFile, passing: (chunk: Buffer) => Buffer = (chunk) => chunk) {
+  constructor(sources: SpooledSources, log: LogFile, passing: (chunk: Buffer) => Buffer = (chunk) => chunk) {
+    this.#sources = sources
     this.#log = log
-    this.#pump = new Pump(sources, (stream, chunk) => {
-      const data = passing(chunk)
-      return data.length === 0 || log.append(stream, data) ? undefined : log.drained()
-    })
-    this.ended = this.#pump.ended.then(() => log.close())
+    this.#passing = passing
+    this.#marked = sources.mark.before ?? { stdout: 0, stderr: 0, position: log.position }
+    this.ended = this.#run()
   }
 
   async *subscribe({ replay, signal }: SubscribeOptions): AsyncGenerator<OutputChunk, void, void> {
@@ -62,8 +80,68 @@ export class LoggedOutput implements OutputHub {
   }
 
   async detach(): Promise<void> {
-    this.#pump.stop()
+    this.#sources.stdout.stop()
+    this.#sources.stderr?.stop()
+    this.#detached.resolve()
     await this.ended
+  }
+
+  async #run(): Promise<void> {
+    const { stdout, stderr, mark } = this.#sources
+    await this.#goOn()
+    this.#hold = this.#log.hold(this.#marked.position.id)
+    this.#mark()
+    await Promise.all([this.#write('stdout', stdout), ...(stderr ? [this.#write('stderr', stderr)] : [])])
+    this.#mark()
+    this.#hold[Symbol.dispose]()
+    for (const each of [stdout, mark, ...(stderr ? [stderr] : [])]) each[Symbol.dispose]()
+    await this.#log.close()
+  }
+
+  /** Behind what an earlier process has written to the log. */
+  async #goOn(): Promise<void> {
+    const { stdout, stderr, mark } = this.#sources
+    if (mark.before === undefined) return
+    const logged = await loggedSince(mark.before, this.#log.path).catch(() => this.#marked) // Rather twice than never.
+    stdout.skipTo(logged.stdout)
+    stderr?.skipTo(logged.stderr)
+  }
+
+  async #write(stream: 'stdout' | 'stderr', spool: Spool): Promise<void> {
+    const log = this.#log
+    for (;;) {
+      for (let chunk = spool.take(); chunk.length > 0; chunk = spool.take()) {
+        const data = this.#passing(chunk)
+        const mayGoOn = data.length === 0 || log.append(stream, data)
+        await log.written()
+        if (this.#isMarkDue() || data.length < chunk.length) this.#mark()
+        if (!mayGoOn) await Promise.race([log.drained(), this.#detached.promise])
+      }
+      if (spool.hasEnded) return
+      await spool.filled()
+    }
+  }
+
+  #isMarkDue(): boolean {
+    const { stdout, stderr } = this.#sources
+    const unmarked = stdout.takenBytes - this.#marked.stdout + (stderr?.takenBytes ?? 0) - this.#marked.stderr
+    return unmarked >= UNMARKED_BYTES_MAX || this.#log.position.id !== this.#marked.position.id
+  }
+
+  /** Notes that all that was taken is in the log, unless something of it is on its way. */
+  #mark(): void {
+    const { stdout, stderr, mark } = this.#sources
+    if (!this.#log.isWritten) return
+    const next = { stdout: stdout.takenBytes, stderr: stderr?.takenBytes ?? 0, position: this.#log.position }
+    try {
+      mark.write(next)
+    } catch {
+      return // A full disk: the mark that there is is as good, only older.
+    }
+    this.#marked = next
+    this.#hold?.moveTo(this.#marked.position.id)
+    stdout.free()
+    stderr?.free()
   }
 }
 

@@ -5,7 +5,10 @@ import { join } from 'node:path'
 import { errnoOf, setPipeBytes } from '../host/syscalls.ts'
 import { PurserError } from '../model/errors.ts'
 import { ensureFifo } from './fifo.ts'
+import { MarkFile } from './log-mark.ts'
+import type { OutputSources, SpooledSources } from './output-hub.ts'
 import type { TaskIo } from './shim.ts'
+import { Spool } from './spool.ts'
 
 /** Where the FIFOs of a task's first process are, or those of an exec. */
 export const stdioDir = (bundle: string, execId?: string): string =>
@@ -20,18 +23,16 @@ export interface StdioShape {
 /**
  * The FIFOs between us and one process. They outlive us: a later daemon attaches to them again.
  *
- * Reading goes by `net.Socket` on the descriptor: the event loop's poll, not the thread pool, where four FIFOs without a
- * writer would stop every file operation of the daemon.
+ * They are read when the event loop's poll tells, not by the thread pool, where four FIFOs without a writer would stop every
+ * file operation of the daemon.
  */
 export class ProcessStdio {
   readonly io: TaskIo
-  /** Ends when the process and all who share its stream have closed it. */
-  readonly stdout: Socket
-  /** Undefined on a terminal. */
-  readonly stderr: Socket | undefined
-  /** Descriptors of the reading ends, for the shim to hold: while one is open, nothing that was written is lost. */
-  readonly readFds: readonly number[]
   readonly #dir: string
+  readonly #stdoutFd: number
+  readonly #stderrFd: number | undefined
+  /** Closes what reads, and the descriptors with it. */
+  #stopReading: () => void
   #stdin: Socket | undefined
 
   private constructor(dir: string, shape: StdioShape) {
@@ -43,20 +44,24 @@ export class ProcessStdio {
       stderr: terminal ? '' : join(dir, 'stderr'),
       terminal,
     }
-    const stdoutFd = openReader(this.io.stdout)
-    this.stdout = readingSocket(stdoutFd)
-    if (terminal) {
-      this.readFds = [stdoutFd]
-      return
-    }
+    this.#stdoutFd = openReader(this.io.stdout)
     try {
-      const stderrFd = openReader(this.io.stderr)
-      this.stderr = readingSocket(stderrFd)
-      this.readFds = [stdoutFd, stderrFd]
+      this.#stderrFd = terminal ? undefined : openReader(this.io.stderr)
     } catch (error) {
-      this.stdout.destroy()
+      closeSync(this.#stdoutFd)
       throw error
     }
+    this.#stopReading = () => {
+      for (const fd of this.readFds) closeSync(fd)
+    }
+  }
+
+  /**
+   * Descriptors of the reading ends, one on a terminal, for the shim to hold: while one is open, nothing that was written is
+   * lost.
+   */
+  get readFds(): readonly number[] {
+    return this.#stderrFd === undefined ? [this.#stdoutFd] : [this.#stdoutFd, this.#stderrFd]
   }
 
   /**
@@ -92,6 +97,31 @@ export class ProcessStdio {
   }
 
   /**
+   * Begins to read, until both streams have ended or {@link close}. What was read and not handed on is lost with this process;
+   * not so with {@link spool}, of which there is one or the other.
+   */
+  read(): OutputSources {
+    const stdout = readingSocket(this.#stdoutFd)
+    const stderr = this.#stderrFd === undefined ? undefined : readingSocket(this.#stderrFd)
+    this.#stopReading = () => {
+      stdout.destroy()
+      stderr?.destroy()
+    }
+    return { stdout, stderr }
+  }
+
+  /** Begins to move output to files beside the FIFOs, where a later process finds what was not handed on. */
+  spool(): SpooledSources {
+    const stdout = new Spool(this.#stdoutFd, `${this.io.stdout}.spool`)
+    const stderr = this.#stderrFd === undefined ? undefined : new Spool(this.#stderrFd, `${this.io.stderr}.spool`)
+    this.#stopReading = () => {
+      stdout.stop()
+      stderr?.stop()
+    }
+    return { stdout, stderr, mark: new MarkFile(join(this.#dir, 'mark')) }
+  }
+
+  /**
    * The way into the process, from `create` or `exec` on. To end its input, end this, wait for `finish`, and call
    * `closeIO`, for the shim holds the FIFO open too.
    *
@@ -118,8 +148,8 @@ export class ProcessStdio {
 
   /** Closes our ends; the process and its FIFOs stay. */
   close(): void {
-    this.stdout.destroy()
-    this.stderr?.destroy()
+    this.#stopReading()
+    this.#stopReading = () => {}
     this.#stdin?.destroy()
   }
 

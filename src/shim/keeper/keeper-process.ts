@@ -29,7 +29,7 @@ async function begin(output: KeptOutput): Promise<void> {
     const stdio = ProcessStdio.attach(stdioDir, { stdin: 'none', output: output.output })
     const limits = maxBytes === undefined ? UNLIMITED_LOG : { maxBytes, filesMax }
     const log = await LogFile.open(logPath, nothing, limits)
-    const hub = new LoggedOutput({ stdout: stdio.stdout, stderr: stdio.stderr }, log, passingAt(bytesPerSecond))
+    const hub = new LoggedOutput(stdio.spool(), log, passingAt(bytesPerSecond))
     reading.set(key, hub)
     void hub.ended.then(() => {
       if (reading.get(key) !== hub) return

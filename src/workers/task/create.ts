@@ -148,7 +148,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     noteCreated(bundle, pid)
     held.move()
     undo.move() // The task is whole: if the facts cannot be written, redelivery adopts it.
-    const output = new LoggedOutput({ stdout: stdio.stdout, stderr: stdio.stderr }, log, passing)
+    const output = new LoggedOutput(stdio.spool(), log, passing)
     tasks.adopt({ namespace, id, bundle, runtime, isApart, shim, log, forwarder, stdio, output, execs: new Map() })
     return { facts: created(pid), result: { pid } }
   } catch (thrown) {

@@ -25,7 +25,7 @@ export function liveExec(
   stdio: ProcessStdio,
   { output: use, outputBytesMax }: Pick<ExecProcess, 'output' | 'outputBytesMax'>,
 ): LiveExec {
-  const output = new DirectOutput({ stdout: stdio.stdout, stderr: stdio.stderr }, outputBytesMax)
+  const output = new DirectOutput(stdio.read(), outputBytesMax)
   if (use === 'discard') void drain(output)
   return { stdio, output }
 }

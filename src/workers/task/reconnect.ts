@@ -22,20 +22,22 @@ export async function reconnect(
   const { namespace, id, bundle, runtime } = identity
   const shim = await shims.adopt({ ...identity, signal })
   if (!shim) return undefined
+  let stdio: ProcessStdio | undefined
   try {
     const state = await shim.state({}, signal)
-    const stdio = ProcessStdio.attach(paths.stdio(namespace, id), {
+    stdio = ProcessStdio.attach(paths.stdio(namespace, id), {
       stdin: made.options.stdin ? 'open' : 'none',
       output: made.options.tty ? 'terminal' : 'pipes',
     })
     const { log, passing, forwarder } = await logs.open(namespace, id, made)
-    const output = new LoggedOutput({ stdout: stdio.stdout, stderr: stdio.stderr }, log, passing)
+    const output = new LoggedOutput(stdio.spool(), log, passing)
     const isApart = shims.isApart(runtime)
     return {
       live: { namespace, id, bundle, runtime, isApart, shim, log, forwarder, stdio, output, execs: new Map() },
       state,
     }
   } catch (error) {
+    stdio?.close()
     shim.disconnect()
     if (errorCodeOf(error) === 'not_found' || errorCodeOf(error) === 'unavailable') return undefined
     throw error

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
-import type { Socket } from 'node:net'
 import { join } from 'node:path'
+import type { Readable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import { buildExecProcess } from '../../oci/spec/exec-process.ts'
 import type { Spec } from '../../oci/spec/schema.ts'
@@ -57,14 +57,15 @@ async function keepOutput(dir: string, bytesMax: number) {
   }
   const stdio = await ProcessStdio.create(dir, { stdin: 'none', output: 'pipes' })
   let kept = Buffer.alloc(0)
-  const keep = (from: Socket): Promise<void> =>
+  const { stdout, stderr } = stdio.read()
+  const keep = (from: Readable): Promise<void> =>
     new Promise((resolve) => {
       from.on('data', (chunk: Buffer) => {
         kept = Buffer.concat([kept, chunk]).subarray(-bytesMax)
       })
       from.on('error', () => from.destroy()).on('close', () => resolve())
     })
-  const ended = Promise.all([stdio.stdout, ...(stdio.stderr ? [stdio.stderr] : [])].map(keep))
+  const ended = Promise.all([stdout, ...(stderr ? [stderr] : [])].map(keep))
   return {
     io: stdio.io,
     ended,

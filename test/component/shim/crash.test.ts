@@ -48,7 +48,7 @@ test('a task that ends while no daemon is there keeps its exit code and its last
   const shim = await host.shims.adopt({ ...task, signal })
   assert.ok(shim)
   const stdio = ProcessStdio.attach(ioDir, { stdin: 'open', output: 'pipes' })
-  const hub = new LoggedOutput(stdio, await LogFile.open(logPath, logger))
+  const hub = new LoggedOutput(stdio.spool(), await LogFile.open(logPath, logger))
   await hub.ended
   const parts = { stdout: '', stderr: '' }
   for await (const { stream, data } of hub.subscribe({ replay: 'all', signal })) parts[stream] += data.toString()
@@ -71,7 +71,7 @@ test('a task that goes on while no daemon is there is taken over', async () => {
   assert.ok(shim)
   assert.deepEqual({ ...(await shim.connect(signal)), version: '' }, { shimPid, taskPid: pid, version: '' })
   const stdio = ProcessStdio.attach(ioDir, { stdin: 'open', output: 'pipes' })
-  const hub = new LoggedOutput(stdio, await LogFile.open(logPath, logger))
+  const hub = new LoggedOutput(stdio.spool(), await LogFile.open(logPath, logger))
   const live = text(bytesOf(hub.subscribe({ replay: 'none', signal })))
   process.kill(pid, 'SIGUSR1')
   assert.equal((await shim.wait({}, signal)).exitCode, 9)

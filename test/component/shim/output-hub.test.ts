@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync, writeSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { pino } from 'pino'
 import { LogFile } from '../../../src/shim/log-file.ts'
 import { DirectOutput, LoggedOutput, type OutputHub } from '../../../src/shim/output-hub.ts'
+import { ProcessStdio } from '../../../src/shim/stdio.ts'
 
 const signal = AbortSignal.timeout(20_000)
 
@@ -17,21 +18,27 @@ async function read(hub: OutputHub, replay: 'all' | 'none'): Promise<string> {
   return text
 }
 
-test('subscribers of a log get each byte once, whenever they come', async (t) => {
+function directory(t: TestContext): string {
   const dir = mkdtempSync(join(tmpdir(), 'purser-hub-'))
   t.after(() => rm(dir, { recursive: true }))
-  const stdout = new PassThrough()
-  const hub = new LoggedOutput({ stdout }, await LogFile.open(join(dir, 'log'), pino({ enabled: false })))
+  return dir
+}
+
+test('subscribers of a log get each byte once, whenever they come', async (t) => {
+  const dir = directory(t)
+  const stdio = await ProcessStdio.create(join(dir, 'io'), { stdin: 'none', output: 'terminal' })
+  const hub = new LoggedOutput(stdio.spool(), await LogFile.open(join(dir, 'log'), pino({ enabled: false })))
+  const writer = openSync(stdio.io.stdout, 'w')
   const readers: Promise<string>[] = []
   let expected = ''
   for (let n = 0; n < 200; n += 1) {
     if (n % 20 === 0) readers.push(read(hub, 'all'))
     const text = `${n}${n % 3 === 0 ? '\n' : ' '}`
     expected += text
-    stdout.write(text)
+    writeSync(writer, text)
     if (n % 5 === 0) await new Promise(setImmediate)
   }
-  stdout.end()
+  closeSync(writer)
   await hub.ended
   readers.push(read(hub, 'all'))
   for (const text of await Promise.all(readers)) assert.equal(text, expected)
