@@ -173,7 +173,17 @@ export const verbs: readonly Listed[] = [
     name: 'network',
     summary: 'networks that containers are run in',
     verbs: [
+      {
+        name: 'connect',
+        summary: 'take a container into one more network',
+        load: () => import('./network-connect.ts'),
+      },
       { name: 'create', summary: 'make networks', load: () => import('./network-create.ts') },
+      {
+        name: 'disconnect',
+        summary: 'take a container out of one of its networks',
+        load: () => import('./network-disconnect.ts'),
+      },
       {
         name: 'inspect',
         summary: 'networks and the containers in them, as JSON',

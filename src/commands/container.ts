@@ -5,8 +5,10 @@ import { event } from '../model/event-schema.ts'
 import { identifier } from '../model/ids.ts'
 import { type Labels, labels } from '../model/labels.ts'
 import { type ContainerOptions, containerOptions } from '../oci/spec/container-options.ts'
+import { networkName } from '../oci/spec/network-options.ts'
 import { optionsConflict } from '../oci/spec/options-conflict.ts'
 import { containerNames } from './container-name.ts'
+import { notConnectable, notDisconnectable, withNetwork, withoutNetwork } from './container-networks.ts'
 import { imageName } from './image-name.ts'
 import { GRACE_MS_MAX, lifeConflict, lifeOptions } from './life.ts'
 import { hasPolicy, isRestartDue, isStartedWithDaemon, nextRestart, type Restarts, restartPolicy } from './restart.ts'
@@ -102,6 +104,15 @@ export const container = defineAggregate({
     'container.rename': z
       .strictObject({ name: identifier })
       .describe('give it another name, to which it answers besides its id; its own id takes the name back'),
+    'container.connect': z
+      .strictObject({
+        network: networkName,
+        aliases: z.array(identifier).max(64).default([]).describe('names that others in that network know it by'),
+      })
+      .describe('take it into one more network, at once where it runs'),
+    'container.disconnect': z
+      .strictObject({ network: networkName })
+      .describe('take it out of one of its networks, at once where it runs'),
     'container.label': z.strictObject({ labels }).describe('set labels, over those that it has'),
     // Composite: sagas/ carries them out as steps of their own.
     'container.provision': provision.describe('make a container that can be started: image, snapshot, record'),
@@ -134,6 +145,8 @@ export const container = defineAggregate({
     'container.delete': ['container.deleting', 'container.deleted'],
     'container.copy': ['container.copied'],
     'container.rename': ['container-name.taken', 'container.renamed', 'container-name.released'],
+    'container.connect': ['task.network-attaching', 'container.network-connected', 'task.network-attached'],
+    'container.disconnect': ['task.network-detaching', 'task.network-attached', 'container.network-disconnected'],
     'container.label': ['container.labelled'],
     'container.provision': [
       'image.pull',
@@ -221,6 +234,16 @@ export const container = defineAggregate({
       (data) => data, // Version 2 may have limits.
     ),
     'container.labelled': event(1, 'labels were set, over those that it had', z.strictObject({ labels })),
+    'container.network-connected': event(
+      1,
+      'it is in one more network',
+      z.strictObject({ network: networkName, aliases: z.array(identifier) }),
+    ),
+    'container.network-disconnected': event(
+      1,
+      'it is in one network less; the first of those that are left is its first',
+      z.strictObject({ network: networkName }),
+    ),
     'container.copied': event(
       1,
       'files were copied into it',
@@ -294,6 +317,20 @@ export const container = defineAggregate({
           ...(isNew ? [{ type: 'container.wanted' as const, data: { running: true } }] : []),
         ]
       }
+      case 'container.connect':
+        if (state.status === 'absent') return unknown(subject, namespace)
+        return (
+          notConnectable(state.options, subject, payload.network) ?? [
+            { type: 'container.network-connected', data: payload },
+          ]
+        )
+      case 'container.disconnect':
+        if (state.status === 'absent') return unknown(subject, namespace)
+        return (
+          notDisconnectable(state.options, subject, payload.network) ?? [
+            { type: 'container.network-disconnected', data: payload },
+          ]
+        )
       case 'container.label':
         if (state.status === 'absent') return unknown(subject, namespace)
         return [{ type: 'container.labelled', data: payload }]
@@ -312,6 +349,17 @@ export const container = defineAggregate({
       case 'container.labelled':
         if (state.status === 'absent') return state
         return { ...state, labels: { ...state.labels, ...event.data.labels } }
+      case 'container.network-connected':
+      case 'container.network-disconnected': {
+        if (state.status === 'absent') return state
+        const { options } = state
+        const { network } = event.data
+        const changed =
+          event.type === 'container.network-connected'
+            ? withNetwork(options, network, event.data.aliases)
+            : withoutNetwork(options, network)
+        return { ...state, options: changed }
+      }
       case 'container.copied':
         return state
       case 'container.volumes-made':

@@ -222,6 +222,11 @@ export const task = defineAggregate({
       'it is about to be taken into networks',
       z.strictObject({ networks: z.array(z.string()) }),
     ),
+    'task.network-detaching': event(
+      1,
+      'it is about to be taken out of a network',
+      z.strictObject({ network: z.string() }),
+    ),
     'task.network-attached': event(
       1,
       'it is in its networks, with these addresses',
@@ -408,6 +413,7 @@ export const task = defineAggregate({
         if (event.type === 'task.exited') return stopped(state, event.data)
         return state
       case 'created':
+        if (event.type === 'task.network-attached') return { ...state, interfaces: event.data.interfaces }
         if (event.type === 'task.started') {
           return { ...state, status: 'running', pid: event.data.pid, startedAt: event.data.startedAt, oomKills: 0 }
         }
@@ -419,6 +425,8 @@ export const task = defineAggregate({
         switch (event.type) {
           case 'task.exited':
             return stopped(state, event.data)
+          case 'task.network-attached':
+            return { ...state, interfaces: event.data.interfaces }
           case 'task.killing':
             return { ...state, lastKill: event.commandid }
           case 'task.paused':

@@ -14,6 +14,7 @@ import {
   deleteFrom,
   type RuntimeConfig,
   requireCapabilities,
+  type Sandbox,
 } from './cni.ts'
 import { type Conflist, findConflist } from './conflist.ts'
 import { type Interface, interfacesOf } from './interfaces.ts'
@@ -35,7 +36,7 @@ export interface AttachRequest {
   /** By the names that the user gave them; the first is eth0. */
   networks: readonly { name: string; list: Conflist }[]
   ports: readonly PublishedPort[]
-  /** Of the only network. */
+  /** Of the first network. */
   ip?: string | undefined
   mac?: string | undefined
 }
@@ -53,18 +54,26 @@ type NetworkRecord = z.output<typeof recordSchema>
 /** No network has this name. */
 const ALLOCATION = ' allocation'
 
-const keyOf = ({ namespace, id }: { namespace: string; id: string }): string => `${namespace}/${id}`
+interface Named {
+  namespace: string
+  id: string
+}
+
+const keyOf = ({ namespace, id }: Named): string => `${namespace}/${id}`
+
+/** No network has this name either. */
+const turnOf = (container: Named): string => ` ${keyOf(container)}`
 
 const STAND_IN_MS = 30_000
 
 /** A pair of underscores is in no identifier. */
-const containerIdOf = ({ namespace, id }: { namespace: string; id: string }): string => `${namespace}__${id}`
+const containerIdOf = ({ namespace, id }: Named): string => `${namespace}__${id}`
 
 /** Takes containers into networks and out of them, through CNI. */
 export class Networks {
   readonly #options: NetworksOptions
   readonly #records = new Map<string, NetworkRecord>()
-  /** The last that is done in each network: plugins are not made for two at a time. */
+  /** The last that is done in each network, and to each container: plugins are not made for two at a time. */
   readonly #turns = new Map<string, Promise<unknown>>()
 
   private constructor(options: NetworksOptions) {
@@ -109,19 +118,19 @@ export class Networks {
     return this.#inTurn(ALLOCATION, work)
   }
 
-  netnsOf(container: { namespace: string; id: string }): string {
+  netnsOf(container: Named): string {
     return join(this.#options.state, 'netns', containerIdOf(container))
   }
 
   /** The interfaces of a container; undefined when it is in no network, or not wholly. */
-  interfaces(container: { namespace: string; id: string }): Interface[] | undefined {
+  interfaces(container: Named): Interface[] | undefined {
     const record = this.#records.get(keyOf(container))
     if (!record?.attachments.every(({ isWhole }) => isWhole)) return undefined
     return interfacesOf(record.attachments)
   }
 
   /** What the networks say of name servers. */
-  dnsOf(container: { namespace: string; id: string }): { nameservers: string[]; search: string[] } {
+  dnsOf(container: Named): { nameservers: string[]; search: string[] } {
     const all = (this.#records.get(keyOf(container))?.attachments ?? []).flatMap(({ result }) =>
       result ? [result.dns] : [],
     )
@@ -136,33 +145,103 @@ export class Networks {
    *
    * @throws PurserError of what failed; nothing of it is left then
    */
-  async attach(request: AttachRequest, signal: AbortSignal): Promise<Interface[]> {
+  attach(request: AttachRequest, signal: AbortSignal): Promise<Interface[]> {
+    return this.#inTurn(turnOf(request), () => this.#attach(request, signal))
+  }
+
+  async #attach(request: AttachRequest, signal: AbortSignal): Promise<Interface[]> {
     const { namespace, id, networks, ports } = request
     const asked = askedOf(request)
     for (const { name, list, runtimeConfig } of asked) requireCapabilities(name, list, runtimeConfig)
     await requirePlugins(networks, this.#options.pluginDirs)
-    await this.detach({ namespace, id }) // What an earlier attempt, or one that failed to end, has left.
+    await this.#detach({ namespace, id }) // What an earlier attempt, or one that failed to end, has left.
     const record: NetworkRecord = { namespace, id, netns: this.netnsOf(request), ports: [...ports], attachments: [] }
     this.#requireFreePorts(record)
     try {
       this.#write(record)
       await pinNamespace(record.netns, signal)
-      const sandbox = { containerId: containerIdOf(record), netns: record.netns }
-      for (const [at, { name, list, runtimeConfig }] of asked.entries()) {
-        const attachment: Attachment = { network: name, ifName: `eth${at}`, list, runtimeConfig, isWhole: false }
-        record.attachments.push(attachment)
-        this.#write(record) // Before the plugins run: whoever comes after knows what to take away.
-        await this.#inTurn(list.name, () => addTo(attachment, sandbox, this.#search, signal, () => this.#write(record)))
-      }
+      for (const each of asked) await this.#add(record, each, signal)
       return interfacesOf(record.attachments)
     } catch (error) {
-      await this.detach(request)
+      await this.#detach(request)
       throw error
     }
   }
 
+  async #add(record: NetworkRecord, { name, list, runtimeConfig }: Asked, signal: AbortSignal): Promise<void> {
+    const ifName = freeInterface(record)
+    const attachment: Attachment = { network: name, ifName, list, runtimeConfig, isWhole: false }
+    record.attachments.push(attachment)
+    this.#write(record) // Before the plugins run: whoever comes after knows what to take away.
+    const sandbox = { containerId: containerIdOf(record), netns: record.netns }
+    await this.#inTurn(list.name, () => addTo(attachment, sandbox, this.#search, signal, () => this.#write(record)))
+  }
+
+  /**
+   * Makes an interface of one more network in a container that is in some; fine when it has one already.
+   *
+   * @returns all of its interfaces
+   * @throws PurserError of what failed; nothing of it is left then
+   */
+  join(container: Named, network: { name: string; list: Conflist }, signal: AbortSignal): Promise<Interface[]> {
+    return this.#inTurn(turnOf(container), async () => {
+      const record = this.#require(container)
+      const known = record.attachments.find((each) => each.network === network.name)
+      if (!known?.isWhole) {
+        await requirePlugins([network], this.#options.pluginDirs)
+        if (known) await this.#takeOut(record, known)
+        try {
+          await this.#add(record, { ...network, runtimeConfig: {} }, signal)
+        } catch (error) {
+          const begun = record.attachments.find((each) => each.network === network.name)
+          if (begun) await this.#takeOut(record, begun)
+          throw error
+        }
+      }
+      return interfacesOf(record.attachments)
+    })
+  }
+
+  /**
+   * Takes a container out of one of its networks; fine when it is in it no more.
+   *
+   * @returns the interfaces that are left
+   * @throws PurserError of the first plugin that could not do it
+   */
+  leave(container: Named, network: string): Promise<Interface[]> {
+    return this.#inTurn(turnOf(container), async () => {
+      const record = this.#require(container)
+      const known = record.attachments.find((each) => each.network === network)
+      if (known) await this.#takeOut(record, known)
+      return interfacesOf(record.attachments)
+    })
+  }
+
+  async #takeOut(record: NetworkRecord, attachment: Attachment): Promise<void> {
+    const sandbox = { containerId: containerIdOf(record), netns: record.netns }
+    const [failure] = await this.#delete(attachment, sandbox)
+    if (failure !== undefined) throw failure
+    record.attachments = record.attachments.filter((each) => each !== attachment)
+    this.#write(record)
+  }
+
+  /** DEL, bounded by the time that each plugin may take: what was begun is brought to its end. @returns what failed */
+  #delete(attachment: Attachment, sandbox: Sandbox): Promise<unknown[]> {
+    return this.#inTurn(attachment.list.name, () =>
+      deleteFrom(attachment, sandbox, this.#search, new AbortController().signal),
+    )
+  }
+
+  #require(container: Named): NetworkRecord {
+    const record = this.#records.get(keyOf(container))
+    if (record) return record
+    throw new PurserError('failed_precondition', `container ${container.id} is in no network`, {
+      remedy: `purser inspect ${container.id} shows whether it runs`,
+    })
+  }
+
   /** Whether all is as it was made. @throws PurserError of what is not */
-  async check(container: { namespace: string; id: string }, signal: AbortSignal): Promise<void> {
+  async check(container: Named, signal: AbortSignal): Promise<void> {
     const record = this.#records.get(keyOf(container))
     if (!record) return
     const sandbox = { containerId: containerIdOf(record), netns: record.netns }
@@ -175,7 +254,11 @@ export class Networks {
    * Takes a container out of its networks and lets go of its namespace, however much of that is left. What a plugin could
    * not do is logged, and tried again when the daemon starts, or the container does.
    */
-  async detach(container: { namespace: string; id: string }): Promise<void> {
+  detach(container: Named): Promise<void> {
+    return this.#inTurn(turnOf(container), () => this.#detach(container))
+  }
+
+  async #detach(container: Named): Promise<void> {
     const record = this.#records.get(keyOf(container))
     if (!record) return
     const { logger } = this.#options
@@ -189,10 +272,7 @@ export class Networks {
       let failures: unknown[] = []
       for (const [at, sandbox] of sandboxes.entries()) {
         if (at > 0 && failures.length === 0) break
-        failures = await this.#inTurn(attachment.list.name, () =>
-          // Bounded by the time that each plugin may take: what was begun is brought to its end.
-          deleteFrom(attachment, sandbox, this.#search, new AbortController().signal),
-        )
+        failures = await this.#delete(attachment, sandbox)
       }
       for (const err of failures) {
         isWhole = false
@@ -310,8 +390,21 @@ const collide = (a: PublishedPort, b: PublishedPort): boolean =>
 
 const isAny = (ip: string | undefined): boolean => ip === undefined || ip === '0.0.0.0' || ip === '::'
 
+/** The first `ethN` that a container has not. */
+function freeInterface({ attachments }: NetworkRecord): string {
+  let at = 0
+  while (attachments.some(({ ifName }) => ifName === `eth${at}`)) at += 1
+  return `eth${at}`
+}
+
+interface Asked {
+  name: string
+  list: Conflist
+  runtimeConfig: RuntimeConfig
+}
+
 /** Ports are published by one network: the first that can, or else the first, which is refused then. */
-function askedOf({ networks, ports, ip, mac }: AttachRequest) {
+function askedOf({ networks, ports, ip, mac }: AttachRequest): Asked[] {
   const publishes = ({ list }: { list: Conflist }) =>
     list.plugins.some(({ capabilities }) => capabilities?.portMappings)
   const publisher = Math.max(0, networks.findIndex(publishes))
@@ -324,8 +417,8 @@ function askedOf({ networks, ports, ip, mac }: AttachRequest) {
   return networks.map(({ name, list }, at) => {
     const runtimeConfig: RuntimeConfig = {
       ...(ports.length > 0 && at === publisher ? { portMappings } : {}),
-      ...(ip === undefined ? {} : { ips: [ip] }),
-      ...(mac === undefined ? {} : { mac }),
+      ...(ip === undefined || at > 0 ? {} : { ips: [ip] }),
+      ...(mac === undefined || at > 0 ? {} : { mac }),
     }
     return { name, list, runtimeConfig }
   })

@@ -13,6 +13,8 @@ import { prepareJob } from './job/prepare.ts'
 import { removeJob } from './job/remove.ts'
 import { killTask } from './kill.ts'
 import { createNetwork } from './network/create.ts'
+import { connectContainer } from './network/join.ts'
+import { disconnectContainer } from './network/leave.ts'
 import { removeNetwork } from './network/remove.ts'
 import { pauseTask, resumeTask } from './pause.ts'
 import { admitMember } from './pool/admit.ts'
@@ -28,11 +30,13 @@ export const taskHandlers: readonly Handler<TaskEffects>[] = [
   copyIntoContainer,
   cleanJob,
   collectArtifacts,
+  connectContainer,
   createNetwork,
   createTask,
   deleteContainer,
   deleteTask,
   destroyTask,
+  disconnectContainer,
   execInTask,
   keepJobLog,
   killTask,

@@ -141,9 +141,11 @@ test('a container ends, and leaves nothing, when half of its network is gone', a
   await ok('network', 'rm', 'half')
 })
 
-test('a daemon that is killed at any moment of run and rm leaves nothing of a network', async (t) => {
-  await ok('network', 'create', 'storm')
-  const bridge = JSON.parse(await ok('network', 'inspect', 'storm'))[0].bridge
+test('a daemon that is killed at any moment of run, connect and rm leaves nothing of a network', async (t) => {
+  await ok('network', 'create', 'storm', 'gale')
+  const bridges: string[] = JSON.parse(await ok('network', 'inspect', 'storm', 'gale')).map(
+    ({ bridge }: { bridge: string }) => bridge,
+  )
   for (let round = 0; round < ROUNDS; round++) {
     const delayMs = randomInt(1500)
     const running = ['a', 'b'].map((id) =>
@@ -161,15 +163,18 @@ test('a daemon that is killed at any moment of run and rm leaves nothing of a ne
         '600',
       ),
     )
-    if (round > 0) running.push(node.cli('rm', '-f', `a${round - 1}`, `b${round - 1}`))
+    if (round > 0) {
+      running.push(node.cli('network', 'connect', 'gale', `b${round - 1}`))
+      running.push(node.cli('rm', '-f', `a${round - 1}`, `b${round - 1}`))
+    }
     await node.kill9After(delayMs)
     await Promise.all(running)
     await node.restart()
     t.diagnostic(`killed after ${delayMs} ms`)
   }
   await removeAll()
-  await assertNothingLeft(node, [...LAID_OUT, bridge])
-  await ok('network', 'rm', 'storm')
+  await assertNothingLeft(node, [...LAID_OUT, ...bridges])
+  await ok('network', 'rm', 'storm', 'gale')
   const attached = (await events(node)).filter(({ type }) => type === 'task.network-attached')
   assert.ok(attached.length > 0)
 })

@@ -67,6 +67,18 @@ test('containers reach each other by name while they run, in their own networks 
   await ok('start', 'api')
   assert.deepEqual(await reached('web', 'service'), [await addressOf('api', 'front')])
 
+  await ok('network', 'connect', '--alias', 'store', 'front', 'db')
+  const db = await addressOf('db', 'front')
+  assert.deepEqual(await reached('web', 'db', 'store'), [db, db])
+  assert.deepEqual(await reached('db', 'www.lan'), [web])
+  assert.match((await node.cli('network', 'connect', 'front', 'db')).stderr, /db is in network front/)
+  await ok('restart', '-t', '0', 'db')
+  assert.deepEqual(await reached('web', 'store'), [await addressOf('db', 'front')])
+  await ok('network', 'disconnect', 'front', 'db')
+  assert.deepEqual(await reached('web', 'db', 'store'), ['unknown', 'unknown'])
+  assert.doesNotMatch(await ok('exec', 'db', 'ip', '-o', 'link'), /eth1/)
+  assert.match((await node.cli('network', 'disconnect', 'back', 'db')).stderr, /in no other network than back/)
+
   const pid = await pidOf(node, 'db')
   await node.kill9()
   process.kill(pid, 'SIGKILL')

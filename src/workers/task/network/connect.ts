@@ -12,7 +12,7 @@ import type { Mount } from '../../../oci/spec/schema.ts'
 import type { Job } from '../../../queue/handler.ts'
 import type { TaskEffects } from '../effects.ts'
 
-type TaskJob = Job<unknown, unknown, TaskEffects>
+export type TaskJob = Job<unknown, unknown, TaskEffects>
 
 /** What a container's spec says of its network. */
 export interface Connection {
@@ -69,7 +69,8 @@ async function attach(job: TaskJob, options: ContainerOptions): Promise<Connecti
   }
 }
 
-async function conflistOf(job: TaskJob, name: string, isDefaultRoute: boolean): Promise<Conflist> {
+/** How a network is laid out. @throws PurserError not_found when there is none of that name */
+export async function conflistOf(job: TaskJob, name: string, isDefaultRoute: boolean): Promise<Conflist> {
   const { namespace, view, effects } = job
   const state = view.get(network, namespace, name)
   if (state.status === 'present') return effects.networks.bridge({ ...state, namespace, name, isDefaultRoute })
