@@ -64,3 +64,14 @@ test('a burst counts at once, and is not forgotten at once', () => {
   assert.equal(meter.demand(40_000).claimsPerSecond, 50 / 60)
   assert.equal(meter.demand(10_000_000).claimsPerSecond, 0)
 })
+
+test('claims are a burst while they come faster than tasks become ready, and never longer than 20 ms after the last', () => {
+  const meter = new DemandMeter()
+  assert.ok(meter.burstLeftMs(0, 2) <= 0, 'there was no claim')
+  meter.arrived(1000)
+  assert.equal(meter.burstLeftMs(1005, 2), 15)
+  assert.equal(meter.burstLeftMs(1020, 2), 0)
+  meter.warmed(40)
+  assert.equal(meter.burstLeftMs(1005, 2), 15, 'two in 40 ms: as fast as claims every 20 ms')
+  assert.equal(meter.burstLeftMs(1005, 4), 5, 'four in 40 ms keep up with claims every 10 ms')
+})

@@ -22,8 +22,6 @@ export interface PoolKeeperOptions {
 
 /** Tasks that are warmed up at once, on the node: more would only wait for each other, and take the machine from those that run. */
 const WARMING_MAX = Math.min(4, availableParallelism())
-/** As long as claims come faster than this, a refill waits, unless half of the pool is gone: it would slow them down. */
-const LULL_MS = 20
 /** Behind what callers wait for. */
 const PRIORITY = 1000
 /** Below this share of the host's memory no task is started ahead. */
@@ -189,18 +187,19 @@ export class PoolKeeper {
     for (const id of surplus) this.#retire(namespace, id, stale.includes(id) ? 'it is too old' : 'it is not needed')
     const total = ready.size + coming.size + claimed.size + course.asked.size
     const missing = Math.min(wanted - fresh.length - coming.size - course.asked.size, state.tasksMax - total)
-    if (missing > 0 && ready.size * 2 > wanted && this.#isAmongClaims(course, namespace, name)) return
+    // In a burst it would slow down the claims, and no task would be ready before they have taken what is there.
+    if (missing > 0 && ready.size > 0 && this.#isInBurst(course, namespace, name)) return
     for (let n = 0; n < missing && this.#mayWarm(course); n++) this.#warm(namespace, name)
   }
 
-  /** Looks again once it has been quiet for a moment. */
-  #isAmongClaims(course: Course, namespace: string, name: string): boolean {
-    const quietMs = Date.now() - course.meter.lastAt
-    if (quietMs >= LULL_MS) return false
+  /** Looks again once it is over. */
+  #isInBurst(course: Course, namespace: string, name: string): boolean {
+    const leftMs = course.meter.burstLeftMs(Date.now(), WARMING_MAX)
+    if (leftMs <= 0) return false
     course.lull ??= setTimeout(() => {
       course.lull = undefined
       this.#review(namespace, name)
-    }, LULL_MS - quietMs).unref()
+    }, leftMs).unref()
     return true
   }
 

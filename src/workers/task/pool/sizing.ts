@@ -32,24 +32,34 @@ export function idleWanted({ min, max = min, hitRatio }: Sizing, { claimsPerSeco
 const WINDOWS_MS = [10_000, 60_000, 600_000]
 const FEW = 3
 const ARRIVALS_MAX = 4096
+/** No burst has longer pauses, however long tasks take. */
+const LULL_MS_MAX = 20
+/** Until one has become ready. */
+const WARM_MS = 1000
 
 /** Remembers when claims came and how long warming took. Times are in milliseconds of one clock. */
 export class DemandMeter {
   readonly #arrivals: number[] = []
-  #warmMs: number[] = []
+  #warmings: number[] = []
 
   arrived(nowMs: number): void {
     this.#arrivals.push(nowMs)
     if (this.#arrivals.length > ARRIVALS_MAX) this.#arrivals.shift()
   }
 
-  /** When the last claim came. */
-  get lastAt(): number {
-    return this.#arrivals.at(-1) ?? Number.NEGATIVE_INFINITY
+  warmed(ms: number): void {
+    this.#warmings = [...this.#warmings.slice(-8), ms]
   }
 
-  warmed(ms: number): void {
-    this.#warmMs = [...this.#warmMs.slice(-8), ms]
+  /**
+   * How long it is taken for a burst from now on, if no further claim comes: claims that come faster than tasks become ready.
+   *
+   * @param atOnce tasks that are made ready at once
+   * @returns 0 or less when it is none
+   */
+  burstLeftMs(nowMs: number, atOnce: number): number {
+    const lastAt = this.#arrivals.at(-1) ?? Number.NEGATIVE_INFINITY
+    return lastAt + Math.min(LULL_MS_MAX, this.#warmMs() / atOnce) - nowMs
   }
 
   /** The highest rate of several windows, so that a burst counts at once and is not forgotten at once; a window with few claims tells nothing. */
@@ -58,9 +68,13 @@ export class DemandMeter {
       const count = this.#arrivals.length - firstAfter(this.#arrivals, nowMs - windowMs)
       return count < FEW ? 0 : (1000 * count) / windowMs
     })
-    const sorted = this.#warmMs.toSorted((a, b) => a - b)
-    const medianMs = sorted[sorted.length >> 1] ?? 1000
-    return { claimsPerSecond: Math.max(...rates), warmSeconds: medianMs / 1000 }
+    return { claimsPerSecond: Math.max(...rates), warmSeconds: this.#warmMs() / 1000 }
+  }
+
+  /** The median. */
+  #warmMs(): number {
+    const sorted = this.#warmings.toSorted((a, b) => a - b)
+    return sorted[sorted.length >> 1] ?? WARM_MS
   }
 }
 
