@@ -16,6 +16,8 @@ import {
   RETRIES_MAX,
   SPAN_MS_MAX,
   STEPS_MAX,
+  when,
+  workspaceBytes,
 } from './job-spec.ts'
 
 const VALUE_BYTES_MAX = 131_072
@@ -75,11 +77,13 @@ const secrets = z
   )
   .prefault({})
 
+const size = z
+  .union([z.string(), z.int().transform(String)], 'a size is text such as 512m, or bytes')
+  .transform(parsed(parseBytes))
+
 const limits = z
   .strictObject({
-    memory: z
-      .union([z.string(), z.int().transform(String)], 'a size is text such as 512m, or bytes')
-      .transform(parsed(parseBytes))
+    memory: size
       .refine((bytes) => bytes >= MEMORY_BYTES_MIN, 'a memory limit is 6m at least')
       .optional()
       .describe('512m; above it the step is killed'),
@@ -126,6 +130,9 @@ const step = z
     limits: limits.optional().describe("instead of the job's"),
     timeout: span(1).optional().describe('how long its process may run'),
     continueOnError: z.boolean().default(false).describe('whether the job goes on, and can succeed, when it fails'),
+    when: when
+      .optional()
+      .describe('success, failure or always: whether it runs when a step before it has failed; success without it'),
   })
   .refine(({ run, entrypoint, args }) => run === undefined || (entrypoint ?? args) === undefined, {
     path: ['run'],
@@ -144,6 +151,7 @@ export const jobRequest = z
       .unwrap()
       .default('/workspace')
       .describe('where the directory that all steps share is mounted'),
+    workspaceSize: size.pipe(workspaceBytes).optional().describe('10g; what that directory may hold'),
     user,
     mounts: mounts.describe('mounts of all steps, besides the workspace'),
     limits: limits.optional().describe('of each step'),
@@ -178,10 +186,11 @@ export const jobRequest = z
     labels: labels.default({}),
   })
   .transform((job, context): JobSpec => {
-    const { steps, image, env, secrets, user, limits, timeout, grace, ...rest } = job
+    const { steps, image, env, secrets, user, limits, timeout, grace, workspaceSize, ...rest } = job
     return {
       ...rest,
       ...(timeout === undefined ? {} : { timeoutMs: timeout }),
+      ...(workspaceSize === undefined ? {} : { workspaceBytes: workspaceSize }),
       graceMs: grace,
       steps: steps.map((step, index) => {
         const of = step.image ?? image

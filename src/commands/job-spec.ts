@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { priority } from '../model/command.ts'
 import { labels } from '../model/labels.ts'
 import { containerOptions } from '../oci/spec/container-options.ts'
+import { fileSystemBytes } from '../oci/spec/storage.ts'
 import { imageName } from './image-name.ts'
 
 export const STEPS_MAX = 100
@@ -52,6 +53,11 @@ export const jobOptions = containerOptions.omit({
 
 export const deadline = z.iso.datetime('it is a time such as 2026-01-02T03:04:05Z')
 
+export const workspaceBytes = fileSystemBytes.describe('what the shared directory may hold, at most, in bytes')
+
+/** When a step runs: while none before it that counts has failed, only then, or in any case. */
+export const when = z.enum(['success', 'failure', 'always'])
+
 const spanMs = z.int().min(1).max(SPAN_MS_MAX)
 
 const stepSpec = z.strictObject({
@@ -65,6 +71,7 @@ const stepSpec = z.strictObject({
   resources,
   timeoutMs: spanMs.optional().describe('milliseconds that its process may run'),
   continueOnError: z.boolean().default(false).describe('whether the job goes on, and can succeed, when it fails'),
+  when: when.optional().describe('success without it'),
 })
 export type JobStep = z.output<typeof stepSpec>
 
@@ -74,6 +81,7 @@ export const jobSpec = z
     name: line(128).optional(),
     steps: z.array(stepSpec).min(1, 'a job has a step at least').max(STEPS_MAX, `a job has ${STEPS_MAX} steps at most`),
     workspace: workingDir.unwrap().default('/workspace'),
+    workspaceBytes: workspaceBytes.optional(),
     mounts,
     network,
     pull: z.enum(['missing', 'always', 'never']).default('missing'),

@@ -59,10 +59,15 @@ const collected = z.strictObject({
   missing: z.array(artifactPath).describe('what the job names and the workspace does not have'),
 })
 
-export type JobStepState = { container: string; startedAt: string; pulledAt?: string; pulledMs?: number } & (
+export type BegunStepState = { container: string; startedAt: string; pulledAt?: string; pulledMs?: number } & (
   | { status: 'running' }
   | ({ status: 'succeeded' | 'failed' | 'cancelled'; endedAt: string } & Omit<StepEnd, 'outcome'>)
 )
+
+export type JobStepState = BegunStepState | { status: 'skipped' }
+
+export const isBegun = (step: JobStepState | undefined): step is BegunStepState =>
+  step !== undefined && step.status !== 'skipped'
 
 export interface JobAttempt {
   /** The command that makes it. */
@@ -137,6 +142,7 @@ export const job = defineAggregate({
     'job.run': [
       'job.started',
       'job.prepare',
+      'job.step-skipped',
       'job.step-started',
       'image.pull',
       'job.step-pulled',
@@ -159,15 +165,17 @@ export const job = defineAggregate({
   },
   events: {
     'job.submitted': event(
-      3,
+      4,
       'a job waits for its turn',
       z.strictObject({ spec: jobSpec, submittedBy: z.string().describe('the actor') }),
       (data) => data, // Version 2 may have a deadline, and more options of containers.
       (data) => data, // Version 3 may have more names in networks.
+      (data) => data, // Version 4 may bound the workspace, and say when steps run.
     ),
     'job.started': event(1, 'an attempt at it has begun', ofAttempt),
     'job.prepared': event(1, 'the workspace of an attempt is there', ofAttempt),
     'job.step-started': event(1, 'a step has begun', ofStep.extend({ container: z.string() })),
+    'job.step-skipped': event(1, 'a step is not run, as it asks for after what came before it', ofStep),
     'job.step-pulled': event(1, 'the image of a step was pulled', ofStep.extend({ pulledMs: ms })),
     'job.log-kept': event(1, 'the log of a step is kept', ofStep.extend({ sizeBytes: z.int().nonnegative() })),
     'job.step-ended': event(1, 'a step has ended', ofStep.extend(stepEnd.shape)),
@@ -274,13 +282,10 @@ export const job = defineAggregate({
       case 'job.step-started': {
         const { step, container } = event.data
         const started: JobStepState = { status: 'running', container, startedAt: event.time }
-        return {
-          ...state,
-          attempts: change((last) =>
-            last.steps.length === step ? { ...last, steps: [...last.steps, started] } : last,
-          ),
-        }
+        return { ...state, attempts: change((last) => withStep(last, step, started)) }
       }
+      case 'job.step-skipped':
+        return { ...state, attempts: change((last) => withStep(last, event.data.step, { status: 'skipped' })) }
       case 'job.step-pulled': {
         const { step, pulledMs } = event.data
         return {
@@ -325,7 +330,11 @@ function changeLast(attempts: readonly JobAttempt[], by: (attempt: JobAttempt) =
   return last === undefined || last.endedAt !== undefined ? [...attempts] : [...attempts.slice(0, -1), by(last)]
 }
 
-function changeStep(attempt: JobAttempt, step: number, by: (step: JobStepState) => JobStepState): JobAttempt {
+/** Steps come in their order, each once. */
+const withStep = (attempt: JobAttempt, step: number, state: JobStepState): JobAttempt =>
+  attempt.steps.length === step ? { ...attempt, steps: [...attempt.steps, state] } : attempt
+
+function changeStep(attempt: JobAttempt, step: number, by: (step: BegunStepState) => JobStepState): JobAttempt {
   return {
     ...attempt,
     steps: attempt.steps.map((each, index) => (index === step && each.status === 'running' ? by(each) : each)),

@@ -57,6 +57,7 @@ import { IdRanges } from '../workers/task/id-ranges.ts'
 import { taskHandlers } from '../workers/task/index.ts'
 import { InitProgram } from '../workers/task/init-program.ts'
 import { JobFiles } from '../workers/task/job/files.ts'
+import { Workspaces } from '../workers/task/job/workspaces.ts'
 import { NameKeeper } from '../workers/task/network/name-keeper.ts'
 import { TaskPaths } from '../workers/task/paths.ts'
 import { PoolKeeper } from '../workers/task/pool/keeper.ts'
@@ -230,12 +231,17 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   const logs = new ContainerLogs({ log, paths, defaults: logDefaults, keeper, logger })
   const roots = new ContainerRoots({ view: log.documents, tasks, shims, snapshotters, runDir })
   const uploads = await Uploads.open(join(root, 'uploads'), config.images.archiveBytes)
+  const workspaces = await Workspaces.open({
+    root: join(root, 'jobs-sized'),
+    paths,
+    defaultBytes: config.jobs.workspaceBytes,
+  })
   const streams = new TaskStreams(log, tasks, paths, logs)
   const changes = new Changes(log)
   const effects = {
     poolMembers,
     streams,
-    jobs: config.jobs,
+    jobs: { artifactBytes: config.jobs.artifactBytes, workspaces },
     content,
     snapshotters,
     layers,

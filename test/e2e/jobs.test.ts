@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { readFile, stat, writeFile } from 'node:fs/promises'
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { execa } from 'execa'
@@ -12,7 +12,7 @@ import { ROOT } from '../support/sources.ts'
 
 const stepSchema = z.object({
   name: z.string(),
-  container: z.string(),
+  container: z.string().optional(),
   status: z.string(),
   exitCode: z.number().optional(),
   reason: z.string().optional(),
@@ -143,8 +143,58 @@ describe('jobs', { timeout: 120_000 }, () => {
     const waited = await at.cli('job', 'wait', id)
     assert.equal(waited.exitCode, 7)
     assert.match(waited.stderr, /step 2 \(two\) exited with 7/)
-    assert.equal((await jobOf(id)).attempts[0]?.steps.length, 2)
+    assert.deepEqual(
+      (await jobOf(id)).attempts[0]?.steps.map(({ status }) => status),
+      ['succeeded', 'failed', 'skipped'],
+    )
     assert.equal(await logsOf(id), 'one\ntwo\n')
+  })
+
+  test('steps that ask for it run after one that has failed, or only then', async () => {
+    const steps = [
+      { run: 'exit 7' },
+      { run: 'echo no' },
+      { run: 'echo tell somebody', when: 'failure' },
+      { run: 'echo tidy up; exit 3', when: 'always' },
+    ]
+    const { id } = await submit({ steps })
+    const job = await ended(id)
+    assert.deepEqual(
+      job.attempts[0]?.steps.map(({ status }) => status),
+      ['failed', 'skipped', 'succeeded', 'failed'],
+    )
+    assert.equal(job.failure?.step, 0, 'what failed first')
+    assert.equal(await logsOf(id), 'tell somebody\ntidy up\n')
+    const good = await ended((await submit({ steps: [{ run: 'true' }, { run: 'false', when: 'failure' }] })).id)
+    assert.deepEqual(
+      [good.status, good.attempts[0]?.steps.map(({ status }) => status)],
+      ['succeeded', ['succeeded', 'skipped']],
+    )
+  })
+
+  test('a workspace holds what the job says, and no more; artifacts are named by patterns', async () => {
+    const { id } = await submit({
+      workspaceSize: '32m',
+      artifacts: ['out/*/report-*.txt', '**/*.log', { path: 'no*where', optional: true }],
+      steps: [
+        {
+          run: 'ls; mkdir -p out/a out/b/c; echo a >out/a/report-1.txt; echo b >out/b/c/report-2.txt; echo l >out/b/c/x.log',
+        },
+        { run: 'head -c 64m /dev/zero >big || ls -d out big' },
+      ],
+    })
+    const job = await ended(id)
+    assert.equal(job.status, 'succeeded', JSON.stringify(job.failure))
+    assert.equal(await logsOf(id), 'big\nout\n')
+    assert.deepEqual(
+      job.artifacts.map(({ path }) => path),
+      ['out/a/report-1.txt', 'out/b/c/x.log'],
+    )
+    const mounts = await readFile('/proc/self/mountinfo', 'utf8')
+    assert.ok(!mounts.includes(join(at.node.root, 'jobs')), 'its file system is gone with the attempt')
+    assert.deepEqual(await readdir(join(at.node.root, 'jobs-sized')), [])
+    const missing = await ended((await submit({ ...run('true'), artifacts: ['out/*'] })).id)
+    assert.match(missing.failure?.error.message ?? '', /has no out\/\*, which is an artifact/)
   })
 
   test('what cannot be run fails and says why', async () => {
@@ -251,6 +301,7 @@ describe('jobs', { timeout: 120_000 }, () => {
     const { id } = await submit({
       steps: [{ run: 'echo begun; while [ ! -e go ]; do sleep 0.1; done; echo more' }, { run: 'echo done' }],
       options: { readOnlyRoot: true },
+      workspaceSize: '32m',
     })
     const workspace = join(at.node.root, 'jobs/default', id, '1/workspace')
     const following = watch(at.node.spawnCli('job', 'logs', '-f', id))
@@ -324,6 +375,8 @@ describe('jobs', { timeout: 120_000 }, () => {
       [run('true', { timeout: '5 parsecs' }), /timeout: "5 parsecs".* is not a duration/],
       [{ steps: [{ run: 'true', args: ['x'] }] }, /steps\.0\.run: .*a step has run, or entrypoint and args/],
       [{ image: undefined, ...run('true') }, /steps\.0\.image: neither the step nor the job has an image/],
+      [run('true', { workspaceSize: '1m' }), /workspaceSize: "1m": a size is 16777216 bytes/],
+      [{ steps: [{ run: 'true', when: 'never' }] }, /steps\.0\.when: /],
       [run('true', { artifacts: ['../../etc/passwd'] }), /artifacts\.0.* below the workspace/],
       [run('true', { secrets: { TOKEN: 'plain-4711' } }), /secrets: "TOKEN" has no sealed value/],
     ] as const) {

@@ -62,6 +62,7 @@ const NAMED: Readonly<Record<string, unknown>> = {
   userns: 'auto',
   type: 'container.run',
   worker: 'task',
+  workspaceBytes: 1_073_741_824,
 }
 
 /** One value that a schema accepts, the same each time, with every field that it may have. */

@@ -183,8 +183,8 @@ const ms = z.int().nonnegative()
 
 const jobStepSchema = z.strictObject({
   name: z.string(),
-  container: z.string().describe('while there is one'),
-  status: z.enum(['running', 'succeeded', 'failed', 'cancelled']),
+  container: z.string().optional().describe('of a step that has begun, while there is one'),
+  status: z.enum(['running', 'succeeded', 'failed', 'cancelled', 'skipped']),
   pulledAt: instant.optional(),
   pulledMs: ms.optional(),
   endedAt: instant.optional(),

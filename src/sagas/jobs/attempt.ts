@@ -1,6 +1,8 @@
 import type { z } from 'zod'
 import { container } from '../../commands/container.ts'
 import {
+  type BegunStepState,
+  isBegun,
   JOB_LABEL,
   JOB_STEP_LABEL,
   type JobFailure,
@@ -24,8 +26,8 @@ export const isInterrupted = ({ signal }: JobSaga, thrown: unknown): boolean =>
   (thrown instanceof Error && thrown.name === 'Interrupted')
 
 /**
- * The steps of an attempt in their order, up to the first that fails and counts; then the artifacts. Made again after a
- * restart, it goes on with the step that it was at.
+ * The steps of an attempt in their order, after the first that fails and counts only those that ask for it; then the artifacts.
+ * Made again after a restart, it goes on with the step that it was at.
  *
  * @param within aborts when the job is to end
  * @returns why the attempt has failed, if it has
@@ -38,16 +40,22 @@ export async function runSteps(saga: JobSaga, within: AbortSignal): Promise<JobF
   let failure: JobFailure | undefined
   for (const [index, step] of spec.steps.entries()) {
     within.throwIfAborted()
+    if (!isWanted(step, failure)) {
+      if (stateOf(saga, index) === undefined)
+        await saga.append(job.fact(id, 'job.step-skipped', { ...payload, step: index }))
+      continue
+    }
     if ((stateOf(saga, index)?.status ?? 'running') === 'running') await runStep(saga, index, String(workspace), within)
     await tidyStep(saga, index)
     within.throwIfAborted()
     const ended = stateOf(saga, index)
-    if (ended?.status !== 'failed' || step.continueOnError) continue
-    failure = failureOf(id, index, step, ended)
-    break
+    if (ended?.status === 'failed' && !step.continueOnError) failure ??= failureOf(id, index, step, ended)
   }
   return spec.artifacts.length === 0 ? failure : await collect(saga, failure, within)
 }
+
+const isWanted = ({ when = 'success' }: JobStep, failure: JobFailure | undefined): boolean =>
+  when === 'always' || (when === 'failure') === (failure !== undefined)
 
 /** Runs a step's container to its end, and records that. */
 async function runStep(saga: JobSaga, index: number, workspace: string, within: AbortSignal): Promise<void> {
@@ -68,7 +76,7 @@ async function runStep(saga: JobSaga, index: number, workspace: string, within: 
   try {
     const image = { image: step.image, snapshotter: spec.snapshotter, platform: spec.platform, pull: spec.pull }
     if (await pullImage(saga, name('pull'), image, within)) {
-      const pulledMs = since(stateOf(saga, index)?.startedAt, Date.now())
+      const pulledMs = since(begunOf(saga, index)?.startedAt, Date.now())
       await saga.append(job.fact(id, 'job.step-pulled', { ...at, pulledMs }))
     }
     const request = containerOf(saga, spec, step, index, workspace)
@@ -80,7 +88,7 @@ async function runStep(saga: JobSaga, index: number, workspace: string, within: 
     error = within.aborted && within.reason instanceof PurserError ? within.reason : toPurserError(thrown)
     await stopStep(saga, index, spec.graceMs)
   }
-  await saga.append(job.fact(id, 'job.step-ended', { ...at, ...endOf(stateOf(saga, index), exit(), error) }))
+  await saga.append(job.fact(id, 'job.step-ended', { ...at, ...endOf(begunOf(saga, index), exit(), error) }))
 }
 
 /** Ends the process of a step that is not waited for any longer. */
@@ -160,6 +168,12 @@ export async function cleanUp(saga: JobSaga): Promise<void> {
 
 const stepName = (index: number) => (what: string) => `${what}-${index + 1}`
 
+/** What is told of a step that has begun. */
+function begunOf(saga: JobSaga, index: number): BegunStepState | undefined {
+  const state = stateOf(saga, index)
+  return isBegun(state) ? state : undefined
+}
+
 const stateOf = (saga: JobSaga, index: number): JobStepState | undefined => running(saga).attempts.at(-1)?.steps[index]
 
 /** Nothing but this command ends the attempt. */
@@ -201,7 +215,11 @@ function containerOf(saga: JobSaga, spec: JobSpec, step: JobStep, index: number,
   }
 }
 
-function endOf(step: JobStepState | undefined, exit: StoppedTask | undefined, error: PurserError | undefined): StepEnd {
+function endOf(
+  step: BegunStepState | undefined,
+  exit: StoppedTask | undefined,
+  error: PurserError | undefined,
+): StepEnd {
   const createdFrom = step?.pulledAt ?? step?.startedAt
   const startedMs = exit?.startedAt === undefined ? undefined : Date.parse(exit.startedAt)
   const isGood = error === undefined && exit !== undefined && exit.exitCode === 0 && exit.reason === undefined

@@ -9,6 +9,7 @@ import type { Snapshotter } from '../../snapshotters/snapshotter.ts'
 import type { ContainerLogs } from './container-logs.ts'
 import type { IdRanges } from './id-ranges.ts'
 import type { InitProgram } from './init-program.ts'
+import type { Workspaces } from './job/workspaces.ts'
 import type { TaskPaths } from './paths.ts'
 import type { PoolMembers } from './pool/members.ts'
 import type { ContainerRoots } from './roots.ts'
@@ -27,7 +28,7 @@ export interface TaskEffects {
   sealing: SealingKey
   poolMembers: PoolMembers
   streams: TaskStreams
-  jobs: { artifactBytes: number }
+  jobs: { artifactBytes: number; workspaces: Workspaces }
   userFiles: UserFilesOfImages
   logs: ContainerLogs
   roots: ContainerRoots

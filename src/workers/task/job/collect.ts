@@ -2,14 +2,19 @@ import { createHash } from 'node:crypto'
 import { closeSync, fstatSync } from 'node:fs'
 import { mkdir, open as openFile, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { ARTIFACT_FILES_MAX, type JobArtifact, job } from '../../../commands/job.ts'
 import { artifactPath } from '../../../commands/job-spec.ts'
 import { type ByteString, byteString } from '../../../host/byte-paths.ts'
 import { openInRoot, openRoot } from '../../../host/open-in-root.ts'
-import { walkTree } from '../../../host/tree-walk.ts'
+import { type TreeEntry, walkTree } from '../../../host/tree-walk.ts'
 import { errorCodeOf, PurserError } from '../../../model/errors.ts'
 import { defineTaskHandler } from '../effects.ts'
+import { artifactPattern } from './artifact-pattern.ts'
 import { attemptFiles, chunksOf } from './files.ts'
+
+/** Looked at before others have their turn: a workspace may be large. */
+const ENTRIES_IN_A_ROW = 256
 
 /** Copies what the job names out of its workspace. Nothing of the attempt runs any more. */
 export const collectArtifacts = defineTaskHandler(job, 'job.collect', async (saga) => {
@@ -24,34 +29,46 @@ export const collectArtifacts = defineTaskHandler(job, 'job.collect', async (sag
   const missing: string[] = []
   let skipped = 0
   let bytes = 0
+  let seen = 0
   for (const { path } of state.spec.artifacts) {
-    using start = open(root.fd, byteString(path))
-    if (start === undefined) {
-      missing.push(path)
-      continue
-    }
-    for (const entry of walkTree(start.fd)) {
+    let isThere = false
+    for (const { path: at, fd: found, status } of meant(root.fd, byteString(path))) {
+      if (++seen % ENTRIES_IN_A_ROW === 0) await setImmediate()
       signal.throwIfAborted()
-      if (entry.status.isDirectory()) continue
-      const at = textOf(entry.path === '' ? byteString(path) : `${byteString(path)}/${entry.path}`)
-      if (at !== undefined && kept.has(at)) continue // Below another artifact too.
+      if (at === undefined) continue
+      isThere = true
+      if (status.isDirectory()) continue
+      const name = textOf(at)
+      if (name !== undefined && kept.has(name)) continue // Of another artifact too.
       // A symlink is kept as the file within the workspace that it leads to.
-      using target = entry.status.isSymbolicLink() ? open(root.fd, `${byteString(path)}/${entry.path}`) : undefined
-      const { fd } = target ?? entry
+      using target = status.isSymbolicLink() ? open(root.fd, at) : undefined
+      const { fd } = target ?? { fd: found }
       const stats = fstatSync(fd)
-      if (at === undefined || !stats.isFile()) {
+      if (name === undefined || !stats.isFile()) {
         skipped += 1
         continue
       }
       bytes += stats.size
       if (bytes > effects.jobs.artifactBytes || kept.size >= ARTIFACT_FILES_MAX)
         throw tooMuch(id, effects.jobs.artifactBytes)
-      kept.set(at, { path: at, ...(await copy(fd, join(to, at), signal)) })
+      kept.set(name, { path: name, ...(await copy(fd, join(to, name), signal)) })
     }
+    if (!isThere) missing.push(path)
   }
   const collected = { artifacts: [...kept.values()], skipped, missing }
   return { facts: [job.fact(id, 'job.artifacts-collected', { ...payload, ...collected })] }
 })
+
+/** What there is below an artifact's path; of what its pattern does not mean, without a path. */
+function* meant(root: number, pattern: ByteString): Generator<Omit<TreeEntry, 'path'> & { path?: ByteString }> {
+  const { from, takes } = artifactPattern(pattern)
+  using start = open(root, from)
+  if (start === undefined) return
+  for (const { path: below, ...entry } of walkTree(start.fd)) {
+    const path = [from, below].filter((part) => part !== '').join('/')
+    yield takes(path) ? { path, ...entry } : entry
+  }
+}
 
 /** What a path in the workspace leads to, open for nothing but its name; undefined when it leads nowhere. */
 function open(root: number, path: ByteString): ({ fd: number } & Disposable) | undefined {

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type JobArtifact, jobs } from '../../../commands/job.ts'
+import { isBegun, type JobArtifact, jobs } from '../../../commands/job.ts'
 import { tasks } from '../../../commands/task.ts'
 import type { EventLog } from '../../../log/event-log.ts'
 import { errorCodeOf, PurserError } from '../../../model/errors.ts'
@@ -56,8 +56,9 @@ export class JobFiles {
     }
     const instance = { aggregate: jobs.name, namespace, id }
     if (follow) await this.#changes.until(instance, () => stepOf() !== undefined || isOver(), signal)
-    const container = stepOf()?.container
-    if (container === undefined) return
+    const begun = stepOf()
+    if (!isBegun(begun)) return
+    const { container } = begun
     if (!existsSync(path)) {
       if (follow) await this.#untilBegun(namespace, container, () => stepOf()?.status !== 'running', signal)
       try {
