@@ -26,10 +26,18 @@ export interface Exit {
   droppedBytes?: number
 }
 
+export interface OutputPart {
+  stream: OutputStream
+  /** Empty where only a position is told. */
+  chunk: Uint8Array
+  /** Where what comes next begins, when there is a log. */
+  position?: string
+}
+
 /** A connection to the standard streams of a running process. */
 export interface Attachment extends AsyncDisposable {
   /** Ends when the process has ended and all its output was read. */
-  readonly output: AsyncIterable<{ stream: OutputStream; chunk: Uint8Array }>
+  readonly output: AsyncIterable<OutputPart>
   /** Resolves when the process takes more. @throws PurserError failed_precondition when it has no standard input */
   writeStdin(chunk: Uint8Array): Promise<void>
   closeStdin(): Promise<void>
@@ -37,13 +45,16 @@ export interface Attachment extends AsyncDisposable {
   resize(width: number, height: number): Promise<void>
 }
 
+/** Of output that came before: all that is kept, none of it, or what is behind a position that was told. */
+export type Replay = 'all' | 'none' | { from: string }
+
 /** The data plane: bytes of containers, which pass neither queue nor log. */
 export interface Streams {
   /** @throws PurserError not_found when the container has no task (or no such exec) */
   attach(
     namespace: string,
     id: string,
-    options: { execId?: string; replay: boolean },
+    options: { execId?: string; replay: Replay },
     signal: AbortSignal,
   ): Promise<Attachment>
   /** The container's log in CRI format; undefined when it has none yet. With follow, ends when the task has exited. */

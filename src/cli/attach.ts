@@ -8,8 +8,17 @@ export const verb = defineVerb({
   async run({ client, flags, args: [name = ''] }) {
     const { id, options } = await client.container(name)
     const interactive = options.stdin && !flags['no-stdin']
-    const path = `/v1/containers/${id}/attach${interactive ? '?stdin=true' : ''}`
-    const detachKeys = flags['detach-keys'] ?? DETACH_KEYS
-    return await attachWithSignals(client, { id }, { path, interactive, tty: options.tty, detachKeys })
+    return await attachWithSignals(
+      client,
+      { id },
+      {
+        path: `/v1/containers/${id}/attach`,
+        query: interactive ? { stdin: 'true' } : {},
+        output: 'kept',
+        interactive,
+        tty: options.tty,
+        detachKeys: flags['detach-keys'] ?? DETACH_KEYS,
+      },
+    )
   },
 })

@@ -31,8 +31,17 @@ export const verb = defineVerb({
       return 0
     }
     const { interactive, tty } = flags
-    const path = `/v1/containers/${id}/execs/${execId}/attach${interactive ? '?stdin=true' : ''}`
-    const detachKeys = flags['detach-keys'] ?? DETACH_KEYS
-    return await attachWithSignals(client, { id, execId }, { path, interactive, tty, detachKeys })
+    return await attachWithSignals(
+      client,
+      { id, execId },
+      {
+        path: `/v1/containers/${id}/execs/${execId}/attach`,
+        query: interactive ? { stdin: 'true' } : {},
+        output: 'passing',
+        interactive,
+        tty,
+        detachKeys: flags['detach-keys'] ?? DETACH_KEYS,
+      },
+    )
   },
 })

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import type { CommandView, PurserClient } from '../client/index.ts'
 import { errorCodeOf } from '../model/errors.ts'
 import { defineVerb } from './line/verb.ts'
@@ -10,13 +9,9 @@ import {
   sealedVariables,
   submitOptions,
 } from './options/container.ts'
-import { type AttachOptions, attach } from './terminal/attach.ts'
 import { showProgress } from './terminal/progress.ts'
 import { type ForwardedSignal, forwarding, type SignalHandler, Signals, statusOf } from './terminal/signals.ts'
-
-const RETRY_MS = 200
-/** How long a daemon that went away is given to come back; the container goes on in any case. */
-const RECONNECT_MS = 60_000
+import { stayAttached } from './terminal/stay-attached.ts'
 
 export const verb = defineVerb({
   args: [
@@ -89,10 +84,11 @@ class Running implements AsyncDisposable {
   /** Begins before the container is there, so that of a short one nothing is missed. */
   attach(interactive: boolean, tty: boolean, detachKeys: readonly number[]): void {
     const { id, subject } = this.#command
-    const query = new URLSearchParams({ wait: 'true', removal: 'true', replay: 'true', command: id })
-    if (interactive) query.set('stdin', 'true')
-    this.#attached = this.#stayAttached({
-      path: `/v1/containers/${encodeURIComponent(subject)}/attach?${query}`,
+    const query = { wait: 'true', removal: 'true', replay: 'true', command: id }
+    this.#attached = stayAttached(this.#client, {
+      path: `/v1/containers/${encodeURIComponent(subject)}/attach`,
+      query: interactive ? { ...query, stdin: 'true' } : query,
+      output: 'kept',
       interactive,
       tty,
       detachKeys,
@@ -101,26 +97,8 @@ class Running implements AsyncDisposable {
         this.#settled.abort()
         this.#forward()
       },
-      written: { stdout: 0, stderr: 0 },
     })
     this.#attached.catch(() => {}) // Looked at when the command has succeeded.
-  }
-
-  /** Attaches again when the daemon was away: the replay goes on where the output broke off. */
-  async #stayAttached(options: AttachOptions): Promise<number | 'detached'> {
-    let goneSince: number | undefined
-    for (;;) {
-      const askedAt = performance.now()
-      try {
-        return await attach(this.#client, options)
-      } catch (error) {
-        const now = performance.now()
-        // One that held the session for long was there.
-        if (goneSince === undefined || now - askedAt > RETRY_MS) goneSince = now
-        if (errorCodeOf(error) !== 'unavailable' || now - goneSince > RECONNECT_MS) throw error
-      }
-      await delay(RETRY_MS, undefined, { signal: this.#left.signal })
-    }
   }
 
   /** @returns 0 when it has been started, or the status of the signal that it was cancelled by */

@@ -21,7 +21,7 @@ import type {
 import type { CommandPayload, CommandType } from './commands.ts'
 import { bytesOf, exchange, fateOf, linesOf, problemOf, type RequestOptions, textOf } from './http.ts'
 import { JobsClient } from './jobs.ts'
-import { type LogLine, parseLogLine } from './log-lines.ts'
+import { type LogLine, SeenLines } from './log-lines.ts'
 import { randomUuid } from './random.ts'
 import { serverSentEvents } from './server-sent-events.ts'
 
@@ -390,11 +390,25 @@ export class PurserClient {
     return await this.#persist(() => this.#json(path, { signal }), 'answered', signal)
   }
 
-  /** What a container has written. @throws PurserError not_found */
+  /**
+   * What a container has written. With `follow` until it has ended: when the daemon goes away it waits for it to come back, and
+   * goes on after the last line that was seen.
+   *
+   * @throws PurserError not_found
+   */
   async *logs(id: string, { follow = false, tail, since, until, signal }: LogsOptions = {}): AsyncGenerator<LogLine> {
+    const path = `/v1/containers/${encodeURIComponent(id)}/logs`
+    const seen = new SeenLines()
     const query = { follow: follow ? 'true' : undefined, tail: tail?.toString(), since, until }
-    const response = await this.#open(pathWith(`/v1/containers/${encodeURIComponent(id)}/logs`, query), { signal })
-    for await (const line of linesOf(response, this.socketPath)) yield parseLogLine(line)
+    const ask = () => this.#open(pathWith(path, { ...query, ...seen.resumption() }), { signal })
+    for (let response = await ask(); ; response = await this.#persist(ask, 'any', signal)) {
+      try {
+        for await (const line of seen.fresh(linesOf(response, this.socketPath))) yield line
+        return
+      } catch (error) {
+        if (!follow || !isUnavailable(error)) throw error
+      }
+    }
   }
 
   /**

@@ -23,3 +23,30 @@ export function parseLogLine(line: Buffer): LogLine {
     text: third < 0 ? Buffer.alloc(0) : line.subarray(third + 1),
   }
 }
+
+/** Lines of a log that is asked for again: those that were seen are left out. */
+export class SeenLines {
+  /** The time of the last one, and how many there were of that time. */
+  #time: string | undefined
+  #count = 0
+
+  /** What to ask for, in place of what was asked for at first. */
+  resumption(): { since?: string; tail?: undefined } {
+    return this.#time === undefined ? {} : { since: this.#time, tail: undefined }
+  }
+
+  async *fresh(lines: AsyncIterable<Buffer>): AsyncGenerator<LogLine> {
+    const before = this.#time
+    let known = this.#count
+    for await (const bytes of lines) {
+      const line = parseLogLine(bytes)
+      if (known > 0 && line.time === before) {
+        known -= 1
+        continue
+      }
+      this.#count = line.time === this.#time ? this.#count + 1 : 1
+      this.#time = line.time
+      yield line
+    }
+  }
+}

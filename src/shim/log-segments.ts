@@ -17,6 +17,15 @@ export interface LogPosition {
   offset: number
 }
 
+/** A position in one word, for whoever comes back to it. */
+export const formatPosition = ({ id, offset }: LogPosition): string => `${id}:${offset}`
+
+/** Undefined when it is none. */
+export function parsePosition(text: string): LogPosition | undefined {
+  const [, id, offset] = /^([\w-]{1,64}):(\d{1,15})$/.exec(text) ?? []
+  return id === undefined ? undefined : { id, offset: Number(offset) }
+}
+
 /** A number of an inode is given again once its file has gone: the time of birth tells them apart. */
 export const idOf = ({ ino, birthtimeMs }: { ino: number; birthtimeMs: number }): string =>
   `${ino}-${Math.round(birthtimeMs * 1000)}`

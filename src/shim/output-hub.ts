@@ -3,17 +3,20 @@ import type { LogFile } from './log-file.ts'
 import type { LogEntry } from './log-format.ts'
 import { loggedSince, type Mark, type MarkFile } from './log-mark.ts'
 import { type LogHold, readLogBlocks } from './log-reader.ts'
+import type { LogPosition } from './log-segments.ts'
 import type { Spool } from './spool.ts'
 import { waitFor } from './wait-for.ts'
 
 export interface OutputChunk {
   stream: 'stdout' | 'stderr'
   data: Buffer
+  /** Where what comes next begins, when there is a log. */
+  end?: LogPosition
 }
 
 export interface SubscribeOptions {
-  /** From the beginning: `all` that is kept of what came before, or `none` of it. */
-  replay: 'all' | 'none'
+  /** Of what came before: `all` that is kept, `none` of it, or from a position on, where there is a log. */
+  replay: 'all' | 'none' | LogPosition
   signal: AbortSignal
 }
 
@@ -72,7 +75,9 @@ export class LoggedOutput implements OutputHub {
   }
 
   async *subscribe({ replay, signal }: SubscribeOptions): AsyncGenerator<OutputChunk, void, void> {
-    const begin = replay === 'all' ? {} : { from: this.#log.position }
+    const from = replay === 'none' ? this.#log.position : replay
+    if (from !== 'all') yield { stream: 'stdout', data: Buffer.alloc(0), end: from }
+    const begin = from === 'all' ? {} : { from }
     const following = { signal, follow: this.#log, unread: 'stays', ...begin } as const
     for await (const entries of readLogBlocks(this.#log.path, following)) {
       yield* joined(entries)
@@ -146,12 +151,13 @@ export class LoggedOutput implements OutputHub {
 }
 
 /** Entries as chunks, one for each run of a stream. */
-function* joined(entries: readonly LogEntry[]): Generator<OutputChunk, void, void> {
+export function* joined(entries: readonly LogEntry[]): Generator<OutputChunk, void, void> {
   for (let from = 0; from < entries.length; ) {
     const stream = entries[from]?.stream ?? 'stdout'
     const end = entries.findIndex((entry, at) => at > from && entry.stream !== stream)
     const run = entries.slice(from, end < 0 ? entries.length : end)
-    yield { stream, data: Buffer.concat(run.map(({ data }) => data)) }
+    const last = run.at(-1)
+    yield { stream, data: Buffer.concat(run.map(({ data }) => data)), ...(last === undefined ? {} : { end: last.end }) }
     from += run.length
   }
 }
@@ -204,7 +210,7 @@ export class DirectOutput implements OutputHub {
       this.#readers.delete(early)
       early.leave()
     }
-    const reader = early && replay === 'all' ? early : new Mailbox()
+    const reader = early && replay !== 'none' ? early : new Mailbox()
     if (this.#pump.hasEnded) reader.end()
     else this.#readers.add(reader)
     return this.#read(reader, signal)

@@ -6,8 +6,8 @@ import type { Attachment, Exit, OutputStream } from '../services.ts'
 import { type Problem, problemOf } from './problem.ts'
 import type { Call } from './route.ts'
 
-/** The first byte of every message. @see Kubernetes, v5.channel.k8s.io */
-const CHANNEL = { stdin: 0, stdout: 1, stderr: 2, status: 3, resize: 4, close: 255 } as const
+/** The first byte of every message. Positions are ours. @see Kubernetes, v5.channel.k8s.io */
+const CHANNEL = { stdin: 0, stdout: 1, stderr: 2, status: 3, resize: 4, position: 5, close: 255 } as const
 const CHANNEL_OF: Record<OutputStream, number> = { stdout: CHANNEL.stdout, stderr: CHANNEL.stderr }
 
 /** Bytes that may wait for a slow client before the process is read no further. */
@@ -19,11 +19,11 @@ const NORMAL = 1000
 const size = z.strictObject({ width: z.int().min(1).max(65_535), height: z.int().min(1).max(65_535) })
 
 type Attached = [attachment: Attachment, exit: Promise<Exit>]
-type AttachCall = Call<unknown, { stdin: boolean }>
+type AttachCall = Call<unknown, { stdin: boolean; positions?: boolean }>
 
 /** Serves one client: output out, input in, at the end how the process ended or what went wrong. */
 export function attachSession(
-  { query: { stdin }, signal }: AttachCall,
+  { query: { stdin, positions = false }, signal }: AttachCall,
   attach: () => Attached | Promise<Attached>,
 ): (socket: WebSocket) => Promise<void> {
   return async (socket) => {
@@ -34,7 +34,7 @@ export function attachSession(
       exit.catch(() => {}) // Awaited when the output has ended.
       await using _ = attachment
       const refused = input.pump(attachment, stdin)
-      await Promise.race([sendOutput(socket, attachment, signal), refused])
+      await Promise.race([sendOutput(socket, attachment, positions, signal), refused])
       status = await Promise.race([exit, refused])
     } catch (error) {
       if (signal.aborted) throw error
@@ -45,12 +45,19 @@ export function attachSession(
   }
 }
 
-async function sendOutput(socket: WebSocket, attachment: Attachment, signal: AbortSignal): Promise<void> {
-  for await (const { stream, chunk } of attachment.output) {
+async function sendOutput(
+  socket: WebSocket,
+  attachment: Attachment,
+  positions: boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  for await (const { stream, chunk, position } of attachment.output) {
     signal.throwIfAborted()
-    const sent = send(socket, CHANNEL_OF[stream], chunk)
-    if (socket.bufferedAmount > BEHIND_BYTES_MAX) await sent
-    else sent.catch(() => {}) // The signal tells that the client has gone.
+    const sent = chunk.length > 0 ? [send(socket, CHANNEL_OF[stream], chunk)] : []
+    if (positions && position !== undefined) sent.push(send(socket, CHANNEL.position, Buffer.from(position)))
+    const all = Promise.all(sent)
+    if (socket.bufferedAmount > BEHIND_BYTES_MAX) await all
+    else all.catch(() => {}) // The signal tells that the client has gone.
   }
 }
 

@@ -72,6 +72,8 @@ const attach = defineSocket({
   query: z.strictObject({
     stdin: flag.describe('whether this client writes to the process'),
     replay: flag.describe('whether output starts with what is in the log'),
+    positions: flag.describe('whether it is told, on channel 5, where what comes next begins'),
+    from: z.string().max(100).optional().describe('a position that was told: output starts there'),
     wait: flag.describe('whether to wait for the container and its task'),
     removal: flag.describe('with wait: whether the exit is told only when a container that goes on its exit has gone'),
     command: z.uuid().optional().describe('with wait: the command that starts the task which is meant'),
@@ -80,7 +82,7 @@ const attach = defineSocket({
     const { services, namespace, query, signal } = call
     const { log, streams } = services
     const id = query.wait && !isThere(call, call.params.id) ? call.params.id : containerId(call, call.params.id)
-    const replay = query.replay
+    const replay = query.from === undefined ? (query.replay ? 'all' : 'none') : { from: query.from }
     if (!query.wait) {
       const attachment = await streams.attach(namespace, id, { replay }, signal)
       return attachSession(call, () => [attachment, exitOfTask(log, namespace, id, signal)])
@@ -105,7 +107,7 @@ const attachExec = defineSocket({
     const id = containerId(call, params.id)
     const exit = exitOfExec(services.log, namespace, id, params.execId, signal)
     exit.catch(() => {}) // The session hears of it.
-    const options = { execId: params.execId, replay: true }
+    const options = { execId: params.execId, replay: 'all' } as const
     const attachment = await services.streams.attach(namespace, id, options, signal)
     return attachSession(call, () => [attachment, exit])
   },

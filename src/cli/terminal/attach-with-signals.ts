@@ -1,6 +1,6 @@
 import type { PurserClient } from '../../client/index.ts'
-import { type AttachOptions, attach } from './attach.ts'
 import { forwarding, Signals } from './signals.ts'
+import { type StayAttachedOptions, stayAttached } from './stay-attached.ts'
 
 export interface Target {
   id: string
@@ -8,14 +8,14 @@ export interface Target {
 }
 
 /**
- * Attaches to a process in a container and hands signals on to it.
+ * Attaches to a process in a container, also over a restart of the daemon, and hands signals on to it.
  *
  * @returns the exit status: the process's, 0 when detached, or that of Ctrl-C for whoever left with it
  */
 export async function attachWithSignals(
   client: PurserClient,
   { id, execId }: Target,
-  options: AttachOptions,
+  options: StayAttachedOptions,
 ): Promise<number> {
   const left = new AbortController()
   let statusLeft = 0
@@ -29,7 +29,7 @@ export async function attachWithSignals(
   )
   using _ = new Signals(handler)
   try {
-    const ended = await attach(client, { ...options, signal: left.signal })
+    const ended = await stayAttached(client, { ...options, signal: left.signal })
     return ended === 'detached' ? 0 : ended
   } catch (error) {
     if (statusLeft !== 0) return statusLeft

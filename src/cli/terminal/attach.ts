@@ -4,7 +4,7 @@ import { type ErrorBody, PurserError } from '../../model/errors.ts'
 import { DetachKeys } from './detach-keys.ts'
 
 /** The first byte of every message. @see docs/http.md */
-const CHANNEL = { stdin: 0, stdout: 1, stderr: 2, status: 3, resize: 4, close: 255 } as const
+const CHANNEL = { stdin: 0, stdout: 1, stderr: 2, status: 3, resize: 4, position: 5, close: 255 } as const
 
 /** Bytes of input that may wait for the daemon before the keyboard, or the pipe, is read no further. */
 const BEHIND_BYTES_MAX = 256 * 1024
@@ -19,11 +19,13 @@ export interface AttachOptions {
   signal?: AbortSignal
   /** Called when output has come, before it is written. */
   onOutput?: () => void
-  /** Bytes of each stream that were written in earlier sessions: a replay goes on after them. Counted on in here. */
-  written?: Written
+  /** What earlier sessions have shown of the output that this one begins with; told on in here. */
+  shown?: Shown
 }
 
-export interface Written {
+/** How far output has been shown: up to a position in the log, or from the beginning, and so many bytes of each stream beyond. */
+export interface Shown {
+  position?: string
   stdout: number
   stderr: number
 }
@@ -36,7 +38,7 @@ export interface Written {
  */
 export async function attach(
   client: PurserClient,
-  { path, interactive, tty, detachKeys, signal, onOutput, written = { stdout: 0, stderr: 0 } }: AttachOptions,
+  { path, interactive, tty, detachKeys, signal, onOutput, shown = { stdout: 0, stderr: 0 } }: AttachOptions,
 ): Promise<number | 'detached'> {
   const socket = new WebSocketClient({
     socketPath: client.socketPath,
@@ -47,12 +49,15 @@ export async function attach(
   await using session = new AsyncDisposableStack()
   session.defer(() => socket.close())
   const isRaw = interactive && tty && process.stdin.isTTY
-  const known = { ...written }
+  const known = { stdout: shown.stdout, stderr: shown.stderr }
   const show = (stream: 'stdout' | 'stderr', data: Buffer) => {
     const fresh = data.subarray(known[stream])
     known[stream] -= data.length - fresh.length
-    written[stream] += fresh.length
+    shown[stream] += fresh.length
     if (fresh.length > 0) write(process[stream], fresh, socket)
+  }
+  const reach = (position: string) => {
+    if (known.stdout + known.stderr === 0) Object.assign(shown, { position, stdout: 0, stderr: 0 })
   }
   return await new Promise<number | 'detached'>((done, fail) => {
     const onAbort = () => fail(signal?.reason)
@@ -65,6 +70,7 @@ export async function attach(
     })
     socket.on('message', (message: Buffer) => {
       const data = message.subarray(1)
+      if (message[0] === CHANNEL.position) return reach(data.toString())
       if (message[0] !== CHANNEL.status) onOutput?.()
       if (message[0] === CHANNEL.stdout) show('stdout', data)
       else if (message[0] === CHANNEL.stderr) show('stderr', data)

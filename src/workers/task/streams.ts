@@ -1,15 +1,27 @@
 import { existsSync } from 'node:fs'
 import { containers } from '../../commands/container.ts'
-import { tasks as taskKind } from '../../commands/task.ts'
+import { execOf, tasks as taskKind } from '../../commands/task.ts'
 import type { EventLog } from '../../log/event-log.ts'
 import { errorCodeOf, PurserError } from '../../model/errors.ts'
 import { encodeLog } from '../../shim/log-format.ts'
 import { readLogBlocks } from '../../shim/log-reader.ts'
-import type { OutputChunk } from '../../shim/output-hub.ts'
+import { formatPosition, type LogPosition, parsePosition } from '../../shim/log-segments.ts'
+import { joined, type OutputChunk, type SubscribeOptions } from '../../shim/output-hub.ts'
 import type { ContainerLogs } from './container-logs.ts'
 import { endInput, type LiveProcess, type LiveTask } from './live-task.ts'
 import type { TaskPaths } from './paths.ts'
 import type { Tasks } from './tasks.ts'
+
+export interface AttachRequest {
+  execId?: string
+  replay: 'all' | 'none' | { from: string }
+}
+
+interface OutputPart {
+  stream: 'stdout' | 'stderr'
+  chunk: Uint8Array
+  position?: string
+}
 
 export interface LogRequest {
   follow: boolean
@@ -33,13 +45,16 @@ export class TaskStreams {
   }
 
   /** @throws PurserError not_found when there is no such process */
-  async attach(namespace: string, id: string, options: { execId?: string; replay: boolean }, signal: AbortSignal) {
-    const { execId, replay } = options
+  async attach(namespace: string, id: string, options: AttachRequest, signal: AbortSignal) {
+    const { execId } = options
+    const replay = typeof options.replay === 'string' ? options.replay : positionOf(options.replay.from)
     const live = this.#tasks.get(namespace, id)
     const process = execId === undefined ? live : live?.execs.get(execId)
     if (live && process) return attachTo(live, process, execId, replay, signal)
     const state = this.#log.documents.get(taskKind, namespace, id)
-    if (execId === undefined && state.status === 'stopped') return this.#ended(namespace, id, replay, signal)
+    if (execId === undefined && state.status === 'stopped')
+      return ended(replay === 'none' ? none() : this.#kept(namespace, id, replay, signal))
+    if (execId !== undefined && execOf(state, execId)?.status === 'exited') return ended(none())
     const what = execId === undefined ? `container ${id} has no task` : `container ${id} has no running exec ${execId}`
     throw new PurserError('not_found', what, { remedy: `purser start ${id}` })
   }
@@ -70,24 +85,34 @@ export class TaskStreams {
     }
   }
 
-  #ended(namespace: string, id: string, replay: boolean, signal: AbortSignal) {
+  /** What is in the log of a task that has ended. */
+  async *#kept(namespace: string, id: string, replay: 'all' | LogPosition, signal: AbortSignal) {
     const path = this.#paths.log(namespace, id)
-    const nothing = async (): Promise<void> => {} // Whoever comes late still wants the output and the exit.
-    return {
-      output: replay && existsSync(path) ? entriesOf(path, signal) : none(),
-      writeStdin: nothing,
-      closeStdin: nothing,
-      resize: nothing,
-      [Symbol.asyncDispose]: async () => {},
-    }
+    if (!existsSync(path)) return
+    const blocks = readLogBlocks(path, { signal, ...(replay === 'all' ? {} : { from: replay }) })
+    for await (const entries of blocks) yield* partsOf(joined(entries))
   }
+}
+
+function positionOf(text: string): LogPosition {
+  const position = parsePosition(text)
+  if (position) return position
+  throw new PurserError('invalid_argument', `from: ${JSON.stringify(text)} is not a position in a log`, {
+    remedy: 'write one that a session with positions=true has told',
+  })
+}
+
+/** Whoever comes late still wants the output and the exit. */
+function ended(output: AsyncIterable<OutputPart>) {
+  const nothing = async (): Promise<void> => {}
+  return { output, writeStdin: nothing, closeStdin: nothing, resize: nothing, [Symbol.asyncDispose]: nothing }
 }
 
 function attachTo(
   live: LiveTask,
   process: LiveProcess,
   execId: string | undefined,
-  replay: boolean,
+  replay: SubscribeOptions['replay'],
   signal: AbortSignal,
 ) {
   const left = new AbortController()
@@ -108,7 +133,7 @@ function attachTo(
     })
   }
   return {
-    output: chunksOf(process.output.subscribe({ replay: replay ? 'all' : 'none', signal: within })),
+    output: liveParts(process.output.subscribe({ replay, signal: within })),
     writeStdin: async (chunk: Uint8Array) => {
       requireInput()
       await whileItRuns(() => writeTo(process, chunk, within))
@@ -140,14 +165,18 @@ async function writeTo(process: LiveProcess, chunk: Uint8Array, within: AbortSig
   })
 }
 
-async function* chunksOf(output: AsyncIterable<OutputChunk>) {
-  for await (const { stream, data } of output) yield { stream, chunk: data }
+async function* liveParts(output: AsyncIterable<OutputChunk>) {
+  for await (const chunk of output) yield partOf(chunk)
 }
 
-async function* entriesOf(path: string, signal: AbortSignal) {
-  for await (const entries of readLogBlocks(path, { signal })) {
-    for (const { stream, data } of entries) yield { stream, chunk: data }
-  }
+function* partsOf(chunks: Iterable<OutputChunk>) {
+  for (const chunk of chunks) yield partOf(chunk)
 }
+
+const partOf = ({ stream, data, end }: OutputChunk): OutputPart => ({
+  stream,
+  chunk: data,
+  ...(end === undefined ? {} : { position: formatPosition(end) }),
+})
 
 async function* none(): AsyncGenerator<never> {}
