@@ -2,8 +2,9 @@ import type { ContainerView } from '../client/index.ts'
 import { PurserError } from '../model/errors.ts'
 import { defineVerb } from './line/verb.ts'
 import { printJson } from './terminal/output.ts'
+import { hostAddress } from './terminal/ports.ts'
 
-type Port = NonNullable<ContainerView['options']['ports']>[number]
+type Port = NonNullable<NonNullable<ContainerView['task']>['ports']>[number]
 
 const ASKED = /^(\d{1,5})(?:\/(tcp|udp|sctp))?$/
 
@@ -14,9 +15,8 @@ export const verb = defineVerb({
   ],
   options: {},
   async run({ client, args: [name = '', asked], format }) {
-    const { id, options, task } = await client.container(name)
-    // Of one that has ended nothing leads to it.
-    const all = task?.interfaces === undefined ? [] : (options.ports ?? [])
+    const { id, task } = await client.container(name)
+    const all = task?.ports ?? []
     const ports = asked === undefined ? all : all.filter(matching(asked))
     if (asked !== undefined && ports.length === 0) {
       throw new PurserError('not_found', `no port of the host leads to ${asked} of container ${id}`, {
@@ -38,5 +38,4 @@ function matching(text: string): (port: Port) => boolean {
 
 const shown = (port: Port): string => `${port.containerPort}/${port.protocol} -> ${hostOf(port)}`
 
-const hostOf = ({ hostIp = '0.0.0.0', hostPort }: Port): string =>
-  `${hostIp.includes(':') ? `[${hostIp}]` : hostIp}:${hostPort}`
+const hostOf = ({ hostIp, hostPort }: Port): string => `${hostAddress(hostIp)}:${hostPort}`

@@ -2,6 +2,7 @@ import type { ContainerView, PurserClient } from '../client/index.ts'
 import { filters } from './line/filters.ts'
 import { defineVerb } from './line/verb.ts'
 import { age, print } from './terminal/output.ts'
+import { shownPorts } from './terminal/ports.ts'
 
 const POOL_LABEL = 'purser.io/pool'
 const COMMAND_CHARACTERS = 32
@@ -36,7 +37,7 @@ export const verb = defineVerb({
         COMMAND: ({ options: { entrypoint = [], args = [] } }) => shortened([...entrypoint, ...args].join(' ')),
         CREATED: ({ createdAt }) => age(createdAt),
         STATUS: (each) => pooled.get(each.id) ?? statusOf(each),
-        PORTS: portsOf,
+        PORTS: ({ task }) => shownPorts(task?.ports ?? []),
       })
     return 0
   },
@@ -55,17 +56,6 @@ async function readyInPools(client: PurserClient, rows: readonly ContainerView[]
 function shortened(command: string): string {
   const text = JSON.stringify(command)
   return text.length > COMMAND_CHARACTERS ? `${text.slice(0, COMMAND_CHARACTERS - 2)}…"` : text
-}
-
-/** As docker shows them; of a container that has ended nothing leads to it. */
-function portsOf({ options: { ports = [] }, task }: ContainerView): string {
-  if (task?.interfaces === undefined) return ''
-  return ports
-    .map(({ hostIp = '0.0.0.0', hostPort, containerPort, protocol }) => {
-      const address = hostIp.includes(':') ? `[${hostIp}]` : hostIp
-      return `${address}:${hostPort}->${containerPort}/${protocol}`
-    })
-    .join(', ')
 }
 
 function statusOf({ status, task, restarts }: ContainerView): string {

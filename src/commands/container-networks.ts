@@ -44,7 +44,7 @@ export function withNetwork(options: ContainerOptions, network: string, aliases:
 
 /** Its address and its MAC address are of the first network, and go with it. */
 export function withoutNetwork(options: ContainerOptions, network: string): ContainerOptions {
-  const { moreNetworks: _, aliases: known = [], ip, mac, ...others } = options
+  const { moreNetworks: _, aliases: known = [], ip, ip6, mac, ...others } = options
   const [first = 'none', ...more] = networksOf(options).filter((name) => name !== network)
   const aliases = known.filter((alias) => alias.network !== network)
   return {
@@ -53,6 +53,7 @@ export function withoutNetwork(options: ContainerOptions, network: string): Cont
     ...(more.length === 0 ? {} : { moreNetworks: more }),
     ...(aliases.length === 0 ? {} : { aliases }),
     ...(ip === undefined || first !== options.network ? {} : { ip }),
+    ...(ip6 === undefined || first !== options.network ? {} : { ip6 }),
     ...(mac === undefined || first !== options.network ? {} : { mac }),
   }
 }

@@ -197,7 +197,7 @@ export const container = defineAggregate({
   },
   events: {
     'container.created': event(
-      13,
+      14,
       'the record of a container, which its tasks are made from',
       record,
       (data) => data, // Version 2 knows networks by name, and what goes with them.
@@ -212,6 +212,7 @@ export const container = defineAggregate({
       (data) => data, // Version 11 may mount files of other images.
       (data) => data, // Version 12 may say what becomes of its output.
       (data) => data, // Version 13 may have more names in its networks.
+      (data) => data, // Version 14 may leave ports to be chosen, and have an IPv6 address.
     ),
     'container.wanted': event(
       1,

@@ -165,12 +165,13 @@ export const job = defineAggregate({
   },
   events: {
     'job.submitted': event(
-      4,
+      5,
       'a job waits for its turn',
       z.strictObject({ spec: jobSpec, submittedBy: z.string().describe('the actor') }),
       (data) => data, // Version 2 may have a deadline, and more options of containers.
       (data) => data, // Version 3 may have more names in networks.
       (data) => data, // Version 4 may bound the workspace, and say when steps run.
+      (data) => data, // Version 5 may leave ports to be chosen, and have an IPv6 address.
     ),
     'job.started': event(1, 'an attempt at it has begun', ofAttempt),
     'job.prepared': event(1, 'the workspace of an attempt is there', ofAttempt),

@@ -80,13 +80,14 @@ export const project = defineAggregate({
   },
   events: {
     'project.starting': event(
-      5,
+      6,
       'its containers are about to be made and started',
       spec,
       (data) => data, // Version 2 may bound what is written beside the image.
       (data) => data, // Version 3 may mount files of other images.
       (data) => data, // Version 4 may say what becomes of their output.
       (data) => data, // Version 5 may have more names in its networks.
+      (data) => data, // Version 6 may leave ports to be chosen, and have an IPv6 address.
     ),
     'project.started': event(1, 'all of its containers were started', z.strictObject({})),
     'project.start-failed': event(

@@ -6,6 +6,7 @@ import { type HealthCheck, healthCheck } from '../oci/health-check.ts'
 import { isSignal, parseSignal } from '../oci/signals.ts'
 import { containerOptions, execOptions } from '../oci/spec/container-options.ts'
 import { resourceConflict } from '../oci/spec/limits.ts'
+import { type MappedPort, mappedPort } from '../oci/spec/published-port.ts'
 
 const pid = z.int().positive()
 const exitCode = z.int().min(0).max(255)
@@ -121,6 +122,8 @@ interface Made {
   stuck?: StuckEvidence & { since: string }
   /** In networks, besides loopback; absent when it is in none, and again once it has ended. */
   interfaces?: NetworkInterface[]
+  /** Of the host that lead to it, where it is in networks. */
+  ports?: MappedPort[]
   /** Of the host, from 0 on in its user namespace; absent where it has the host's, and again once it has ended. */
   ids?: MappedIds
   /** The last process that the kernel has ended for want of memory, where its log tells. */
@@ -228,9 +231,10 @@ export const task = defineAggregate({
       z.strictObject({ network: z.string() }),
     ),
     'task.network-attached': event(
-      1,
-      'it is in its networks, with these addresses',
-      z.strictObject({ interfaces: z.array(networkInterface) }),
+      2,
+      'it is in its networks, with these addresses, and these ports of the host lead to it',
+      z.strictObject({ interfaces: z.array(networkInterface), ports: z.array(mappedPort) }),
+      ({ interfaces }) => ({ interfaces, ports: [] }), // Version 2 knows ports: they were those of the container's options.
     ),
     'task.ids-mapped': event(1, 'ids of its user namespace, from 0 on, are these of the host', mappedIds),
     'task.created': event(
@@ -402,7 +406,7 @@ export const task = defineAggregate({
     }
     switch (state.status) {
       case 'creating':
-        if (event.type === 'task.network-attached') return { ...state, interfaces: event.data.interfaces }
+        if (event.type === 'task.network-attached') return { ...state, ...event.data }
         if (event.type === 'task.ids-mapped') return { ...state, ids: event.data }
         if (event.type === 'task.created') {
           const { status: _, since: __, ...made } = state
@@ -413,7 +417,7 @@ export const task = defineAggregate({
         if (event.type === 'task.exited') return stopped(state, event.data)
         return state
       case 'created':
-        if (event.type === 'task.network-attached') return { ...state, interfaces: event.data.interfaces }
+        if (event.type === 'task.network-attached') return { ...state, ...event.data }
         if (event.type === 'task.started') {
           return { ...state, status: 'running', pid: event.data.pid, startedAt: event.data.startedAt, oomKills: 0 }
         }
@@ -426,7 +430,7 @@ export const task = defineAggregate({
           case 'task.exited':
             return stopped(state, event.data)
           case 'task.network-attached':
-            return { ...state, interfaces: event.data.interfaces }
+            return { ...state, ...event.data }
           case 'task.killing':
             return { ...state, lastKill: event.commandid }
           case 'task.paused':

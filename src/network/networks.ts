@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import type { Logger } from 'pino'
 import { z } from 'zod'
 import { PurserError } from '../model/errors.ts'
-import { type PublishedPort, publishedPort } from '../oci/spec/network-options.ts'
+import { type MappedPort, mappedPort, type PublishedPort } from '../oci/spec/published-port.ts'
 import { type BridgeSettings, bridgeConflist, bridgeName } from './bridge.ts'
 import {
   type Attachment,
@@ -20,6 +20,7 @@ import { type Conflist, findConflist } from './conflist.ts'
 import { type Interface, interfacesOf } from './interfaces.ts'
 import { addStandIn, isPinned, pinNamespace, pinnedIn, unpinNamespace } from './netns.ts'
 import { requirePlugins } from './plugin.ts'
+import { PortChooser, type TakenPort } from './ports.ts'
 
 export interface NetworksOptions {
   root: string
@@ -37,8 +38,14 @@ export interface AttachRequest {
   networks: readonly { name: string; list: Conflist }[]
   ports: readonly PublishedPort[]
   /** Of the first network. */
-  ip?: string | undefined
+  ips: readonly string[]
   mac?: string | undefined
+}
+
+/** What a container has, as the log tells it. */
+export interface Attached {
+  interfaces: Interface[]
+  ports: MappedPort[]
 }
 
 /** What a container has of networks: kept on disk from before the first plugin runs until the last has taken it away. */
@@ -46,10 +53,15 @@ const recordSchema = z.strictObject({
   namespace: z.string(),
   id: z.string(),
   netns: z.string(),
-  ports: z.array(publishedPort),
+  ports: z.array(mappedPort),
   attachments: z.array(attachmentSchema),
 })
 type NetworkRecord = z.output<typeof recordSchema>
+
+const attachedOf = ({ attachments, ports }: NetworkRecord): Attached => ({
+  interfaces: interfacesOf(attachments),
+  ports: [...ports],
+})
 
 /** No network has this name. */
 const ALLOCATION = ' allocation'
@@ -75,6 +87,8 @@ export class Networks {
   readonly #records = new Map<string, NetworkRecord>()
   /** The last that is done in each network, and to each container: plugins are not made for two at a time. */
   readonly #turns = new Map<string, Promise<unknown>>()
+
+  readonly #ports = new PortChooser()
 
   private constructor(options: NetworksOptions) {
     this.#options = options
@@ -122,11 +136,10 @@ export class Networks {
     return join(this.#options.state, 'netns', containerIdOf(container))
   }
 
-  /** The interfaces of a container; undefined when it is in no network, or not wholly. */
-  interfaces(container: Named): Interface[] | undefined {
+  /** What a container has; undefined when it is in no network, or not wholly. */
+  attached(container: Named): Attached | undefined {
     const record = this.#records.get(keyOf(container))
-    if (!record?.attachments.every(({ isWhole }) => isWhole)) return undefined
-    return interfacesOf(record.attachments)
+    return record?.attachments.every(({ isWhole }) => isWhole) ? attachedOf(record) : undefined
   }
 
   /** What the networks say of name servers. */
@@ -145,23 +158,23 @@ export class Networks {
    *
    * @throws PurserError of what failed; nothing of it is left then
    */
-  attach(request: AttachRequest, signal: AbortSignal): Promise<Interface[]> {
+  attach(request: AttachRequest, signal: AbortSignal): Promise<Attached> {
     return this.#inTurn(turnOf(request), () => this.#attach(request, signal))
   }
 
-  async #attach(request: AttachRequest, signal: AbortSignal): Promise<Interface[]> {
-    const { namespace, id, networks, ports } = request
-    const asked = askedOf(request)
-    for (const { name, list, runtimeConfig } of asked) requireCapabilities(name, list, runtimeConfig)
+  async #attach(request: AttachRequest, signal: AbortSignal): Promise<Attached> {
+    const { namespace, id, networks } = request
     await requirePlugins(networks, this.#options.pluginDirs)
     await this.#detach({ namespace, id }) // What an earlier attempt, or one that failed to end, has left.
-    const record: NetworkRecord = { namespace, id, netns: this.netnsOf(request), ports: [...ports], attachments: [] }
-    this.#requireFreePorts(record)
+    const ports = this.#ports.choose(request.ports, this.#published())
+    const asked = askedOf(request, ports)
+    for (const { name, list, runtimeConfig } of asked) requireCapabilities(name, list, runtimeConfig)
+    const record: NetworkRecord = { namespace, id, netns: this.netnsOf(request), ports, attachments: [] }
     try {
       this.#write(record)
       await pinNamespace(record.netns, signal)
       for (const each of asked) await this.#add(record, each, signal)
-      return interfacesOf(record.attachments)
+      return attachedOf(record)
     } catch (error) {
       await this.#detach(request)
       throw error
@@ -180,10 +193,10 @@ export class Networks {
   /**
    * Makes an interface of one more network in a container that is in some; fine when it has one already.
    *
-   * @returns all of its interfaces
+   * @returns all that it has then
    * @throws PurserError of what failed; nothing of it is left then
    */
-  join(container: Named, network: { name: string; list: Conflist }, signal: AbortSignal): Promise<Interface[]> {
+  join(container: Named, network: { name: string; list: Conflist }, signal: AbortSignal): Promise<Attached> {
     return this.#inTurn(turnOf(container), async () => {
       const record = this.#require(container)
       const known = record.attachments.find((each) => each.network === network.name)
@@ -198,22 +211,22 @@ export class Networks {
           throw error
         }
       }
-      return interfacesOf(record.attachments)
+      return attachedOf(record)
     })
   }
 
   /**
    * Takes a container out of one of its networks; fine when it is in it no more.
    *
-   * @returns the interfaces that are left
+   * @returns what it has left
    * @throws PurserError of the first plugin that could not do it
    */
-  leave(container: Named, network: string): Promise<Interface[]> {
+  leave(container: Named, network: string): Promise<Attached> {
     return this.#inTurn(turnOf(container), async () => {
       const record = this.#require(container)
       const known = record.attachments.find((each) => each.network === network)
       if (known) await this.#takeOut(record, known)
-      return interfacesOf(record.attachments)
+      return attachedOf(record)
     })
   }
 
@@ -222,6 +235,7 @@ export class Networks {
     const [failure] = await this.#delete(attachment, sandbox)
     if (failure !== undefined) throw failure
     record.attachments = record.attachments.filter((each) => each !== attachment)
+    if (attachment.runtimeConfig.portMappings) record.ports = []
     this.#write(record)
   }
 
@@ -344,22 +358,16 @@ export class Networks {
     }
   }
 
-  /** Plugins would lead one port to two containers. */
-  #requireFreePorts({ ports }: NetworkRecord): void {
-    for (const other of this.#records.values()) {
-      for (const taken of other.ports) {
-        const port = ports.find((each) => collide(each, taken))
-        if (!port) continue
-        throw new PurserError(
-          'failed_precondition',
-          `port ${port.hostPort}/${port.protocol} is published by container ${other.id}`,
-          {
-            remedy: 'choose another port, or remove that container',
-            field: 'ports',
-          },
-        )
-      }
-    }
+  /** Plugins would lead one port to two containers, and past a program that waits on it. */
+  #published(): TakenPort[] {
+    return [...this.#records.values()].flatMap(({ id, ports }) =>
+      ports.map(({ hostIp, hostPort, protocol }) => ({
+        address: hostIp,
+        port: hostPort,
+        protocol,
+        by: () => `published by container ${id}`,
+      })),
+    )
   }
 
   #fileOf({ namespace, id }: NetworkRecord): string {
@@ -383,13 +391,6 @@ function parsed(text: string): NetworkRecord | undefined {
   }
 }
 
-const collide = (a: PublishedPort, b: PublishedPort): boolean =>
-  a.hostPort === b.hostPort &&
-  a.protocol === b.protocol &&
-  (a.hostIp === b.hostIp || isAny(a.hostIp) || isAny(b.hostIp))
-
-const isAny = (ip: string | undefined): boolean => ip === undefined || ip === '0.0.0.0' || ip === '::'
-
 /** The first `ethN` that a container has not. */
 function freeInterface({ attachments }: NetworkRecord): string {
   let at = 0
@@ -404,7 +405,7 @@ interface Asked {
 }
 
 /** Ports are published by one network: the first that can, or else the first, which is refused then. */
-function askedOf({ networks, ports, ip, mac }: AttachRequest): Asked[] {
+function askedOf({ networks, ips, mac }: AttachRequest, ports: readonly MappedPort[]): Asked[] {
   const publishes = ({ list }: { list: Conflist }) =>
     list.plugins.some(({ capabilities }) => capabilities?.portMappings)
   const publisher = Math.max(0, networks.findIndex(publishes))
@@ -417,7 +418,7 @@ function askedOf({ networks, ports, ip, mac }: AttachRequest): Asked[] {
   return networks.map(({ name, list }, at) => {
     const runtimeConfig: RuntimeConfig = {
       ...(ports.length > 0 && at === publisher ? { portMappings } : {}),
-      ...(ip === undefined || at > 0 ? {} : { ips: [ip] }),
+      ...(ips.length === 0 || at > 0 ? {} : { ips: [...ips] }),
       ...(mac === undefined || at > 0 ? {} : { mac }),
     }
     return { name, list, runtimeConfig }

@@ -27,6 +27,7 @@ const NAMED: Readonly<Record<string, unknown>> = {
   hostIp: '127.0.0.1',
   image: 'docker.io/library/alpine:3.20',
   ip: '10.89.0.7',
+  ip6: 'fd00:89::7',
   ipc: 'private',
   mac: '02:00:00:00:00:07',
   mediaType: 'application/vnd.oci.image.manifest.v1+json',

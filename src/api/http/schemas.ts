@@ -71,6 +71,7 @@ const taskFields = z.strictObject({
   exitCode: z.int().optional(),
   exitedAt: instant.optional(),
   interfaces: task.events['task.network-attached'].data.shape.interfaces.optional(),
+  ports: task.events['task.network-attached'].data.shape.ports.optional().describe('of the host that lead to it'),
   health: z
     .strictObject({
       check: healthCheck,

@@ -2,6 +2,7 @@ import { isIP } from 'node:net'
 import { PurserError } from '../../model/errors.ts'
 import { networkMode } from '../../oci/spec/network-mode.ts'
 import type { FlagsOf, OptionSpecs } from '../line/verb.ts'
+import { publishedPorts } from './publish.ts'
 
 /** What `run`, `create` and `pool create` say of a container's network. */
 export const networkOptions = {
@@ -14,6 +15,7 @@ export const networkOptions = {
     help: 'none (the default), host, container:ID or the name of a network',
   },
   ip: { value: 'address', parse: address, help: 'its address in the network' },
+  ip6: { value: 'address', parse: address, help: 'its IPv6 address in the network' },
   'network-alias': {
     value: 'name',
     many: true,
@@ -22,10 +24,10 @@ export const networkOptions = {
   'mac-address': { value: 'mac', help: 'MAC address of its interface' },
   publish: {
     short: 'p',
-    value: '[ip:]host:container[/proto]',
+    value: '[[ip:][host]:]container[/proto]',
     many: true,
-    parse: publishedPort,
-    help: 'a port of the host that leads to one of the container',
+    parse: publishedPorts,
+    help: 'a port of the host, or a range, that leads to one of the container; a free one where none is named',
   },
   dns: { value: 'address', many: true, parse: address, help: 'name server' },
   'dns-search': { value: 'domain', many: true, help: 'domain in which short names are looked for' },
@@ -45,12 +47,13 @@ export function networkPayload(flags: FlagsOf<typeof networkOptions>) {
     network: first,
     ...(more.length === 0 ? {} : { moreNetworks: more }),
     ip: flags.ip,
+    ip6: flags.ip6,
     mac: flags['mac-address'],
     ...ifAny(
       'aliases',
       flags['network-alias'].map((name) => ({ name })),
     ),
-    ...ifAny('ports', flags.publish),
+    ...ifAny('ports', flags.publish.flat()),
     ...ifAny('dns', flags.dns),
     ...ifAny('dnsSearch', flags['dns-search']),
     ...ifAny('extraHosts', flags['add-host']),
@@ -71,30 +74,6 @@ export function address(text: string): string {
   if (isIP(text) !== 0) return text
   throw new PurserError('invalid_argument', `${JSON.stringify(text)} is no IP address`, { remedy: 'write 10.89.0.7' })
 }
-
-const PUBLISH = /^(?:(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):)?(\d{1,5}):(\d{1,5})(?:\/(tcp|udp|sctp))?$/
-
-export function publishedPort(text: string) {
-  const [, v6, v4, host, container, protocol] = PUBLISH.exec(text) ?? []
-  const hostIp = v6 ?? v4
-  const ports = [Number(host), Number(container)]
-  const isValid = ports.every((port) => port >= 1 && port <= 65_535) && (hostIp === undefined || isIP(hostIp) !== 0)
-  if (isValid) {
-    return {
-      ...(hostIp === undefined ? {} : { hostIp }),
-      hostPort: Number(host),
-      containerPort: Number(container),
-      protocol: protocolOf(protocol),
-    }
-  }
-  throw new PurserError('invalid_argument', `${JSON.stringify(text)} publishes no port`, {
-    remedy:
-      'write HOST:CONTAINER, with an address before it and /tcp, /udp or /sctp after it as needed: 127.0.0.1:8080:80/tcp',
-  })
-}
-
-const protocolOf = (text: string | undefined): 'tcp' | 'udp' | 'sctp' =>
-  text === 'udp' || text === 'sctp' ? text : 'tcp'
 
 function extraHost(text: string): { name: string; address: string } {
   const at = text.search(/[:=]/)

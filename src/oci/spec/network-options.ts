@@ -1,21 +1,8 @@
-import { isIP } from 'node:net'
 import { z } from 'zod'
 import { identifier } from '../../model/ids.ts'
 import { hostname } from './hostname.ts'
 import { isNetworkName, networkMode, networksOf } from './network-mode.ts'
-
-const address = z.string().refine((text) => isIP(text) !== 0, 'it is an IP address: 10.89.0.7')
-
-const port = (what: string) => z.int().min(1, `${what} is 1 at least`).max(65_535, `${what} is 65535 at most`)
-
-/** A port of the host that leads to one of the container. */
-export const publishedPort = z.strictObject({
-  hostIp: address.optional().describe('address of the host; all of them without it'),
-  hostPort: port('hostPort'),
-  containerPort: port('containerPort'),
-  protocol: z.enum(['tcp', 'udp', 'sctp']).default('tcp'),
-})
-export type PublishedPort = z.output<typeof publishedPort>
+import { address, publishedPort } from './published-port.ts'
 
 export const networkName = identifier.refine(isNetworkName, {
   error: ({ input }) => `${input} is no name for a network: it has a meaning of its own`,
@@ -37,6 +24,7 @@ export const networkOptions = {
     ),
   moreNetworks: z.array(networkName).min(1).max(16).optional().describe('networks besides that one, each an interface'),
   ip: address.optional().describe('its address in the network, instead of the next that is free'),
+  ip6: z.ipv6().optional().describe('its IPv6 address in the network, likewise'),
   mac: z
     .string()
     .regex(
@@ -71,10 +59,12 @@ type NetworkOptions = { [Key in keyof typeof networkOptions]?: z.output<(typeof 
 
 /** What does not go together, once it is known which network is meant. */
 export function networkConflict(options: NetworkOptions): { field: string; message: string } | undefined {
-  const { network = 'none', moreNetworks, ip, mac, aliases, ports, dns, dnsSearch, extraHosts } = options
+  const { network = 'none', moreNetworks, ip, ip6, mac, aliases, ports, dns, dnsSearch, extraHosts } = options
   const names = networksOf(options)
   if (names.length === 0) {
-    const given = Object.entries({ moreNetworks, ip, mac, aliases, ports }).find(([, value]) => value !== undefined)
+    const given = Object.entries({ moreNetworks, ip, ip6, mac, aliases, ports }).find(
+      ([, value]) => value !== undefined,
+    )
     if (given)
       return { field: given[0], message: `${given[0]} needs a network with a name, and the network is ${network}` }
     if (networkMode(network)?.kind === 'container' && (dns ?? dnsSearch ?? extraHosts)) {
@@ -94,14 +84,13 @@ export function networkConflict(options: NetworkOptions): { field: string; messa
       message: `it is to be called ${elsewhere.name} in network ${elsewhere.network}, and is not in it`,
     }
   }
-  const both = ip ?? mac
-  if (both !== undefined && names.length > 1) {
-    return {
-      field: ip === undefined ? 'mac' : 'ip',
-      message: `${both} can be given with one network only, not with ${names.length}`,
-    }
+  const [field, own] = Object.entries({ ip, ip6, mac }).find(([, value]) => value !== undefined) ?? []
+  if (field !== undefined && names.length > 1) {
+    return { field, message: `${own} can be given with one network only, not with ${names.length}` }
   }
-  const sockets = (ports ?? []).map(({ hostIp = '', hostPort, protocol }) => `${hostIp}:${hostPort}/${protocol}`)
+  const sockets = (ports ?? []).flatMap(({ hostIp = '', hostPort, hostPortMax, protocol }) =>
+    hostPort === undefined || hostPortMax !== undefined ? [] : [`${hostIp}:${hostPort}/${protocol}`],
+  )
   const same = sockets.find((socket, at) => sockets.indexOf(socket) !== at)
   return same === undefined
     ? undefined

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
 import { after, before, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { pushTinyImage } from '../../../scripts/tiny-image.ts'
@@ -97,6 +99,35 @@ test('containers of a network reach each other, a published port leads into one,
   await assertNothingLeft(node, [])
 })
 
+test('ports are ranges, or chosen where that is left open; one that is taken is refused with who has it', async () => {
+  await ok('network', 'create', 'ports')
+  const start = (name: string, ...ports: string[]) =>
+    ok('run', '-d', '--name', name, '--network', 'ports', ...ports.flatMap((each) => ['-p', each]), image, ...SERVE)
+  await start('p1', '7000-7002:80-82', '7000-7001:53/udp', '127.0.0.1::80', '7100:90/sctp')
+  const ports = (await ok('port', 'p1')).split('\n')
+  const chosen = /^80\/tcp -> 127\.0\.0\.1:(\d+)$/.exec(ports.find((each) => each.includes('127.0.0.1')) ?? '')?.[1]
+  assert.equal(await fetchHere(`http://127.0.0.1:${chosen}/`), 'hello from p1')
+  assert.equal(await fetchHere('http://10.89.0.1:7000/'), 'hello from p1')
+  assert.ok(ports.includes('53/udp -> 0.0.0.0:7000') && ports.includes('90/sctp -> 0.0.0.0:7100'))
+  assert.match(await ok('ps'), /0\.0\.0\.0:7000-7002->80-82\/tcp/)
+  await start('p2', '7000-7001:53/udp')
+  assert.equal(await ok('port', 'p2', '53/udp'), '0.0.0.0:7001')
+  const again = ['run', '--rm', '--network', 'ports', '-p']
+  assert.match(await refused(...again, '7000-7001:53/udp', image, 'true'), /all ports of 7000-7001 are taken/)
+  assert.match(
+    await refused(...again, '127.0.0.1:7100:90/sctp', image, 'true'),
+    /7100\/sctp is published by container p1/,
+  )
+  await using server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const taken = new RegExp(`port ${port}/tcp is taken on the host by process ${process.pid} `)
+  assert.match(await refused(...again, `${port}:80`, image, 'true'), taken)
+  await removeAll()
+  await ok('network', 'rm', 'ports')
+  await assertNothingLeft(node, [])
+})
+
 test('address, MAC address, name servers and hosts are as they were asked for', async () => {
   await ok('network', 'create', '--subnet', '10.77.3.0/24', '--gateway', '10.77.3.254', 'red')
   const names = ['--hostname', 'box.lan', '--dns', '10.1.1.1', '--dns-search', 'lan', '--add-host', 'db:10.1.1.9']
@@ -162,7 +193,7 @@ test('what does not go together is refused before anything is done', async () =>
     await refused('run', '-p', '80:80', image, 'true'),
     /ports needs a network with a name, and the network is none/,
   )
-  assert.match(await refused('run', '-p', '80', image, 'true'), /"80" publishes no port/)
+  assert.match(await refused('run', '-p', '80:', image, 'true'), /"80:" publishes no port/)
   assert.match(
     await refused('run', '--rm', '--network', 'nowhere', image, 'true'),
     /network nowhere is neither one of purser's nor in \/etc\/cni\/net\.d/,

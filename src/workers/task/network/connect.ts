@@ -32,8 +32,8 @@ export function intentFacts(id: string, options: ContainerOptions): Fact[] {
 }
 
 export function attachedFacts({ namespace, id, effects }: TaskJob): Fact[] {
-  const interfaces = effects.networks.interfaces({ namespace, id })
-  return interfaces ? [task.fact(id, 'task.network-attached', { interfaces })] : []
+  const attached = effects.networks.attached({ namespace, id })
+  return attached ? [task.fact(id, 'task.network-attached', attached)] : []
 }
 
 /** Takes a container into the networks that its options name, and makes the files that go with them. */
@@ -60,8 +60,9 @@ async function attach(job: TaskJob, options: ContainerOptions): Promise<Connecti
   for (const name of networksOf(options)) {
     networks.push({ name, list: await conflistOf(job, name, networks.length === 0) })
   }
-  const { ports = [], ip, mac } = options
-  const interfaces = await effects.networks.attach({ namespace, id, networks, ports, ip, mac }, signal)
+  const { ports = [], ip, ip6, mac } = options
+  const ips = [ip, ip6].filter((each) => each !== undefined)
+  const { interfaces } = await effects.networks.attach({ namespace, id, networks, ports, ips, mac }, signal)
   return {
     namespace: effects.networks.netnsOf({ namespace, id }),
     isPinned: true,

@@ -12,6 +12,6 @@ export const connectContainer = defineTaskHandler(container, 'container.connect'
   const result = { id, network: name }
   if (!('pid' in view.get(task, namespace, id))) return { facts: connected, result }
   await job.append(task.fact(id, 'task.network-attaching', { networks: [name] }))
-  const interfaces = await effects.networks.join({ namespace, id }, { name, list }, signal)
-  return { facts: [...connected, task.fact(id, 'task.network-attached', { interfaces })], result }
+  const attached = await effects.networks.join({ namespace, id }, { name, list }, signal)
+  return { facts: [...connected, task.fact(id, 'task.network-attached', attached)], result }
 })

@@ -10,7 +10,7 @@ export const disconnectContainer = defineTaskHandler(container, 'container.disco
   const result = { id, network }
   if (!('pid' in view.get(task, namespace, id))) return { facts: disconnected, result }
   await job.append(task.fact(id, 'task.network-detaching', { network }))
-  const interfaces = await effects.networks.leave({ namespace, id }, network)
+  const attached = await effects.networks.leave({ namespace, id }, network)
   // While the record still names that network, so that those who are in it learn of it.
-  return { facts: [task.fact(id, 'task.network-attached', { interfaces }), ...disconnected], result }
+  return { facts: [task.fact(id, 'task.network-attached', attached), ...disconnected], result }
 })
