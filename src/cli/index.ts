@@ -16,6 +16,19 @@ export const verbs: readonly Listed[] = [
   { name: 'attach', summary: 'connect this terminal with a container that runs', load: () => import('./attach.ts') },
   { name: 'audit', summary: 'who did what, to what, and with which outcome', load: () => import('./audit.ts') },
   {
+    name: 'checkpoint',
+    summary: 'processes of containers on disk, to go on from there',
+    verbs: [
+      {
+        name: 'create',
+        summary: 'write the processes of a container to disk',
+        load: () => import('./checkpoint-create.ts'),
+      },
+      { name: 'ls', summary: 'list the checkpoints of a container', load: () => import('./checkpoint-ls.ts') },
+      { name: 'rm', summary: 'remove checkpoints of a container', load: () => import('./checkpoint-rm.ts') },
+    ],
+  },
+  {
     name: 'command',
     summary: 'commands: what was asked for, and what became of it',
     verbs: [

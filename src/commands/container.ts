@@ -7,6 +7,7 @@ import { type Labels, labels } from '../model/labels.ts'
 import { type ContainerOptions, containerOptions } from '../oci/spec/container-options.ts'
 import { networkName } from '../oci/spec/network-options.ts'
 import { optionsConflict } from '../oci/spec/options-conflict.ts'
+import { type Checkpoint, checkpointOf, checkpointRecord } from './checkpoints.ts'
 import { containerNames } from './container-name.ts'
 import { notConnectable, notDisconnectable, withNetwork, withoutNetwork } from './container-networks.ts'
 import { imageName } from './image-name.ts'
@@ -55,7 +56,11 @@ export type ContainerState =
         volumes?: Volume[]
         /** Where it has, or had, a restart policy. */
         restarts?: Restarts
+        /** By their names. */
+        checkpoints?: Record<string, Checkpoint>
       })
+
+type PresentContainer = Exclude<ContainerState, { status: 'absent' }>
 
 const absent = { status: 'absent' } as ContainerState
 export const containers: Kind<ContainerState> = { name: 'container', initial: absent }
@@ -117,7 +122,12 @@ export const container = defineAggregate({
     // Composite: sagas/ carries them out as steps of their own.
     'container.provision': provision.describe('make a container that can be started: image, snapshot, record'),
     'container.run': provision.describe('make a container and start it'),
-    'container.start': z.strictObject({}).describe('start a container anew; its ended task makes room'),
+    'container.start': z
+      .strictObject({
+        checkpoint: identifier.optional().describe('its processes go on from there, instead of being started anew'),
+      })
+      .describe('start a container anew; its ended task makes room'),
+    'container.remove-checkpoint': z.strictObject({ name: identifier }).describe('remove one of its checkpoints'),
     'container.stop': stopRequest.describe('ask its task to end, and kill it after a grace period'),
     'container.restart': stopRequest.describe('stop it where it runs, and start it anew'),
     'container.recover': z
@@ -144,6 +154,7 @@ export const container = defineAggregate({
     'container.create': ['container.created'],
     'container.delete': ['container.deleting', 'container.deleted'],
     'container.copy': ['container.copied'],
+    'container.remove-checkpoint': ['container.checkpoint-removed'],
     'container.rename': ['container-name.taken', 'container.renamed', 'container-name.released'],
     'container.connect': ['task.network-attaching', 'container.network-connected', 'task.network-attached'],
     'container.disconnect': ['task.network-detaching', 'task.network-attached', 'container.network-disconnected'],
@@ -250,6 +261,12 @@ export const container = defineAggregate({
       'files were copied into it',
       z.strictObject({ path: z.string(), entries: z.int().nonnegative(), bytes: z.int().nonnegative() }),
     ),
+    'container.checkpoint-kept': event(1, 'it has a checkpoint, which its task can be restored from', checkpointRecord),
+    'container.checkpoint-removed': event(
+      1,
+      'that checkpoint and its files are gone',
+      z.strictObject({ name: z.string() }),
+    ),
     'container.volumes-made': event(
       1,
       'directories were made for the volumes that its image declares',
@@ -335,8 +352,17 @@ export const container = defineAggregate({
       case 'container.label':
         if (state.status === 'absent') return unknown(subject, namespace)
         return [{ type: 'container.labelled', data: payload }]
+      case 'container.start': {
+        if (state.status === 'absent') return unknown(subject, namespace)
+        const { checkpoint } = payload
+        return (checkpoint === undefined ? undefined : withoutCheckpoint(state, subject, checkpoint)) ?? []
+      }
+      case 'container.remove-checkpoint': {
+        if (state.status === 'absent') return unknown(subject, namespace)
+        const { name } = payload
+        return withoutCheckpoint(state, subject, name) ?? [{ type: 'container.checkpoint-removed', data: { name } }]
+      }
       case 'container.copy':
-      case 'container.start':
       case 'container.stop':
       case 'container.restart':
       case 'container.remove':
@@ -363,6 +389,16 @@ export const container = defineAggregate({
       }
       case 'container.copied':
         return state
+      case 'container.checkpoint-kept': {
+        if (state.status === 'absent') return state
+        const { name, ...kept } = event.data
+        return { ...state, checkpoints: { ...state.checkpoints, [name]: { ...kept, createdAt: event.time } } }
+      }
+      case 'container.checkpoint-removed': {
+        if (state.status === 'absent') return state
+        const { [event.data.name]: _, ...checkpoints } = state.checkpoints ?? {}
+        return { ...state, checkpoints }
+      }
       case 'container.volumes-made':
         if (state.status === 'absent') return state
         return { ...state, volumes: [...(state.volumes ?? []), ...event.data.volumes] }
@@ -423,6 +459,16 @@ function taken(state: ContainerState, namespace: string, name: string, view: Vie
     'already_exists',
     `container ${holder.container} is called ${name} in namespace ${namespace}`,
     `choose another name, or purser rename ${holder.container} NAME`,
+  )
+}
+
+/** Refuses where a container has no checkpoint of this name. */
+function withoutCheckpoint(state: PresentContainer, subject: string, name: string): Refusal | undefined {
+  if (checkpointOf(state, name) !== undefined) return undefined
+  return refuse(
+    'not_found',
+    `container ${subject} has no checkpoint ${name}`,
+    `purser checkpoint ls ${subject} lists what there is`,
   )
 }
 

@@ -7,6 +7,7 @@ import { isSignal, parseSignal } from '../oci/signals.ts'
 import { containerOptions, execOptions } from '../oci/spec/container-options.ts'
 import { resourceConflict } from '../oci/spec/limits.ts'
 import { type MappedPort, mappedPort } from '../oci/spec/published-port.ts'
+import { checkpointRequest } from './checkpoints.ts'
 
 const pid = z.int().positive()
 const exitCode = z.int().min(0).max(255)
@@ -128,6 +129,8 @@ interface Made {
   ids?: MappedIds
   /** The last process that the kernel has ended for want of memory, where its log tells. */
   oomVictim?: OomVictim
+  /** A checkpoint that is being made: by which command, and whether its processes end with it. */
+  checkpointing?: { name: string; processes: 'end' | 'go-on'; by: string }
 }
 
 interface Live extends Made {
@@ -173,7 +176,13 @@ export const task = defineAggregate({
   id: identifier,
   initial: absent,
   commands: {
-    'task.create': z.strictObject({}).describe('make a process that waits to be started'),
+    'task.create': z
+      .strictObject({
+        checkpoint: identifier
+          .optional()
+          .describe('of its container: its processes go on from there, and are not started'),
+      })
+      .describe('make a process that waits to be started'),
     'task.start': z.strictObject({}).describe('have the process run'),
     'task.exec': execProcess.extend({ execId: identifier }).describe('start another process in a running task'),
     'task.kill': z
@@ -197,6 +206,9 @@ export const task = defineAggregate({
     'task.pause': z.strictObject({}).describe('freeze all processes'),
     'task.resume': z.strictObject({}).describe('let frozen processes go on'),
     'task.update': z.strictObject({ resources }).describe('change limits'),
+    'task.checkpoint': checkpointRequest.describe(
+      'write the state of its processes to disk, for them to go on from there',
+    ),
     'task.delete': z.strictObject({}).describe('remove an ended or never started task'),
   },
   leadsTo: {
@@ -207,6 +219,7 @@ export const task = defineAggregate({
       'task.network-attached',
       'task.ids-mapped',
       'task.created',
+      'task.started',
       'task.create-failed',
     ],
     'task.start': ['task.started'],
@@ -216,6 +229,13 @@ export const task = defineAggregate({
     'task.pause': ['task.paused'],
     'task.resume': ['task.resumed'],
     'task.update': ['task.updated'],
+    'task.checkpoint': [
+      'task.checkpointing',
+      'container.wanted',
+      'task.checkpointed',
+      'container.checkpoint-kept',
+      'task.checkpoint-failed',
+    ],
     'task.delete': ['task.deleted'],
   },
   events: {
@@ -327,6 +347,21 @@ export const task = defineAggregate({
     'task.resumed': event(1, 'its processes go on', z.strictObject({})),
     // Since version 2 there are limits of swap, of CPUs by their numbers, and of disks.
     'task.updated': event(2, 'its limits were changed', z.strictObject({ resources }), (data) => data),
+    'task.checkpointing': event(
+      1,
+      'the state of its processes is about to be written to disk',
+      checkpointRequest.pick({ name: true, processes: true }),
+    ),
+    'task.checkpointed': event(
+      1,
+      'the state of its processes was written, whole',
+      z.strictObject({ name: z.string() }),
+    ),
+    'task.checkpoint-failed': event(
+      1,
+      'it could not be written, and nothing of it is left',
+      z.strictObject({ name: z.string(), error: z.string() }),
+    ),
     'task.deleted': event(1, 'the task is gone; its container may have another', z.strictObject({})),
   },
   decide(state, { type, namespace, subject, payload }) {
@@ -385,6 +420,19 @@ export const task = defineAggregate({
           need('created', 'running', 'paused') ??
           conflicting(payload.resources) ?? [{ type: 'task.updated', data: payload }]
         )
+      case 'task.checkpoint': {
+        const refusal = need('running')
+        if (refusal) return refusal
+        const running = runningExec(state)
+        if (running !== undefined) {
+          return refuse(
+            'failed_precondition',
+            `exec ${running} runs in container ${subject}, and would not be in the checkpoint`,
+            'wait for it, or kill it',
+          )
+        }
+        return [{ type: 'task.checkpointing', data: { name: payload.name, processes: payload.processes } }]
+      }
       case 'task.delete':
         return need('stopped', 'created', 'creating') ?? []
     }
@@ -402,6 +450,14 @@ export const task = defineAggregate({
         if (state.status === 'absent' || state.status === 'stopped') return state
         const { phase, until } = event.data
         return { ...state, stop: { phase, until, by: event.commandid } }
+      }
+      case 'task.checkpointing':
+        return state.status === 'absent' ? state : { ...state, checkpointing: { ...event.data, by: event.commandid } }
+      case 'task.checkpointed':
+      case 'task.checkpoint-failed': {
+        if (state.status === 'absent') return state
+        const { checkpointing: _, ...others } = state
+        return others
       }
     }
     switch (state.status) {
@@ -497,6 +553,7 @@ function stopped(
     ...(before.lastKill === undefined ? {} : { lastKill: before.lastKill }),
     oomKills: Math.max(before.oomKills ?? 0, exit.oomKills),
     ...(before.oomVictim === undefined ? {} : { oomVictim: before.oomVictim }),
+    ...(before.checkpointing === undefined ? {} : { checkpointing: before.checkpointing }),
     host: 'held',
   }
 }
@@ -508,6 +565,9 @@ function released({ stuck: _, ...state }: StoppedTask): StoppedTask {
 /** An exec by its id, which may be any word: also one that every object has a property of. */
 export const execOf = (state: TaskState, execId: string): ExecState | undefined =>
   'execs' in state && Object.hasOwn(state.execs, execId) ? state.execs[execId] : undefined
+
+const runningExec = (state: TaskState): string | undefined =>
+  'execs' in state ? Object.entries(state.execs).find(([, { status }]) => status !== 'exited')?.[0] : undefined
 
 function notRunning(subject: string, execId: string, exec: ExecState | undefined): Refusal | undefined {
   if (exec === undefined) {

@@ -36,6 +36,11 @@ export async function pinNamespace(path: string, signal: AbortSignal): Promise<v
   await runTool('unshare', [`--net=${path}`, '--', 'ip', 'link', 'set', 'lo', 'up'], signal)
 }
 
+/** @param netns path of a network namespace: a pinned one, or a process's */
+export async function raiseLoopback(netns: string, signal: AbortSignal): Promise<void> {
+  await runTool('nsenter', [`--net=${netns}`, '--', 'ip', 'link', 'set', 'lo', 'up'], signal)
+}
+
 /** An interface with addresses and nobody behind it: a pair of which both ends are here. @param addresses with their prefix */
 export async function addStandIn(netns: string, name: string, addresses: readonly string[], signal: AbortSignal) {
   const inside = [`--net=${netns}`, '--', 'ip']

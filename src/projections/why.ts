@@ -112,6 +112,7 @@ function sentenceOf(event: StoredEvent, commands: ReturnType<typeof commandsOf>)
 
 function exitSentence(subject: string, exit: { exitCode: number; reason?: string; oomKills?: number }): string {
   if (exit.reason === 'oom') return `${subject} was ended by the kernel for want of memory (exit code ${exit.exitCode})`
+  if (exit.reason === 'checkpoint') return `${subject} was written to disk by a checkpoint, and ended with it`
   if (exit.reason === 'timeout') return `${subject} ran longer than it was allowed to (exit code ${exit.exitCode})`
   if (exit.reason !== undefined) return `${subject} ended with exit code ${exit.exitCode}: ${exit.reason}`
   const signal = exit.exitCode > 128 ? `, as signal ${exit.exitCode - 128} ends a process` : ''

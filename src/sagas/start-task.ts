@@ -7,9 +7,14 @@ import { type Saga, undoStep } from './define.ts'
 /**
  * A new task of a container, created and started; an ended one makes room for it.
  *
+ * @param checkpoint that its processes go on from, instead
  * @returns false where one runs already
  */
-export async function startTask(saga: Saga<unknown, unknown>, undo: AsyncDisposableStack): Promise<boolean> {
+export async function startTask(
+  saga: Saga<unknown, unknown>,
+  undo: AsyncDisposableStack,
+  checkpoint?: string,
+): Promise<boolean> {
   const { id, namespace } = saga
   const current = () => saga.view.get(task, namespace, id)
   const before = current()
@@ -17,7 +22,10 @@ export async function startTask(saga: Saga<unknown, unknown>, undo: AsyncDisposa
   if (!isOurs) {
     switch (before.status) {
       case 'running':
-        return false
+        if (checkpoint === undefined) return false
+        throw new PurserError('failed_precondition', `container ${id} is running`, {
+          remedy: `purser stop ${id} first`,
+        })
       case 'stopped':
         await saga.step('delete-ended', { type: 'task.delete', subject: id })
         break
@@ -27,8 +35,9 @@ export async function startTask(saga: Saga<unknown, unknown>, undo: AsyncDisposa
   }
   undoStep(saga, undo, 'undo-task', { type: 'task.delete', subject: id })
   await unpackAgain(saga)
-  await saga.step('create-task', { type: 'task.create', subject: id })
-  await saga.step('start-task', { type: 'task.start', subject: id })
+  const payload = checkpoint === undefined ? {} : { checkpoint }
+  await saga.step('create-task', { type: 'task.create', subject: id, payload })
+  if (checkpoint === undefined) await saga.step('start-task', { type: 'task.start', subject: id })
   return true
 }
 

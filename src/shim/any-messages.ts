@@ -1,7 +1,7 @@
 import { create, toBinary } from '@bufbuild/protobuf'
 import { type Any, AnySchema } from '@bufbuild/protobuf/wkt'
 import { specJson } from '../oci/spec/ulimits.ts'
-import { OptionsSchema } from './gen/options_pb.ts'
+import { CheckpointOptionsSchema, OptionsSchema } from './gen/options_pb.ts'
 import { OptionsSchema as GenericOptionsSchema } from './gen/runtime_options_pb.ts'
 import type { AnyMessage } from './task-stats.ts'
 
@@ -47,6 +47,22 @@ export function anyOptions(options: RuncOptions | AnyMessage): Any {
   if (isAnyMessage(options)) return create(AnySchema, options)
   const value = toBinary(OptionsSchema, create(OptionsSchema, options))
   return create(AnySchema, { typeUrl: OptionsSchema.typeName, value })
+}
+
+/** How the runc shim has a task checkpointed. */
+export interface CheckpointOptions {
+  /** Whether its processes end with it. */
+  exit: boolean
+  openTcp: boolean
+  externalUnixSockets: boolean
+  fileLocks: boolean
+  /** Directory for the log of CRIU, which is kept. */
+  workPath: string
+}
+
+export function anyCheckpointOptions(options: CheckpointOptions): Any {
+  const value = toBinary(CheckpointOptionsSchema, create(CheckpointOptionsSchema, options))
+  return create(AnySchema, { typeUrl: CheckpointOptionsSchema.typeName, value })
 }
 
 /** A part of the OCI runtime spec, as containerd's typeurl package carries it. */

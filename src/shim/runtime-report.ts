@@ -5,6 +5,7 @@ import { z } from 'zod'
 import { PurserError, toPurserError } from '../model/errors.ts'
 import { type Finding, findingsOfRunc, type RuntimeBuild } from './advisories.ts'
 import { parseShimVersion } from './bootstrap.ts'
+import { type CheckpointSupport, checkpointSupport } from './checkpoint-support.ts'
 import type { ProgramFacts } from './program-facts.ts'
 import { type Runtime, type RuntimeConfig, resolveRuntime } from './runtimes.ts'
 
@@ -111,6 +112,19 @@ export class RuntimeReports {
     const judged = known?.build === build ? known : { build, refusal: await this.#refusalOf(name) }
     this.#judged.set(name, judged)
     if (judged.refusal) throw judged.refusal
+  }
+
+  /** Whether its tasks can be checkpointed on this host, and what is in the way. @throws PurserError as {@link resolve} */
+  async checkpoints(name: string): Promise<CheckpointSupport> {
+    const { facts, searchPath } = this.#config
+    return await checkpointSupport(name, this.resolve(name), facts, searchPath)
+  }
+
+  /** @throws PurserError failed_precondition when its tasks cannot be checkpointed here, with the reason */
+  async requireCheckpoints(name: string): Promise<Extract<CheckpointSupport, { works: true }>> {
+    const support = await this.checkpoints(name)
+    if (support.works) return support
+    throw new PurserError('failed_precondition', support.reason, { remedy: support.remedy })
   }
 
   async #refusalOf(name: string): Promise<PurserError | undefined> {

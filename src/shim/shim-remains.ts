@@ -1,13 +1,14 @@
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { readdir, readFile, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { unmount } from '../host/mounts.ts'
 import { PurserError } from '../model/errors.ts'
 import { isAnyMessage } from './any-messages.ts'
 import { parseShimAddress, type ShimAddress } from './bootstrap.ts'
 import { removeCgroup } from './cgroup-remains.ts'
+import { removeRestoreRemains } from './restore-remains.ts'
 import { type ProgramCall, type ProgramResult, runProgram } from './run-program.ts'
 import { makeRuntimeNamespace, type RuntimeNamespace } from './runtime-namespace.ts'
 import type { Runtime } from './runtimes.ts'
@@ -79,6 +80,8 @@ export async function removeShimRemains(
 ): Promise<void> {
   const address = await readShimAddress(identity.bundle)
   await killShims(identity, program.grpcAddress, signal)
+  const state = stateDir(identity, program)
+  if (state !== undefined) await removeRestoreRemains(identity.bundle, state, signal)
   await runDelete(identity, program, signal)
   await removeShimTraces(identity, program, signal)
   if (address) await rm(address.socketPath, { force: true })
@@ -149,22 +152,30 @@ async function runDelete(identity: ShimIdentity, program: ShimProgram, signal: A
  * of one that was not created whole, nor of a runtime that fails.
  */
 export async function removeFromRuntime(
-  { namespace, id }: ShimIdentity,
+  identity: ShimIdentity,
   program: ShimProgram,
   signal: AbortSignal,
 ): Promise<void> {
+  const { id, bundle } = identity
   const { env } = program
-  const { runcFile, options } = program.runtime
-  if (runcFile === undefined || options === undefined || isAnyMessage(options) || options.root === undefined) return
-  const root = join(options.root, namespace)
-  if (!existsSync(join(root, id))) return
-  const args = ['--root', root, 'delete', '--force', id]
+  const { runcFile } = program.runtime
+  const state = stateDir(identity, program)
+  if (runcFile === undefined || state === undefined || !existsSync(state)) return
+  await removeRestoreRemains(bundle, state, signal)
+  const args = ['--root', dirname(state), 'delete', '--force', id]
   const { exitCode, stderr } = await runInside(program, { file: runcFile, args, cwd: '/', env }, signal)
-  if (exitCode !== 0 && existsSync(join(root, id))) {
+  if (exitCode !== 0 && existsSync(state)) {
     throw new PurserError('internal', `container ${id} cannot be removed: ${stderr.slice(0, 1000)}`, {
-      remedy: `look at what ${join(root, id)} holds`,
+      remedy: `look at what ${state} holds`,
     })
   }
+}
+
+/** Where runc or crun keeps a container. */
+function stateDir({ namespace, id }: ShimIdentity, { runtime }: ShimProgram): string | undefined {
+  const { runcFile, options } = runtime
+  if (runcFile === undefined || options === undefined || isAnyMessage(options) || options.root === undefined) return
+  return join(options.root, namespace, id)
 }
 
 /** Ends a task's shim, by whichever id it was started. */

@@ -7,7 +7,14 @@ import {
 } from '@bufbuild/protobuf'
 import type { Any } from '@bufbuild/protobuf/wkt'
 import { PurserError } from '../model/errors.ts'
-import { anyJson, anyOptions, isAnyMessage, type RuncOptions } from './any-messages.ts'
+import {
+  anyCheckpointOptions,
+  anyJson,
+  anyOptions,
+  type CheckpointOptions,
+  isAnyMessage,
+  type RuncOptions,
+} from './any-messages.ts'
 import { Task } from './gen/task_pb.ts'
 import { MountSchema } from './gen/types_pb.ts'
 import type { CallOptions, TaskClient } from './task-client.ts'
@@ -131,7 +138,8 @@ export class Shim {
     request: {
       rootfs?: readonly TaskMount[]
       io?: TaskIo
-      checkpoint?: string
+      /** Directory of the images that its processes go on from, once it is started: there is no process until then. */
+      checkpoint?: string | undefined
       /** Who opens its pipes anew, as /dev/stdout: root of its user namespace. */
       ioOwner?: { uid: number; gid: number } | undefined
     },
@@ -258,9 +266,14 @@ export class Shim {
     await this.#short(Task.method.update, { id: this.id, resources, annotations: request.annotations ?? {} }, signal)
   }
 
-  async checkpoint(request: { path: string; options?: AnyMessage }, signal: AbortSignal): Promise<void> {
-    const options = request.options === undefined ? {} : { options: anyOptions(request.options) }
-    await this.#call(Task.method.checkpoint, { id: this.id, path: request.path, ...options }, signal)
+  /**
+   * Writes the state of its processes to a directory.
+   *
+   * @param request.path of the images; it is there, and empty
+   */
+  async checkpoint(request: { path: string; options: CheckpointOptions }, signal: AbortSignal): Promise<void> {
+    const options = anyCheckpointOptions(request.options)
+    await this.#call(Task.method.checkpoint, { id: this.id, path: request.path, options }, signal)
   }
 
   async stats(signal: AbortSignal): Promise<TaskStats> {

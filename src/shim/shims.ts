@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import type { Logger } from 'pino'
 import { PurserError } from '../model/errors.ts'
 import type { Spec } from '../oci/spec/schema.ts'
@@ -11,7 +11,7 @@ import { GrpcTaskClient } from './grpc-task-client.ts'
 import { ProgramFacts } from './program-facts.ts'
 import { makeRuntimeNamespace, type RuntimeNamespace } from './runtime-namespace.ts'
 import { RuntimeReports } from './runtime-report.ts'
-import type { RuntimeConfig } from './runtimes.ts'
+import type { Runtime, RuntimeConfig } from './runtimes.ts'
 import { SeccompPrograms } from './seccomp-programs.ts'
 import { Shim, type ShimIdentity, type TaskState } from './shim.ts'
 import { ShimLog } from './shim-log.ts'
@@ -321,7 +321,7 @@ export class Shims {
     const { searchPath, eventsAddress } = this.#config
     const runtime = this.reports.resolve(name)
     const env = {
-      PATH: searchPath,
+      PATH: pathWithCriu(runtime, searchPath),
       TTRPC_ADDRESS: eventsAddress,
       GRPC_ADDRESS: this.#grpcAddress,
       GOMAXPROCS: '2',
@@ -330,4 +330,10 @@ export class Shims {
     const shared = mounts === 'any' ? this.#shared : undefined
     return { runtime, env, shared, grpcAddress: this.#grpcAddress, publishBinary: PUBLISH_BINARY }
   }
+}
+
+/** Newer ones of runc take CRIU from the search path alone. */
+function pathWithCriu({ options }: Runtime, searchPath: string): string {
+  const criu = options === undefined || isAnyMessage(options) ? undefined : options.criuPath
+  return criu === undefined ? searchPath : `${dirname(criu)}:${searchPath}`
 }

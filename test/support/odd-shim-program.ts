@@ -9,11 +9,12 @@ import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
 import { create, type DescMethodUnary, fromBinary, toBinary } from '@bufbuild/protobuf'
-import { AnySchema, timestampNow } from '@bufbuild/protobuf/wkt'
+import { type Any, AnySchema, timestampNow } from '@bufbuild/protobuf/wkt'
 import { ERROR_CODES, PurserError, toPurserError } from '../../src/model/errors.ts'
 import { BootstrapParamsSchema, BootstrapResultSchema } from '../../src/shim/gen/bootstrap_pb.ts'
 import { TaskExitSchema } from '../../src/shim/gen/events_pb.ts'
 import { Events } from '../../src/shim/gen/events_ttrpc_pb.ts'
+import { CheckpointOptionsSchema } from '../../src/shim/gen/options_pb.ts'
 import { Task } from '../../src/shim/gen/task_pb.ts'
 import { TtrpcClient } from '../../src/shim/ttrpc-client.ts'
 import { TtrpcServer } from '../../src/shim/ttrpc-server.ts'
@@ -153,6 +154,8 @@ interface Request {
   stderr: string
   terminal: boolean
   signal: number
+  path: string
+  options?: Any
 }
 
 type Answer = Record<string, unknown>
@@ -170,6 +173,7 @@ const handlers: Readonly<Record<string, Handler>> = {
     for (const stream of streams) if (typeof stream === 'number') closeSync(stream)
     const pid = child.pid ?? 0
     writeFileSync(join(bundle, 'odd.pid'), String(pid))
+    writeFileSync(join(bundle, 'runtime'), '') // As the runc shim, whose name it may have.
     const { promise: ended, resolve } = Promise.withResolvers<void>()
     const io = { stdin, stdout, stderr, terminal }
     const container: Container = { child, pid, bundle, io, status: 1, exit: undefined, ended }
@@ -206,6 +210,25 @@ const handlers: Readonly<Record<string, Handler>> = {
     const { child, exit } = of(containers, id)
     if (exit) throw new PurserError('not_found', 'process already finished')
     child.kill(signal === 15 ? 'SIGTERM' : 'SIGKILL')
+    return {}
+  },
+  async Checkpoint({ id, path, options }, containers) {
+    const { exit, workPath } = fromBinary(CheckpointOptionsSchema, options?.value ?? new Uint8Array())
+    const { checkpoint: how = 'whole' } = behaviour()
+    writeFileSync(join(path, 'inventory.img'), how)
+    if (how === 'half-refused') {
+      writeFileSync(join(workPath, 'dump.log'), '(00.01) Error (criu/sk-inet.c:191): inet: Connected TCP socket\n')
+      throw new PurserError('unknown', 'criu failed: type NOTIFY errno 0')
+    }
+    if (how === 'half-hangs') await delay(3_600_000)
+    if (how === 'half-dies') process.kill(process.pid, 'SIGKILL')
+    if (exit) of(containers, id).child.kill('SIGKILL')
+    writeFileSync(join(workPath, 'stats-dump'), '')
+    if (how === 'whole-unanswered') await delay(3_600_000)
+    return {}
+  },
+  Pause({ id }, containers) {
+    of(containers, id).status = 4
     return {}
   },
   Delete({ id }, containers) {

@@ -21,6 +21,8 @@ export interface Behaviour {
   start?: 'never' | 'fail'
   /** By the method of the task service, such as `Create`; they hold from the next call on. */
   faults?: Readonly<Record<string, Fault>>
+  /** How far it gets with a checkpoint, and how that ends; it is whole without it. */
+  checkpoint?: 'half-refused' | 'half-hangs' | 'half-dies' | 'whole-unanswered'
   /** How it tells of the exit of a container, besides answering `Wait`; once without it. */
   exit?: 'once' | 'twice' | 'before-start' | 'unreported' | 'invented' | 'of-another'
 }

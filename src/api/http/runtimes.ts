@@ -28,6 +28,16 @@ const trial = z.strictObject({
   answeredMs: z.int().nonnegative().describe('milliseconds from the start of a shim to its first answer'),
 })
 
+const checkpoints = z.discriminatedUnion('works', [
+  z.strictObject({ works: z.literal(true), criu: z.string().describe('path of CRIU'), version: z.string() }),
+  z.strictObject({
+    works: z.literal(false),
+    obstacle: z.enum(['runtime', 'criu', 'kernel']).describe('what is in the way'),
+    reason: z.string(),
+    remedy: z.string(),
+  }),
+])
+
 /** What containers are run with. */
 export const runtimes: Resource = {
   name: 'runtimes',
@@ -48,7 +58,10 @@ export const runtimes: Resource = {
       scope: 'node',
       query: noQuery,
       answers: {
-        200: { description: 'what it is', schema: runtimeSchema.extend({ trial: trial.optional() }) },
+        200: {
+          description: 'what it is',
+          schema: runtimeSchema.extend({ trial: trial.optional(), checkpoints: checkpoints.optional() }),
+        },
         400: { description: 'no such runtime' },
       },
       handle: async ({ services, params, signal }) => ({

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { checkpointRecord } from '../../commands/checkpoints.ts'
 import { container } from '../../commands/container.ts'
 import { imageTarget } from '../../commands/image.ts'
 import { job } from '../../commands/job.ts'
@@ -88,6 +89,10 @@ const taskFields = z.strictObject({
   stuck: task.events['task.stuck'].data.extend({ since: instant }).optional().describe('why it does not end'),
   reason: z.string().optional().describe("why, when it was not the process's own exit"),
   oomKills: z.int().nonnegative().optional(),
+  checkpointing: task.events['task.checkpointing'].data
+    .extend({ by: z.string() })
+    .optional()
+    .describe('a checkpoint that is being made, by which command'),
   host: z.enum(['held', 'released']).optional(),
   execs: z.array(execSchema).optional(),
 })
@@ -108,6 +113,10 @@ export const containerSchema = container.commands['container.create'].extend({
     })
     .optional()
     .describe('where it has a restart policy'),
+  checkpoints: z
+    .record(z.string(), checkpointRecord.omit({ name: true }).extend({ createdAt: instant }))
+    .optional()
+    .describe('that it can be started from, by their names'),
   task: taskFields.optional(),
 })
 

@@ -253,6 +253,7 @@ function howEnded({ exitCode, reason }: { exitCode: number; reason?: string }, o
   if (reason === 'oom' || reason === 'timeout') return reason
   if (reason?.startsWith('lost')) return 'lost'
   if (exitCode === 0) return 'clean'
+  if (reason === 'checkpoint') return 'killed'
   const signals = open?.signals ?? []
   const wasAsked = signals.some((signal) => signal === open?.stopSignal || signal === KILL || exitCode === 128 + signal)
   if (wasAsked) return 'killed'

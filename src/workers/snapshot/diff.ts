@@ -1,8 +1,6 @@
 import { content } from '../../commands/content.ts'
 import { parentDirs, type SnapshotState, snapshot } from '../../commands/snapshot.ts'
 import type { ContentStore } from '../../content/store.ts'
-import { mountTemporarily } from '../../host/mounts.ts'
-import type { DiffSource } from '../../layers/diff/changes.ts'
 import { createDiff } from '../../layers/diff/diff.ts'
 import type { View } from '../../model/aggregate.ts'
 import type { Digest } from '../../model/digest.ts'
@@ -10,6 +8,7 @@ import { PurserError } from '../../model/errors.ts'
 import { layerTypeOf } from '../../oci/committed-image.ts'
 import type { Descriptor } from '../../oci/manifest.ts'
 import type { Snapshotter } from '../../snapshotters/snapshotter.ts'
+import { openDiffSource } from '../../unpack/diff-source.ts'
 import { applyLayer } from '../../unpack/unpack-layers.ts'
 import { defineSnapshotHandler, type SnapshotEffects } from './effects.ts'
 import { snapshotterOf } from './snapshotter-of.ts'
@@ -42,7 +41,7 @@ export async function writeLayer(
   hold: (digest: Digest) => void,
   signal: AbortSignal,
 ): Promise<WrittenLayer> {
-  await using source = await openSource(snapshotter, state, parents, runDir, signal)
+  await using source = await openDiffSource(snapshotter, state, parents, runDir, signal)
   const ingest = await store.ingest(ref, { hash: 'elsewhere' })
   try {
     await ingest.truncate(0) // What an earlier attempt has left.
@@ -54,31 +53,6 @@ export async function writeLayer(
   } finally {
     await ingest.abort()
   }
-}
-
-/** overlayfs notes what changed in the upper directory; elsewhere the snapshot is compared with its parent. */
-async function openSource(
-  snapshotter: Snapshotter,
-  { dir, status }: StoredSnapshot,
-  parents: readonly string[],
-  runDir: string,
-  signal: AbortSignal,
-): Promise<AsyncDisposable & { source: DiffSource }> {
-  await using opened = new AsyncDisposableStack()
-  const target = snapshotter.layerTarget(dir)
-  const mount = async (id: string, kind: 'active' | 'view' | 'committed', below: readonly string[]) =>
-    opened.use(await mountTemporarily(await snapshotter.mounts(id, kind, below, signal), runDir, signal)).path
-  const [parent, ...others] = parents
-  const source: DiffSource =
-    snapshotter.kind === 'overlay' && target.placement === 'alone'
-      ? { from: 'upper-directory', path: target.path }
-      : {
-          from: 'comparison',
-          lower: parent === undefined ? undefined : await mount(parent, 'committed', others),
-          upper: await mount(dir, status, parents),
-        }
-  const held = opened.move()
-  return { source, [Symbol.asyncDispose]: () => held.disposeAsync() }
 }
 
 /** The snapshot as one that can be read. @throws PurserError failed_precondition */

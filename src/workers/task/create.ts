@@ -12,6 +12,7 @@ import { specJson } from '../../oci/spec/ulimits.ts'
 import { LoggedOutput } from '../../shim/output-hub.ts'
 import { ProcessStdio } from '../../shim/stdio.ts'
 import { noteCreated } from './begun.ts'
+import { criuConfig, mayHaveGoneOn, restore, restoreFrom } from './checkpoint/restore.ts'
 import { defineTaskHandler } from './effects.ts'
 import { ownerIn, told } from './id-ranges.ts'
 import { mountedImages } from './image-mounts.ts'
@@ -29,7 +30,7 @@ const UNDO_MS = 60_000
 /** Snapshotters whose layers are plain directories. */
 const MOUNTS_NOTHING_ELSE = new Set(['native', 'overlayfs'])
 
-/** Bundle, streams, shim, `create`: a process that waits to be started. */
+/** Bundle, streams, shim, `create`: a process that waits to be started, or one that goes on from a checkpoint. */
 export const createTask = defineTaskHandler(task, 'task.create', async (job) => {
   const { id, namespace, effects, signal } = job
   const { tasks, shims, paths, snapshotters, networks } = effects
@@ -51,27 +52,40 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
   }
   const health = healthCheckOf(config.healthcheck, made.health)
   const lasting = { stopSignal: stopSignalOf(image, options), ...(health === undefined ? {} : { health }) }
-  const created = (pid: number) => [...attachedFacts(job), task.fact(id, 'task.created', { pid, ...lasting })]
+  const { checkpoint } = job.payload
+  const created = (pid: number) => {
+    const facts = [...attachedFacts(job), task.fact(id, 'task.created', { pid, ...lasting })]
+    if (checkpoint === undefined) return facts
+    return [...facts, task.fact(id, 'task.started', { pid, startedAt: new Date().toISOString() })]
+  }
   if (job.state.status === 'creating') {
     // Redelivered: the log says we began, the host says how far we got. It may have been here that the log was lost.
+    const whole = checkpoint === undefined ? 'created' : 'running'
     const own = tasks.get(namespace, id)
     if (own) {
       const { pid } = await own.shim.state({}, signal)
       return { facts: created(pid), result: { pid } }
     }
     const found = await reconnect(effects, identity, made, signal)
-    if (found?.state.status === 'created') {
-      noteCreated(bundle, found.state.pid)
+    if (found?.state.status === whole) {
+      if (checkpoint === undefined) noteCreated(bundle, found.state.pid)
       tasks.adopt(found.live)
       return { facts: created(found.state.pid) }
     }
+    const isUnknown = checkpoint !== undefined && mayHaveGoneOn(bundle)
     await shims.removeRemains({ ...identity, signal })
     await removeBundle(bundle)
     await networks.detach({ namespace, id })
+    if (isUnknown) {
+      const error = `the daemon went down while container ${id} was restored: whether its processes went on is not known`
+      await job.append(task.fact(id, 'task.create-failed', { error }))
+      throw new PurserError('aborted', error, { remedy: 'restore it again, if twice does no harm' })
+    }
   } else {
     job.decide()
     paths.cgroups.require(options.cgroupParent, 'options.cgroupParent')
     if (made.init) effects.init.require(id)
+    if (checkpoint !== undefined) await restoreFrom(job, made, checkpoint)
     await shims.reports.require(runtime) // Before the intent: what cannot be made could not be undone by it either.
     await job.append(task.fact(id, 'task.creating', { runtime }), ...intentFacts(id, options))
   }
@@ -84,6 +98,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
       await removeBundle(bundle)
       await networks.detach({ namespace, id })
     })
+    const from = checkpoint === undefined ? undefined : await restoreFrom(job, made, checkpoint)
     const rootfs = await rootfsMounts(job.view, snapshotters, namespace, made, signal)
     const owners = await effects.idRanges.mapFor(namespace, id, options)
     if (owners) await job.append(task.fact(id, 'task.ids-mapped', told(owners)))
@@ -106,6 +121,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
       networkNamespace: connection.namespace,
       init: made.init ? effects.init.require(id) : undefined,
       host,
+      annotations: from && criuConfig(bundle, from.mode),
     })
     const spec = applyCdi(usual, edits)
     // A mount namespace that was made before may not have what was mounted on the host since.
@@ -143,9 +159,12 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     const shim = await shims.start({ ...identity, stdio, spare, mounts, signal })
     held.defer(() => shim.disconnect())
     const ioOwner = owners && ownerIn(owners, spec.process.user)
-    const { pid } = await shim.create({ rootfs: owners ? [] : rootfs, io: stdio.io, ioOwner }, signal)
+    const request = { rootfs: owners ? [] : rootfs, io: stdio.io, ioOwner, checkpoint: from?.images }
+    const waiting = await shim.create(request, signal)
     void shims.learnFrom(identity, spec)
-    noteCreated(bundle, pid)
+    if (from) tasks.starts.begin(namespace, id, undefined, job.command.id)
+    else noteCreated(bundle, waiting.pid)
+    const { pid } = from ? await restore(shim, from) : waiting
     held.move()
     undo.move() // The task is whole: if the facts cannot be written, redelivery adopts it.
     const output = new LoggedOutput(stdio.spool(), log, passing)

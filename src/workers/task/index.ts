@@ -1,4 +1,6 @@
 import type { Handler } from '../../queue/handler.ts'
+import { checkpointTask } from './checkpoint/checkpoint.ts'
+import { removeCheckpoint } from './checkpoint/remove.ts'
 import { copyIntoContainer } from './copy.ts'
 import { createTask } from './create.ts'
 import { deleteTask } from './delete.ts'
@@ -26,6 +28,7 @@ import { updateTask } from './update.ts'
 export const taskHandlers: readonly Handler<TaskEffects>[] = [
   //
   admitMember,
+  checkpointTask,
   claimFromPool,
   copyIntoContainer,
   cleanJob,
@@ -42,6 +45,7 @@ export const taskHandlers: readonly Handler<TaskEffects>[] = [
   killTask,
   pauseTask,
   prepareJob,
+  removeCheckpoint,
   removeJob,
   removeNetwork,
   renameContainer,

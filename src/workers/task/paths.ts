@@ -56,6 +56,11 @@ export class TaskPaths {
     return join(this.container(namespace, id), 'volumes', name)
   }
 
+  /** Its checkpoints, each in a directory of its name. */
+  checkpoints(namespace: string, id: string): string {
+    return join(this.container(namespace, id), 'checkpoints')
+  }
+
   log(namespace: string, id: string): string {
     return join(this.container(namespace, id), 'log')
   }

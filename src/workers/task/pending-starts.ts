@@ -17,7 +17,8 @@ export class PendingStarts {
     for (const { namespace, id, state } of log.documents.list(command)) {
       if (!isActive(state) || state.attempts === 0) continue
       const { type, subject, payload } = state.command
-      if (type === 'task.start') this.begin(namespace, subject, undefined, id)
+      const isRestore = type === 'task.create' && payload.checkpoint !== undefined
+      if (type === 'task.start' || isRestore) this.begin(namespace, subject, undefined, id)
       if (type === 'task.exec') this.begin(namespace, subject, String(payload.execId), id)
     }
   }
@@ -53,7 +54,8 @@ export class PendingStarts {
     const begun = this.#commands.get(key)
     if (!begun) return false
     const state = this.#log.documents.get(tasks, namespace, id)
-    const waits = execId === undefined ? state.status === 'created' : execOf(state, execId)?.status === 'starting'
+    const isToBegin = state.status === 'created' || state.status === 'creating'
+    const waits = execId === undefined ? isToBegin : execOf(state, execId)?.status === 'starting'
     return waits && isActive(this.#log.documents.get(command, begun.namespace, begun.commandId))
   }
 }

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { uuidv7 } from '../../model/ids.ts'
+import type { CheckpointSupport } from '../../shim/checkpoint-support.ts'
 import type { RuntimeReport } from '../../shim/runtime-report.ts'
 import type { ShimProbe, Shims } from '../../shim/shims.ts'
 
@@ -7,7 +8,7 @@ import type { ShimProbe, Shims } from '../../shim/shims.ts'
 export type RuntimeView = RuntimeReport & { isDefault: boolean }
 
 /** What a runtime said when it was tried; where it failed: how. */
-export type RuntimeTrial = RuntimeView & { trial?: ShimProbe }
+export type RuntimeTrial = RuntimeView & { trial?: ShimProbe; checkpoints?: CheckpointSupport }
 
 /** Answers about runtimes. */
 export class RuntimeInsight {
@@ -32,7 +33,8 @@ export class RuntimeInsight {
   async check(name: string, signal: AbortSignal): Promise<RuntimeTrial> {
     const view = this.#view(await this.#shims.reports.of(name))
     if (view.verdict === 'missing' || view.verdict === 'refused') return view
-    return { ...view, trial: await this.#shims.probe(name, join(this.#dir, `try-${uuidv7()}`), signal) }
+    const checkpoints = await this.#shims.reports.checkpoints(name)
+    return { ...view, checkpoints, trial: await this.#shims.probe(name, join(this.#dir, `try-${uuidv7()}`), signal) }
   }
 
   #view(report: RuntimeReport): RuntimeView {

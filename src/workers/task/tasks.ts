@@ -334,7 +334,10 @@ export class Tasks {
     const isTimeout = killer === TIMEOUT || this.#timedOut.has(`${namespace}/${id}`)
     // An earlier kill of some other process in it is not what ended it when somebody else did.
     const isOom = oomKills > 0 && exit.exitCode === KILLED && killer === undefined
-    const why = isTimeout ? 'timeout' : isOom ? 'oom' : undefined
+    // CRIU ends by SIGKILL what it has written to disk.
+    const isCheckpoint =
+      'checkpointing' in state && state.checkpointing?.processes === 'end' && exit.exitCode === KILLED
+    const why = isTimeout ? 'timeout' : isCheckpoint && killer === undefined ? 'checkpoint' : isOom ? 'oom' : undefined
     return task.fact(id, 'task.exited', {
       exitCode: exit.exitCode & 0xff,
       exitedAt: exit.exitedAt ?? new Date().toISOString(),

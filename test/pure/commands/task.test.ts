@@ -41,11 +41,13 @@ const TAKEN: Readonly<Record<string, readonly Status[]>> = {
   'task.pause': ['running'],
   'task.resume': ['paused'],
   'task.update': ['created', 'running', 'paused'],
+  'task.checkpoint': ['running'],
   'task.delete': ['stopped', 'created', 'creating'],
 }
 const PAYLOADS: Readonly<Record<string, Record<string, unknown>>> = {
   'task.destroy': { phase: 'kill-cgroup' },
   'task.exec': { execId: 'e1', ...process },
+  'task.checkpoint': { name: 'one' },
   'task.update': { resources: { pidsLimit: 10 } },
 }
 

@@ -1,0 +1,99 @@
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { type CheckpointMode, checkpointOf } from '../../../commands/checkpoints.ts'
+import type { ContainerState } from '../../../commands/container.ts'
+import { PurserError } from '../../../model/errors.ts'
+import { raiseLoopback } from '../../../network/netns.ts'
+import { type NetworkMode, networkMode } from '../../../oci/spec/network-mode.ts'
+import type { Job } from '../../../queue/handler.ts'
+import { criuWorkOf } from '../../../shim/restore-remains.ts'
+import type { Shim } from '../../../shim/shim.ts'
+import type { TaskEffects } from '../effects.ts'
+import { CheckpointFiles } from './checkpoint-files.ts'
+import { criuFailure } from './criu-failure.ts'
+
+type PresentContainer = Exclude<ContainerState, { status: 'absent' }>
+
+/** Not cut short by a cancellation: whether the processes run would not be known. */
+const RESTORE_MS = 120_000
+
+/** What a task is restored from, instead of its program being started. */
+export interface Restore {
+  name: string
+  /** Directory with the images. */
+  images: string
+  mode: CheckpointMode
+  network: NetworkMode['kind'] | undefined
+}
+
+/**
+ * Finds a checkpoint of a container, and that it can be restored here. What the task is made of is not in it: that is the
+ * container's record, as for any other task.
+ *
+ * @throws PurserError not_found, failed_precondition with what is in the way
+ */
+export async function restoreFrom(
+  { effects, namespace, id }: Pick<Job<unknown, unknown, TaskEffects>, 'effects' | 'namespace' | 'id'>,
+  made: PresentContainer,
+  name: string,
+): Promise<Restore> {
+  const { shims, paths, architecture } = effects
+  const found = checkpointOf(made, name)
+  if (found === undefined) {
+    throw new PurserError('not_found', `container ${id} has no checkpoint ${name}`, {
+      remedy: `purser checkpoint ls ${id} lists what there is`,
+    })
+  }
+  const { version } = await shims.reports.requireCheckpoints(made.runtime)
+  const refuse = (why: string, remedy: string) => {
+    throw new PurserError('failed_precondition', `checkpoint ${name} of container ${id} ${why}`, { remedy })
+  }
+  if (found.runtime !== made.runtime) refuse(`is of runtime ${found.runtime}, not ${made.runtime}`, 'use that one')
+  if (found.architecture !== architecture)
+    refuse(`is of ${found.architecture}, not ${architecture}`, 'restore it there')
+  if (majorOf(found.criu) !== majorOf(version)) {
+    refuse(`was made by CRIU ${found.criu}, and here is ${version}`, `install CRIU ${majorOf(found.criu)}`)
+  }
+  const { images } = new CheckpointFiles(paths.checkpoints(namespace, id), name)
+  return { name, images, mode: found.mode, network: networkMode(made.options.network)?.kind }
+}
+
+const majorOf = (version: string): string => version.split('.')[0] ?? ''
+
+/**
+ * The shim does not hand on what a restore is to be allowed: CRIU reads it from a file that the specification names.
+ *
+ * @see runc, docs/checkpoint-restore.md, "org.criu.config"
+ */
+export function criuConfig(
+  bundle: string,
+  { tcp, unixSockets, fileLocks }: CheckpointMode,
+): Record<string, string> | undefined {
+  const kept = [
+    ...(tcp === 'keep' ? ['tcp-established'] : []),
+    ...(unixSockets === 'keep' ? ['ext-unix-sk'] : []),
+    ...(fileLocks === 'keep' ? ['file-locks'] : []),
+  ]
+  if (kept.length === 0) return undefined
+  const path = join(bundle, 'criu.conf')
+  mkdirSync(bundle, { recursive: true, mode: 0o711 })
+  writeFileSync(path, `${kept.join('\n')}\n`, { mode: 0o600 })
+  return { 'org.criu.config': path }
+}
+
+const logOf = (bundle: string): string => join(criuWorkOf(bundle), 'restore.log')
+
+/** Whether processes may have gone on of a restore that was cut off: it logs before it makes them. */
+export const mayHaveGoneOn = (bundle: string): boolean => existsSync(logOf(bundle))
+
+/** Has the processes of a task that was created from a checkpoint go on. */
+export async function restore(shim: Shim, { name, network }: Restore): Promise<{ pid: number }> {
+  const within = AbortSignal.timeout(RESTORE_MS)
+  const { pid } = await shim.start({}, within).catch(async (thrown: unknown) => {
+    const what = `container ${shim.id} cannot be restored from checkpoint ${name}`
+    throw await criuFailure(what, thrown, logOf(shim.bundle))
+  })
+  // A namespace that the runtime has made is restored empty.
+  if (network === 'none') await raiseLoopback(`/proc/${pid}/ns/net`, within)
+  return { pid }
+}
