@@ -6,6 +6,7 @@ import type { Sealer } from '../log/sealer.ts'
 import type { StateSnapshots } from '../log/state-snapshots.ts'
 import type { ContainerUsage } from '../model/container-usage.ts'
 import type { FileStatus } from '../model/file-status.ts'
+import type { JobTurn } from '../model/job-turn.ts'
 import type { ProcessInfo } from '../model/process-info.ts'
 import type { Projections } from '../projections/index.ts'
 import type { Progress } from '../projections/progress.ts'
@@ -117,6 +118,11 @@ export interface JobFiles {
     path: string,
     signal: AbortSignal,
   ): Promise<{ sizeBytes: number; digest: string; bytes: AsyncIterable<Uint8Array> }>
+}
+
+/** Jobs that wait. */
+export interface JobTurns {
+  turnOf(namespace: string, id: string): JobTurn | undefined
 }
 
 /** An image in an archive that was sent. */
@@ -231,6 +237,7 @@ export interface Services {
   files: Files
   activity: Activity
   jobs: JobFiles
+  jobTurns: JobTurns
   changes: Changes
   sealing: SealingKey
   archives: Archives

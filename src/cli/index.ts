@@ -347,5 +347,5 @@ export const verbs: readonly Listed[] = [
   { name: 'update', summary: 'change limits and restart policies of containers', load: () => import('./update.ts') },
   { name: 'version', summary: 'version of the daemon', load: () => import('./version.ts') },
   { name: 'wait', summary: 'wait for containers to end; prints their exit codes', load: () => import('./wait.ts') },
-  { name: 'why', summary: 'why something stopped, failed or went', load: () => import('./why.ts') },
+  { name: 'why', summary: 'why something stopped, failed, went or waits', load: () => import('./why.ts') },
 ]

@@ -108,6 +108,10 @@ export const isActiveJob = ({ status }: JobState): boolean => status === 'queued
 export const isEndedJob = (state: JobState): state is EndedJob =>
   state.status === 'succeeded' || state.status === 'failed' || state.status === 'cancelled'
 
+/** What a step is called in sentences. */
+export const stepTitle = (index: number, name: string): string =>
+  name === `step ${index + 1}` ? name : `step ${index + 1} (${name})`
+
 /** The container of a step. */
 export const stepContainer = (job: string, attempt: number, step: number): string => `${job}-${attempt}-${step + 1}`
 

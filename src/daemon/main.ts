@@ -336,6 +336,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     activity: taskActivity(log.documents, tasks, statistics),
     streams,
     jobs: new JobFiles(log, changes, streams, paths),
+    jobTurns: jobs,
     changes,
     slis,
     doctor: new TaskDoctor({ view: log.documents, tasks, shims, paths }),

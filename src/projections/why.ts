@@ -1,4 +1,5 @@
 import type { StoredEvent } from '../model/event.ts'
+import { endsOfJob, JOB_ENDS } from './why-job.ts'
 
 /** One link of a chain of causes. */
 export interface Reason {
@@ -11,6 +12,7 @@ export interface Reason {
 
 /** What ends or fails something, and so has a reason. */
 const DECISIVE = new Set([
+  ...JOB_ENDS,
   'command.cancelled',
   'command.failed',
   'container.deleted',
@@ -22,6 +24,9 @@ const DECISIVE = new Set([
   'task.exited',
   'task.stuck',
 ])
+
+/** Refused, they decide nothing. */
+const ENDS_OTHERS: ReadonlySet<string> = new Set(['job.cancel', 'job.remove'])
 
 const GONE = new Set([...DECISIVE].filter((type) => /\.(deleted|removed)$/.test(type)))
 
@@ -52,10 +57,24 @@ export function whyOf(history: readonly StoredEvent[], isMeant: (subject: string
   const reasons: Reason[] = []
   if (gone) reasons.push({ ...placeOf(gone), text: sentenceOf(gone, commands) }, ...chainOf(gone.commandid, commands))
   if (ended === undefined) return reasons
+  if (JOB_ENDS.has(ended.type)) return [...reasons, ...whyOfJob(history, ended, commands)]
   reasons.push({ ...placeOf(ended), text: sentenceOf(ended, commands) })
   const signalled = ended.type === 'task.exited' ? signalBefore(history, ended) : undefined
   if (signalled) reasons.push({ ...placeOf(signalled), text: `signal ${signalled.data.signal} was sent to it` })
   return [...reasons, ...chainOf((signalled ?? ended).commandid, commands)]
+}
+
+/** Its end and all that came before, down to whoever asked for that end, or else for the job. */
+function whyOfJob(
+  history: readonly StoredEvent[],
+  { subject, correlationid }: StoredEvent,
+  commands: ReturnType<typeof commandsOf>,
+): Reason[] {
+  const ends = endsOfJob(history, subject)
+  const requested = ends.find(({ event }) => event.type === 'job.cancel-requested')?.event
+  const cancelled = ends.find(({ event }) => event.type === 'job.cancelled')?.event
+  const reasons = ends.map(({ event, text }) => ({ ...placeOf(event), text }))
+  return [...reasons, ...chainOf((requested ?? cancelled)?.commandid ?? correlationid, commands)]
 }
 
 /** From a command to the one that somebody asked for. */
@@ -87,7 +106,7 @@ function isFailureOf(
 ): boolean {
   if (event.aggregate !== 'command') return false
   const asked = commands.get(event.subject.slice('command/'.length))?.asked
-  return asked !== undefined && isMeant(`${asked.type.split('.')[0]}/${asked.subject}`)
+  return asked !== undefined && !ENDS_OTHERS.has(asked.type) && isMeant(`${asked.type.split('.')[0]}/${asked.subject}`)
 }
 
 function sentenceOf(event: StoredEvent, commands: ReturnType<typeof commandsOf>): string {

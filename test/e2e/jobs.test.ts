@@ -201,7 +201,7 @@ describe('jobs', { timeout: 120_000 }, () => {
     const missing = await ended((await submit({ ...run('true'), artifacts: ['none'] })).id)
     assert.match(missing.failure?.error.message ?? '', /has no none, which is an artifact/)
     const program = await ended((await submit({ steps: [{ entrypoint: ['/no/such/program'] }] })).id)
-    assert.match(program.failure?.error.message ?? '', /step 1 .* failed: .*\/no\/such\/program/)
+    assert.match(program.failure?.error.message ?? '', /step 1 failed: .*\/no\/such\/program/)
     const written = await ended((await submit(run('touch /file', { options: { readOnlyRoot: true } }))).id)
     assert.equal(written.failure?.exitCode, 1)
     const image = await ended((await submit({ ...run('true'), image: 'localhost:1/nosuch', pull: 'never' })).id)
@@ -229,8 +229,22 @@ describe('jobs', { timeout: 120_000 }, () => {
       [[1], [0]],
     )
     assert.equal(await logsOf(id), '')
-    const failed = await ended((await submit({ ...run('exit 9'), retries: 1 })).id)
+    const failed = await ended(
+      (await submit({ steps: [{ name: 'try', run: 'exit 9' }, { run: 'no' }], retries: 1 })).id,
+    )
     assert.deepEqual([failed.status, failed.exitCode, failed.attempts.length], ['failed', 9, 2])
+    const why = (await at.cli('why', failed.id)).stdout.replaceAll(
+      /^\S+ {2}job\/\w+,? ?| {2}\(event \d+\)$|\d+ ms/gm,
+      '',
+    )
+    const attempt = ['step 2 was skipped', 'step 1 (try) failed with exit code 9 after ']
+    assert.deepEqual(why.split('\n').slice(0, -2), [
+      'failed: step 1 (try) exited with 9',
+      ...attempt.map((said) => `attempt 2: ${said}`),
+      "'s attempt 1 failed, to be tried again (retries: 1): step 1 (try) exited with 9",
+      ...attempt.map((said) => `attempt 1: ${said}`),
+    ])
+    assert.match((await at.cli('history', failed.id)).stdout, /job\.failed {2}job\/\w+ {2}step 1 \(try\) exited with 9/)
   })
 
   test('a job is cancelled while it waits, and while it runs', async () => {
@@ -245,6 +259,11 @@ describe('jobs', { timeout: 120_000 }, () => {
       )
     const waiting = await submit(run('echo never'))
     assert.equal(waiting.status, 'queued')
+    assert.match(
+      (await at.cli('why', waiting.id)).stdout,
+      /waits: 2 of 2 places are taken, 2 of them by its namespace; it is the next/,
+    )
+    assert.match((await at.cli('why', running[0]?.id ?? '')).stdout, /runs: attempt 1, at step 1 /)
     for (const { id } of [waiting, ...running]) assert.equal((await at.cli('job', 'cancel', id)).stdout, `${id}\n`)
     assert.deepEqual([(await jobOf(waiting.id)).status, (await jobOf(waiting.id)).attempts], ['cancelled', []])
     for (const { id } of running) {
@@ -256,6 +275,9 @@ describe('jobs', { timeout: 120_000 }, () => {
       assert.equal((await at.cli('job', 'wait', id)).exitCode, 75)
     }
     assert.equal((await at.cli('job', 'cancel', waiting.id)).exitCode, 65)
+    const [outcome = '', asked = ''] = (await at.cli('why', waiting.id)).stdout.split('\n')
+    assert.match(outcome, /was cancelled: cancelled by its submitter/)
+    assert.match(asked, /job\.cancel \w+ was asked for by unix:uid=0/)
     assert.equal(await containers(), '')
   })
 

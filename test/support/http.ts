@@ -115,6 +115,7 @@ export async function startApi({ stalledMs, group = 'purser', queued = ['image.p
       activity: taskActivity(log.documents, tasks, statistics),
       streams,
       jobs: new JobFiles(log, changes, streams, paths),
+      jobTurns: { turnOf: () => undefined },
       changes,
       slis,
       doctor: new TaskDoctor({ view: log.documents, tasks, shims, paths }),

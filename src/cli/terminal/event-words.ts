@@ -1,9 +1,10 @@
 /** The plain values of an event's data, as `key=value`; of a command its type, of a failure why. */
 export function whatOf(data: Readonly<Record<string, unknown>>): string {
-  const { command, error } = data
+  const { command, error, failure } = data
   if (isObject(command)) return String(command.type)
   if (isObject(error)) return String(error.message)
   if (typeof error === 'string') return error
+  if (isObject(failure) && isObject(failure.error)) return String(failure.error.message)
   if (Array.isArray(data.attempts)) return data.attempts.filter(isObject).map(attemptOf).join('; ')
   if (Array.isArray(data.processes)) return data.processes.filter(isObject).map(processOf).join('; ')
   const plain = Object.entries(data).filter(([, value]) => typeof value !== 'object')

@@ -11,6 +11,7 @@ import {
   job,
   type StepEnd,
   stepContainer,
+  stepTitle,
 } from '../../commands/job.ts'
 import type { JobSpec, JobStep } from '../../commands/job-spec.ts'
 import { type StoppedTask, task } from '../../commands/task.ts'
@@ -252,7 +253,7 @@ function failureOf(
   { name }: JobStep,
   { exitCode, reason, error }: Pick<StepEnd, 'exitCode' | 'reason' | 'error'>,
 ): JobFailure {
-  const what = `step ${index + 1} (${name})`
+  const what = stepTitle(index, name)
   const why = reason === undefined ? `exited with ${exitCode}` : `ended: ${reason}`
   const remedy = error?.remedy ?? `purser job logs ${id}`
   const code = error?.code ?? CODES[reason ?? ''] ?? 'failed_precondition'

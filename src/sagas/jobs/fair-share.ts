@@ -1,3 +1,5 @@
+import type { JobTurn } from '../../model/job-turn.ts'
+
 /** A job that waits for a place, or has one. */
 export interface Candidate {
   namespace: string
@@ -111,6 +113,24 @@ export class FairShare {
     return true
   }
 
+  /** Where a job stands that waits. */
+  turnOf(namespace: string, id: string): JobTurn | undefined {
+    const candidate = this.#waiting.get(keyOf({ namespace, id }))
+    if (candidate === undefined) return undefined
+    const share = this.#shareOf(namespace)
+    const full = candidate.group && fullGroup(share, candidate.group)
+    let othersWaiting = 0
+    for (const other of this.#shares.values()) if (other !== share && other.ready.length > 0) othersWaiting += 1
+    return {
+      running: this.#running.size,
+      places: this.#options.places,
+      runningOfNamespace: share.running,
+      ahead: placeIn(full?.waiting ?? share.ready, candidate),
+      othersWaiting,
+      ...(full && candidate.group ? { fullGroup: { ...candidate.group, running: full.running.size } } : {}),
+    }
+  }
+
   /** Jobs of a group that came before another one, waiting or running. */
   olderOfGroup({ namespace, order, group }: Candidate): string[] {
     const all = group && this.#shareOf(namespace).groups.get(group.name)
@@ -145,6 +165,11 @@ export class FairShare {
 const keyOf = ({ namespace, id }: Pick<Candidate, 'namespace' | 'id'>): string => `${namespace}/${id}`
 
 const isIdle = ({ running, ready, groups }: Share): boolean => running === 0 && ready.length === 0 && groups.size === 0
+
+function fullGroup(share: Share, { name, max }: { name: string; max: number }): Group | undefined {
+  const group = share.groups.get(name)
+  return group !== undefined && group.running.size >= max ? group : undefined
+}
 
 /** Changes a group, and which of its jobs may go next. */
 function changeGroup(share: Share, name: string, change: (group: Group) => void): void {

@@ -4,6 +4,7 @@ import { command, isActive, isEnded } from '../../commands/command.ts'
 import { isActiveJob, isEndedJob, type JobState, jobs, type PresentJob } from '../../commands/job.ts'
 import type { EventLog } from '../../log/event-log.ts'
 import type { StoredEvent } from '../../model/event.ts'
+import type { JobTurn } from '../../model/job-turn.ts'
 import { insist } from '../../queue/insist.ts'
 import type { Intake, Submitter } from '../../queue/intake.ts'
 import { type Candidate, FairShare } from './fair-share.ts'
@@ -77,6 +78,11 @@ export class JobScheduler {
   /** Jobs that wait for a place, and those that have one. */
   get depth(): { waiting: number; running: number } {
     return { waiting: this.#share.waiting, running: this.#share.running }
+  }
+
+  /** Where a job stands that waits. */
+  turnOf(namespace: string, id: string): JobTurn | undefined {
+    return this.#share.turnOf(namespace, id)
   }
 
   #applied({ aggregate, namespace, subject, type, commandid }: StoredEvent): void {

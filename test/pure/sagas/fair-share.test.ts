@@ -179,3 +179,21 @@ test('ten thousand wait and are served without being looked through for each', (
     assert.ok(ms < 5000, `${groups} groups: ${Math.round(ms)} ms`)
   }
 })
+
+test('a job that waits is told who runs, who goes before it, and whether its group is full', () => {
+  const share = shareOf(1)
+  const group = { name: 'g', max: 1 }
+  const [one, two, late] = [candidate('a', { group }), candidate('a', { group }), candidate('a', { priority: 200 })]
+  for (const each of [one, two, late, candidate('b')]) share.wait(each)
+  assert.deepEqual(share.turnOf('a', late.id), {
+    running: 0,
+    places: 1,
+    runningOfNamespace: 0,
+    ahead: 1,
+    othersWaiting: 1,
+  })
+  assert.equal(share.take(), one)
+  assert.equal(share.turnOf('a', one.id), undefined, 'it runs')
+  const turn = share.turnOf('a', two.id)
+  assert.deepEqual([turn?.ahead, turn?.fullGroup], [0, { ...group, running: 1 }])
+})
