@@ -306,14 +306,14 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     await relay.stop()
   })
 
-  starting.use(new PoolKeeper({ log, intake, members: poolMembers, logger }))
+  const pools = starting.use(new PoolKeeper({ log, intake, members: poolMembers, logger }))
   starting.use(new RestartKeeper({ log, intake, logger }))
   starting.use(new HealthKeeper({ log, tasks, logger }))
   const { atOnce, weights, keep } = config.jobs
   const places = jobPlaces(atOnce, config.workers.saga)
   const jobs = starting.use(new JobScheduler({ log, intake, places, weights, keepMs: keep, logger }))
 
-  observe(register, { books, redis, relay, jobs, projections, version })
+  observe(register, { books, redis, relay, jobs, pools, projections, version })
   const stored = { log, snapshotters, root, logger }
   observeStorage(register, stored, starting.use(new SnapshotUsage(stored)))
   const statistics = starting.use(new TaskStatistics({ log, tasks, ...config.stats, logger }))

@@ -8,6 +8,7 @@ import type { Projections } from '../projections/index.ts'
 import type { Slis } from '../projections/sli/slis.ts'
 import type { Relay } from '../queue/relay.ts'
 import type { JobScheduler } from '../sagas/jobs/scheduler.ts'
+import type { PoolKeeper } from '../workers/task/pool/keeper.ts'
 import type { openBooks } from './books.ts'
 
 const APPEND_SECONDS = [0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5]
@@ -30,6 +31,7 @@ export interface Observed {
   redis: Redis
   relay: Relay
   jobs: JobScheduler
+  pools: PoolKeeper
   projections: Projections
   version: string
 }
@@ -53,7 +55,10 @@ export function appendMetric(register: Registry): (seconds: number) => void {
 }
 
 /** Gauges that are read when they are asked for. */
-export function observe(register: Registry, { books, redis, relay, jobs, projections, version }: Observed): void {
+export function observe(
+  register: Registry,
+  { books, redis, relay, jobs, pools, projections, version }: Observed,
+): void {
   const { log, archive, sealer } = books
   const gauge = (name: string, help: string, read: () => number | Promise<number>) =>
     new Gauge({
@@ -100,6 +105,20 @@ export function observe(register: Registry, { books, redis, relay, jobs, project
       const counts = new Map(TASK_STATUSES.map((status) => [status, 0]))
       for (const { state } of log.documents.list(task)) counts.set(state.status, (counts.get(state.status) ?? 0) + 1)
       for (const [status, count] of counts) this.set({ status }, count)
+    },
+  })
+  gauge('purser_tasks_stuck', 'Tasks that did not end, or could not be removed.', () => {
+    let stuck = 0
+    for (const { state } of log.documents.list(task)) if (state.status !== 'absent' && state.stuck) stuck += 1
+    return stuck
+  })
+  new Gauge({
+    name: 'purser_pools',
+    help: 'Pools, by how they stand; limited: tasksMax allows no more, failing: tasks do not become ready, starved: the memory is short.',
+    labelNames: ['standing'],
+    registers: [register],
+    collect() {
+      for (const [standing, count] of Object.entries(pools.standings)) this.set({ standing }, count)
     },
   })
   new Gauge({

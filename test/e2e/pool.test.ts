@@ -168,6 +168,10 @@ describe('pools of warm tasks', { timeout: 120_000 }, () => {
     )
     assert.ok(failed.length > 0)
     assert.equal((await poolOf('never')).ready, 0)
+    await eventually(
+      async () => (await at.node.http('GET', '/metrics')).text,
+      (metrics) => metrics.includes('purser_pools{standing="failing"} 1'),
+    )
     await run('pool', 'rm', 'never')
     assert.deepEqual(await containers(), [])
   })

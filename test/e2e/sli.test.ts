@@ -15,7 +15,7 @@ test('indicators cover the node, or a namespace that is named; the past as well;
     return new Map(parsed.parse(JSON.parse(stdout || stderr)).items.map((item) => [item.name, item]))
   }
   const now = await report()
-  assert.equal(now.size, 12)
+  assert.equal(now.size, 14)
   assert.equal(now.get('container_start_success')?.actual, 1)
   assert.equal(now.get('crashes')?.actual, 0.5)
   assert.equal((await report('-n', 'elsewhere')).get('crashes')?.actual, null)

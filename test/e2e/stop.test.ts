@@ -125,6 +125,7 @@ test('a task that survives all of a stop is stuck, with what holds it, until it 
   assert.match((await at.cli('ps')).stdout, /Up, started .*, stuck/)
   assert.match((await at.cli('why', 'c1')).stdout, /process \d+ \(sh\) is in state D/)
   assert.match((await at.cli('history', 'c1')).stdout, /task\.stuck/)
+  assert.match((await at.node.http('GET', '/metrics')).text, /^purser_tasks_stuck 1$/m)
   await node.kill9()
   await node.restart()
   assert.equal((await taskOf(node, 'c1')).status, 'running')

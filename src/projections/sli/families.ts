@@ -104,9 +104,9 @@ export const families = {
   },
   jobs: {
     metric: 'purser_jobs_ended_total',
-    help: 'Jobs that ended, with their last attempt.',
+    help: 'Jobs that ended, with their last attempt; broken: they failed for no fault of their own.',
     labels: ['outcome'],
-    from: [['succeeded'], ['failed'], ['cancelled']],
+    from: [['succeeded'], ['failed'], ['broken'], ['cancelled']],
   },
   jobWaits: {
     metric: 'purser_job_wait_duration_seconds',
@@ -120,7 +120,7 @@ export const families = {
     help: 'From the first attempt at a job to its end, with what it waited for others.',
     labels: ['outcome'],
     buckets: JOB_SECONDS,
-    from: [['succeeded'], ['failed']],
+    from: [['succeeded'], ['failed'], ['broken']],
   },
   commands: {
     metric: 'purser_commands_total',

@@ -1,5 +1,5 @@
 import { commandTypes } from '../../commands/index.ts'
-import { stepContainer } from '../../commands/job.ts'
+import { type JobFailure, stepContainer } from '../../commands/job.ts'
 import { REBOOT } from '../../commands/task.ts'
 import type { CommandEnvelope } from '../../model/command.ts'
 import { ERROR_CODES, type ErrorCode } from '../../model/errors.ts'
@@ -197,7 +197,7 @@ function ofJob({ jobs, tasks }: Memories, event: StoredEvent): Sample[] {
     }
     default: {
       jobs.delete(key)
-      const outcome = type.slice('job.'.length)
+      const outcome = outcomeOfJob(event)
       if (open?.startedMs === undefined || outcome === 'cancelled') return [one('jobs', outcome)]
       return [
         one('jobs', outcome),
@@ -205,6 +205,14 @@ function ofJob({ jobs, tasks }: Memories, event: StoredEvent): Sample[] {
       ]
     }
   }
+}
+
+/** What a job may fail with that it has not brought about: a registry that does not answer, a lost container, a bug. */
+const BREAKS: ReadonlySet<string> = new Set<ErrorCode>(['aborted', 'data_loss', 'internal', 'unavailable'])
+
+function outcomeOfJob({ type, data }: StoredEvent): string {
+  if (type !== 'job.failed') return type.slice('job.'.length)
+  return BREAKS.has((data as { failure: JobFailure }).failure.error.code) ? 'broken' : 'failed'
 }
 
 function ofTask({ commands, tasks }: Memories, event: StoredEvent): Sample[] {

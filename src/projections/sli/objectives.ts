@@ -21,6 +21,8 @@ export const sloSchema = z
     oomKillsPerHour: z.number().min(0).default(0),
     warmClaims: ratio.default(0.9).describe('share of the claims of pools that find a task ready'),
     warmClaimP95: latency.prefault('20ms').describe('95 of 100 claims that find one take less'),
+    jobSuccess: ratio.default(0.99).describe('share of the jobs that do not fail for a fault of the node'),
+    jobWaitP95: latency.prefault('10m').describe('95 of 100 jobs have waited less when they begin'),
   })
   .prefault({})
 
@@ -59,6 +61,7 @@ const LATE = 0.05
 
 const CACHED_PULLS = seriesOf('pullDuration', 'cached')
 const WARM_CLAIMS = seriesOf('claimDuration', 'warm')
+const JOB_WAITS = seriesOf('jobWaits')
 const API_ANSWERS = seriesOf('apiDuration')
 const api: Family = { metric: '', help: '', labels: [], buckets: API_SECONDS }
 
@@ -173,6 +176,26 @@ export const objectives: readonly Objective[] = [
     budget: () => LATE,
     events: (tally, { warmClaimP95 }) => late(tally.get(WARM_CLAIMS), families.claimDuration, warmClaimP95 / 1000),
     p95: { series: WARM_CLAIMS, family: families.claimDuration, seconds: ({ warmClaimP95 }) => warmClaimP95 / 1000 },
+  },
+  {
+    name: 'job_success',
+    of: 'jobs that ended as their steps did',
+    source: 'log',
+    kind: 'ratio',
+    budget: ({ jobSuccess }) => 1 - jobSuccess,
+    events: (tally) => ({
+      bad: countOf(tally, seriesOf('jobs', 'broken')),
+      total: sumOf(tally, 'jobs', ([outcome]) => outcome !== 'cancelled'),
+    }),
+  },
+  {
+    name: 'job_wait',
+    of: 'jobs that waited for their first attempt',
+    source: 'log',
+    kind: 'ratio',
+    budget: () => LATE,
+    events: (tally, { jobWaitP95 }) => late(tally.get(JOB_WAITS), families.jobWaits, jobWaitP95 / 1000),
+    p95: { series: JOB_WAITS, family: families.jobWaits, seconds: ({ jobWaitP95 }) => jobWaitP95 / 1000 },
   },
 ]
 

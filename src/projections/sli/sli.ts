@@ -8,7 +8,7 @@ import { FOLDS, fold, type Memory, type OpenCommand, type OpenJob, type OpenTask
 /** Service level indicators, as counts by the minute. */
 export const sli = defineProjection({
   name: 'sli',
-  schema: 5,
+  schema: 6,
   folds: FOLDS,
   open: async (dir) => new SliStore(dir),
 })

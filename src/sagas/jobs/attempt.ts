@@ -245,7 +245,12 @@ function endOf(
 const since = (time: string | undefined, ms: number): number =>
   time === undefined ? 0 : Math.max(0, Math.round(ms - Date.parse(time)))
 
-const CODES: Readonly<Record<string, ErrorCode>> = { timeout: 'deadline_exceeded', oom: 'resource_exhausted' }
+/** What a step failed with, by the reason of its exit where that was not its own. */
+function codeOf(reason: string | undefined): ErrorCode {
+  if (reason === 'timeout') return 'deadline_exceeded'
+  if (reason === 'oom') return 'resource_exhausted'
+  return reason?.startsWith('lost') ? 'aborted' : 'failed_precondition'
+}
 
 function failureOf(
   id: string,
@@ -256,7 +261,7 @@ function failureOf(
   const what = stepTitle(index, name)
   const why = reason === undefined ? `exited with ${exitCode}` : `ended: ${reason}`
   const remedy = error?.remedy ?? `purser job logs ${id}`
-  const code = error?.code ?? CODES[reason ?? ''] ?? 'failed_precondition'
+  const code = error?.code ?? codeOf(reason)
   return {
     step: index,
     ...(exitCode === undefined ? {} : { exitCode }),

@@ -50,6 +50,8 @@ const RATIOS = {
   image_cache_hits: 0.15,
   warm_claims: 0.1,
   warm_claim_latency: 0.05,
+  job_success: 0.01,
+  job_wait: 0.05,
 }
 const PER_HOUR = { shim_loss: 1, oom_kills: 0 }
 
@@ -62,6 +64,9 @@ const CALM: Series = {
   purser_redis_up: constant(1),
   purser_redis_memory_used_bytes: constant(1e8),
   purser_redis_memory_max_bytes: constant(2e8),
+  purser_tasks_stuck: constant(0),
+  'purser_pools{standing="failing"}': constant(0),
+  'purser_pools{standing="starved"}': constant(0),
   purser_disk_used_ratio: constant(0.4),
   purser_disk_available_bytes: constant(1e11),
   purser_log_position: rising(100),
@@ -181,6 +186,33 @@ const ALERTS: Readonly<Record<string, Alert>> = {
         at: '20h',
         step: 10,
         series: { ...all('warm_claims', '0x90 50x90'), ...bad('warm_claims', '0x90 50x90') },
+      },
+    ],
+  },
+  PurserJobsBroken: fastBurn('job_success'),
+  PurserJobsBrokenSlow: slowBurn('job_success'),
+  PurserJobsWait: fastBurn('job_wait'),
+  PurserTaskStuck: {
+    fires: [{ because: 'one does not end', at: '1h', series: { purser_tasks_stuck: '0x40 1x100' } }],
+    silent: [
+      { because: 'it ended after a while', at: '1h', series: { purser_tasks_stuck: '0x50 1x7 0x100' } },
+      { because: 'none is', at: '1h', series: {} },
+    ],
+  },
+  PurserPoolNotRefilled: {
+    fires: [
+      { because: 'tasks do not become ready', at: '1h', series: { 'purser_pools{standing="failing"}': '0x30 1x100' } },
+      {
+        because: 'there is no memory for them',
+        at: '1h',
+        series: { 'purser_pools{standing="starved"}': '0x30 2x100' },
+      },
+    ],
+    silent: [
+      {
+        because: 'a try succeeded in between',
+        at: '1h',
+        series: { 'purser_pools{standing="failing"}': '0x30 1x20 0 1x100' },
       },
     ],
   },

@@ -30,6 +30,9 @@ const REVIEW_MS = 5000
 const BACKOFF_MS = 1000
 const BACKOFF_MS_MAX = 60_000
 
+/** How a pool stands: it has what it is to have, is being filled, or cannot be. */
+type PoolStanding = 'full' | 'filling' | 'limited' | 'failing' | 'starved'
+
 type PresentPool = Exclude<PoolState, { status: 'absent' }>
 
 /** What the keeper remembers of a pool; nothing that a restart must not forget. */
@@ -80,6 +83,22 @@ export class PoolKeeper {
     const state: PoolState = this.#options.log.documents.get(pool, namespace, name)
     if (state.status !== 'present') return 0
     return idleWanted(state.sizing, this.#course(namespace, name).meter.demand(Date.now()))
+  }
+
+  /** How many pools stand how. */
+  get standings(): Readonly<Record<PoolStanding, number>> {
+    const counts = { full: 0, filling: 0, limited: 0, failing: 0, starved: 0 }
+    for (const { namespace, id, state } of this.#options.log.documents.list(pool))
+      if (state.status === 'present') counts[this.#standingOf(namespace, id, state)] += 1
+    return counts
+  }
+
+  #standingOf(namespace: string, name: string, { tasksMax }: PresentPool): PoolStanding {
+    const { ready, claimed } = this.#options.members.of(namespace, name)
+    if (ready.size >= this.wanted(namespace, name)) return 'full'
+    if (ready.size + claimed.size >= tasksMax) return 'limited'
+    if (this.#course(namespace, name).failures > 0) return 'failing'
+    return hasMemory() ? 'filling' : 'starved'
   }
 
   #applied(event: StoredEvent): void {
@@ -207,7 +226,7 @@ export class PoolKeeper {
     let under = 0
     for (const { asked } of this.#courses.values()) under += asked.size
     for (const { state } of this.#options.log.documents.list(poolMember)) if (state.status === 'warming') under += 1
-    return under < WARMING_MAX && Date.now() >= course.notBefore && freemem() > FREE_MEMORY_MIN * totalmem()
+    return under < WARMING_MAX && Date.now() >= course.notBefore && hasMemory()
   }
 
   /** Of another image than its name stands for by now, or ready for too long. */
@@ -282,6 +301,8 @@ export class PoolKeeper {
     })
   }
 }
+
+const hasMemory = (): boolean => freemem() > FREE_MEMORY_MIN * totalmem()
 
 const poolOf = (payload: unknown): string => textOf(payload, 'pool')
 
