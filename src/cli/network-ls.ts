@@ -16,8 +16,8 @@ export const verb = defineVerb({
       print(networks, format, {
         NAME: ({ name }) => name,
         DRIVER: ({ driver, internal }) => (internal ? `${driver}, internal` : driver),
-        SUBNET: ({ subnet }) => subnet,
-        GATEWAY: ({ gateway }) => gateway,
+        SUBNET: ({ subnet, subnet6 }) => [subnet, ...(subnet6 === undefined ? [] : [subnet6])].join(', '),
+        GATEWAY: ({ gateway, gateway6 }) => [gateway, ...(gateway6 === undefined ? [] : [gateway6])].join(', '),
         BRIDGE: ({ bridge }) => bridge,
         CREATED: ({ createdAt }) => age(createdAt),
       })

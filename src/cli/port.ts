@@ -2,7 +2,7 @@ import type { ContainerView } from '../client/index.ts'
 import { PurserError } from '../model/errors.ts'
 import { defineVerb } from './line/verb.ts'
 import { printJson } from './terminal/output.ts'
-import { hostAddress } from './terminal/ports.ts'
+import { hostAddress, leadingPorts } from './terminal/ports.ts'
 
 type Port = NonNullable<NonNullable<ContainerView['task']>['ports']>[number]
 
@@ -16,7 +16,7 @@ export const verb = defineVerb({
   options: {},
   async run({ client, args: [name = '', asked], format }) {
     const { id, task } = await client.container(name)
-    const all = task?.ports ?? []
+    const all = task === undefined ? [] : leadingPorts(task)
     const ports = asked === undefined ? all : all.filter(matching(asked))
     if (asked !== undefined && ports.length === 0) {
       throw new PurserError('not_found', `no port of the host leads to ${asked} of container ${id}`, {

@@ -2,7 +2,7 @@ import type { ContainerView, PurserClient } from '../client/index.ts'
 import { filters } from './line/filters.ts'
 import { defineVerb } from './line/verb.ts'
 import { age, print } from './terminal/output.ts'
-import { shownPorts } from './terminal/ports.ts'
+import { leadingPorts, shownPorts } from './terminal/ports.ts'
 
 const POOL_LABEL = 'purser.io/pool'
 const COMMAND_CHARACTERS = 32
@@ -37,7 +37,7 @@ export const verb = defineVerb({
         COMMAND: ({ options: { entrypoint = [], args = [] } }) => shortened([...entrypoint, ...args].join(' ')),
         CREATED: ({ createdAt }) => age(createdAt),
         STATUS: (each) => pooled.get(each.id) ?? statusOf(each),
-        PORTS: ({ task }) => shownPorts(task?.ports ?? []),
+        PORTS: ({ task }) => (task === undefined ? '' : shownPorts(leadingPorts(task))),
       })
     return 0
   },

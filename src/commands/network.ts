@@ -4,7 +4,16 @@ import { event } from '../model/event-schema.ts'
 import { type Labels, labels } from '../model/labels.ts'
 import { networksOf } from '../oci/spec/network-mode.ts'
 import { networkName } from '../oci/spec/network-options.ts'
-import { firstHost, formatSubnet, freeSubnet, isHostOf, overlap, parseSubnet, type Subnet } from '../oci/subnet.ts'
+import {
+  firstHost,
+  formatSubnet,
+  freeLocalSubnet,
+  freeSubnet,
+  isHostOf,
+  overlap,
+  parseSubnet,
+  type Subnet,
+} from '../oci/subnet.ts'
 import { containers } from './container.ts'
 
 /** Room for a gateway, a container and two addresses that nobody may have; and no more than a private network offers. */
@@ -12,14 +21,23 @@ const PREFIX_MIN = 8
 const PREFIX_MAX = 29
 
 const subnet = z.string().refine((text) => {
-  const { prefix = 0 } = parseSubnet(text) ?? {}
-  return prefix >= PREFIX_MIN && prefix <= PREFIX_MAX
+  const { family, prefix = 0 } = parseSubnet(text) ?? {}
+  return family === 4 && prefix >= PREFIX_MIN && prefix <= PREFIX_MAX
 }, `a subnet is an IPv4 address and a prefix of ${PREFIX_MIN} to ${PREFIX_MAX}, no bit set beyond it: 10.89.3.0/24`)
+
+const PREFIX6_MAX = 126
+
+const subnet6 = z.string().refine((text) => {
+  const { family, prefix = 0 } = parseSubnet(text) ?? {}
+  return family === 6 && prefix >= PREFIX_MIN && prefix <= PREFIX6_MAX
+}, `a subnet of IPv6 has a prefix of ${PREFIX_MIN} to ${PREFIX6_MAX}, and no bit set beyond it: fd00:89:3::/64`)
 
 const bridge = z.strictObject({
   driver: z.literal('bridge'),
   subnet,
   gateway: z.ipv4().describe("the bridge's own address, which is the containers' way out"),
+  subnet6: subnet6.optional().describe('where its containers have IPv6 addresses too'),
+  gateway6: z.ipv6().optional(),
   internal: z.boolean().describe('whether nothing leads out of it'),
   bridge: z.string().describe('name of its interface on the host'),
   labels,
@@ -41,6 +59,9 @@ export const network = defineAggregate({
         driver: z.enum(['bridge'], 'bridge is the only driver; for others write a conflist').default('bridge'),
         subnet: subnet.optional().describe('by default a free one of 10.89.0.0/16'),
         gateway: z.ipv4().optional().describe('by default the first address of the subnet'),
+        ipv6: z.boolean().default(false).describe('whether containers have an IPv6 address too'),
+        subnet6: subnet6.optional().describe('makes it one with IPv6; by default a unique local /64 (RFC 4193)'),
+        gateway6: z.ipv6().optional().describe('by default the first address of that subnet'),
         internal: z.boolean().default(false).describe('whether nothing leads out of it'),
         labels: labels.default({}),
       })
@@ -52,7 +73,12 @@ export const network = defineAggregate({
     'network.remove': ['network.removing', 'network.removed'],
   },
   events: {
-    'network.created': event(1, 'containers can be run in it; its bridge comes with the first of them', bridge),
+    'network.created': event(
+      2,
+      'containers can be run in it; its bridge comes with the first of them',
+      bridge,
+      (data) => data, // Version 2 may have IPv6.
+    ),
     'network.removing': event(1, 'its bridge is about to go', z.strictObject({})),
     'network.removed': event(1, 'it is gone, and its bridge', z.strictObject({})),
   },
@@ -62,11 +88,11 @@ export const network = defineAggregate({
         if (state.status !== 'absent') {
           return refuse('already_exists', `network ${subject} exists in namespace ${namespace}`, 'choose another name')
         }
-        const { subnet: text, gateway, ...rest } = payload
-        const asked = text === undefined ? undefined : parseSubnet(text)
-        const refusal = asked === undefined ? withoutSubnet(gateway) : unfit(asked, gateway, view)
+        const { ipv6: _, gateway, gateway6, ...rest } = payload
+        const refusal =
+          unfit('subnet', payload.subnet, gateway, view) ?? unfit('subnet6', payload.subnet6, gateway6, view)
         if (refusal) return refusal
-        const chosen = asked ?? chooseSubnet(view)
+        const chosen = payload.subnet === undefined ? chooseSubnet(view) : parseSubnet(payload.subnet)
         if (chosen === undefined) return noneFree()
         // The handler knows the host: its bridge, and what is free there.
         const data = { ...rest, subnet: formatSubnet(chosen), gateway: gateway ?? firstHost(chosen), bridge: '' }
@@ -98,12 +124,17 @@ export const network = defineAggregate({
   },
 })
 
-const withoutSubnet = (gateway: string | undefined): Refusal | undefined =>
-  gateway === undefined
-    ? undefined
-    : refuse('invalid_argument', `gateway ${gateway} is given without the subnet that it is of`, 'give the subnet too')
-
-function unfit(asked: Subnet, gateway: string | undefined, view: View): Refusal | undefined {
+function unfit(
+  field: string,
+  written: string | undefined,
+  gateway: string | undefined,
+  view: View,
+): Refusal | undefined {
+  const asked = written === undefined ? undefined : parseSubnet(written)
+  if (asked === undefined) {
+    if (gateway === undefined) return undefined
+    return refuse('invalid_argument', `gateway ${gateway} is given without the ${field} that it is of`, 'give that too')
+  }
   const text = formatSubnet(asked)
   if (gateway !== undefined && !isHostOf(gateway, asked)) {
     return refuse(
@@ -123,6 +154,10 @@ function unfit(asked: Subnet, gateway: string | undefined, view: View): Refusal 
   return undefined
 }
 
+/** A unique local one. @param globalId 40 bits @param alsoTaken what only the host knows of */
+export const chooseSubnet6 = (view: View, globalId: bigint, alsoTaken: readonly Subnet[]): Subnet | undefined =>
+  freeLocalSubnet(globalId, [...takenSubnets(view).map(({ subnet }) => subnet), ...alsoTaken])
+
 /** @param alsoTaken what only the host knows of */
 export const chooseSubnet = (view: View, alsoTaken: readonly Subnet[] = []): Subnet | undefined =>
   freeSubnet([...takenSubnets(view).map(({ subnet }) => subnet), ...alsoTaken])
@@ -133,8 +168,11 @@ const noneFree = (): Refusal =>
 /** Subnets of all networks of the node: they share its routes. */
 const takenSubnets = (view: View): { namespace: string; id: string; subnet: Subnet }[] =>
   [...view.list(network)].flatMap(({ namespace, id, state }) => {
-    const subnet = state.status === 'absent' ? undefined : parseSubnet(state.subnet)
-    return subnet ? [{ namespace, id, subnet }] : []
+    const written = state.status === 'absent' ? [] : [state.subnet, state.subnet6 ?? '']
+    return written.flatMap((text) => {
+      const subnet = parseSubnet(text)
+      return subnet ? [{ namespace, id, subnet }] : []
+    })
   })
 
 const usersOf = (view: View, namespace: string, name: string): string[] =>

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { isIPv4, isIPv6 } from 'node:net'
 
 /** What `/etc/resolv.conf`, `/etc/hosts` and `/etc/hostname` of a container are made from. */
 export interface Names {
@@ -36,9 +37,10 @@ function hostsText({ hostname, addresses, gateway, extraHosts }: Names): string 
 /** systemd's stub listens on a loopback address; this file names the servers behind it. */
 const BEHIND_STUB = '/run/systemd/resolve/resolv.conf'
 
-function resolvText({ nameservers, search }: Names): string {
+function resolvText({ nameservers, search, addresses }: Names): string {
   const host = hostResolver()
-  const servers = nameservers.length > 0 ? nameservers : host.nameservers
+  const reachable = host.nameservers.filter((server) => isReachable(server, addresses))
+  const servers = nameservers.length > 0 ? nameservers : reachable
   const domains = search.length > 0 ? search : host.search
   return [
     ...servers.map((server) => `nameserver ${server}`),
@@ -46,6 +48,12 @@ function resolvText({ nameservers, search }: Names): string {
     ...host.options.map((option) => `options ${option}`),
     '',
   ].join('\n')
+}
+
+/** From a network of IPv4 alone no server of IPv6 is, and from none that of a link of the host, `fe80::1%eth0`. */
+function isReachable(server: string, addresses: readonly string[]): boolean {
+  if (addresses.length === 0 || isIPv4(server)) return true // On the host's network all are.
+  return !server.includes('%') && addresses.some(isIPv6)
 }
 
 /** What the host resolves names with, as far as a container can reach it. */

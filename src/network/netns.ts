@@ -8,7 +8,9 @@ import { PurserError } from '../model/errors.ts'
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 const TOOL_MS = 10_000
 
-/** Runs a program of util-linux or iproute2. @throws PurserError with what it says */
+const PACKAGES: Readonly<Record<string, string>> = { ip: 'iproute2', ip6tables: 'iptables' }
+
+/** Runs a program of util-linux, iproute2 or iptables. @throws PurserError with what it says */
 export async function runTool(program: string, args: readonly string[], signal: AbortSignal): Promise<void> {
   const { failed, stderr, shortMessage } = await execa(program, args, {
     env: { PATH },
@@ -24,7 +26,7 @@ export async function runTool(program: string, args: readonly string[], signal: 
     'failed_precondition',
     `${program} ${args[0] ?? ''} failed: ${stderr.trim().slice(0, 300) || shortMessage}`,
     {
-      remedy: `${program} is of the package ${program === 'ip' ? 'iproute2' : 'util-linux'}`,
+      remedy: `${program} is of the package ${PACKAGES[program] ?? 'util-linux'}`,
     },
   )
 }

@@ -1,5 +1,6 @@
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import { readdir, readFile, rm } from 'node:fs/promises'
+import { isIP } from 'node:net'
 import { dirname, join } from 'node:path'
 import type { Logger } from 'pino'
 import { z } from 'zod'
@@ -174,6 +175,7 @@ export class Networks {
       this.#write(record)
       await pinNamespace(record.netns, signal)
       for (const each of asked) await this.#add(record, each, signal)
+      requireFamilies(record)
       return attachedOf(record)
     } catch (error) {
       await this.#detach(request)
@@ -388,6 +390,20 @@ function parsed(text: string): NetworkRecord | undefined {
     return recordSchema.parse(JSON.parse(text))
   } catch {
     return undefined
+  }
+}
+
+/** The plugin passes over a port of an address whose family the container has none of. */
+function requireFamilies({ attachments, ports }: NetworkRecord): void {
+  const publisher = attachments.find(({ runtimeConfig }) => runtimeConfig.portMappings)
+  const addresses = (publisher?.result?.ips ?? []).map(({ address }) => isIP(address.split('/')[0] ?? ''))
+  for (const { hostIp, hostPort } of ports) {
+    if (hostIp === undefined || addresses.includes(isIP(hostIp))) continue
+    throw new PurserError(
+      'failed_precondition',
+      `port ${hostPort} of ${hostIp} cannot lead to the container: in network ${publisher?.network} it has no address of IPv${isIP(hostIp)}`,
+      { remedy: 'publish it on an address of the other family, or name a network of both', field: 'ports' },
+    )
   }
 }
 

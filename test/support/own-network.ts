@@ -32,12 +32,13 @@ export interface NetworkState {
 /** What is in this network namespace. */
 export function networkState(): NetworkState {
   const links = JSON.parse(run('ip', '-json', 'link')) as { ifname: string }[]
-  const rules = run('iptables-save').split('\n')
+  const rules = [...run('iptables-save').split('\n'), ...run('ip6tables-save').split('\n')]
   return {
     interfaces: links.map(({ ifname }) => ifname),
     // Chains that are shared by all containers stay: CNI-FORWARD, CNI-HOSTPORT-DNAT and so on.
     rules: rules.filter(
-      (rule) => /CNI-DN-|CNI-[0-9a-f]{24}|\d+\.\d+\.\d+\.\d+\/32/.test(rule) && !rule.includes('127.0.0.1/32'),
+      (rule) =>
+        /CNI-DN-|CNI-[0-9a-f]{24}|\d+\.\d+\.\d+\.\d+\/32|:[\da-f]+\/128/.test(rule) && !rule.includes('127.0.0.1/32'),
     ),
   }
 }
@@ -56,7 +57,7 @@ export async function assertNothingLeft({ state, root }: TestNode, bridges: read
   for (const network of await readdir(join(state, 'ipam')).catch(() => [])) {
     const files = await readdir(join(state, 'ipam', network))
     assert.deepEqual(
-      files.filter((file) => /^\d+\./.test(file)),
+      files.filter((file) => /^[\da-f]+[.:]/.test(file)),
       [],
     )
   }

@@ -1,4 +1,14 @@
+import type { ContainerView } from '../../client/index.ts'
 import type { MappedPort } from '../../oci/spec/published-port.ts'
+
+type Task = NonNullable<ContainerView['task']>
+
+/** Ports that lead to a container; one of all addresses is told once for each family that the container has. */
+export function leadingPorts({ ports = [], interfaces = [] }: Task): MappedPort[] {
+  const hasIpv6 = interfaces.some(({ addresses }) => addresses.some((address) => address.includes(':')))
+  const everywhere = ['0.0.0.0', ...(hasIpv6 ? ['::'] : [])]
+  return ports.flatMap((port) => (port.hostIp === undefined ? everywhere.map((hostIp) => ({ ...port, hostIp })) : port))
+}
 
 export const hostAddress = (hostIp = '0.0.0.0'): string => (hostIp.includes(':') ? `[${hostIp}]` : hostIp)
 

@@ -88,6 +88,11 @@ export function networkConflict(options: NetworkOptions): { field: string; messa
   if (field !== undefined && names.length > 1) {
     return { field, message: `${own} can be given with one network only, not with ${names.length}` }
   }
+  const inward = ports?.find(({ hostIp }) => hostIp === '::1')
+  if (inward) {
+    const message = `port ${inward.containerPort} cannot be published on [::1]: the kernel lets no packet of ::1 out of loopback, as it does of 127.0.0.1`
+    return { field: 'ports', message }
+  }
   const sockets = (ports ?? []).flatMap(({ hostIp = '', hostPort, hostPortMax, protocol }) =>
     hostPort === undefined || hostPortMax !== undefined ? [] : [`${hostIp}:${hostPort}/${protocol}`],
   )

@@ -128,6 +128,33 @@ test('ports are ranges, or chosen where that is left open; one that is taken is 
   await assertNothingLeft(node, [])
 })
 
+test('a network of both families gives addresses of both, a way out, and ports on either', async () => {
+  await ok('network', 'create', '--ipv6', '--subnet', 'fd00:77::/64', 'dual')
+  await ok('run', '-d', '--name', 'six', '--network', 'dual', '--ip6', 'fd00:77::9', '-p', '8080:80', image, ...SERVE)
+  const { task } = await inspect('six')
+  assert.match(task.interfaces[0]?.addresses.join(' ') ?? '', /^10\.89\.0\.\d+\/24 fd00:77::9\/64$/)
+  const inside = await ok('exec', 'six', 'sh', '-c', 'ip -6 route; cat /etc/hosts')
+  assert.match(inside, /^default via fd00:77::1 /m)
+  assert.match(inside, /^fd00:77::9\tsix$/m)
+  assert.match(await ok('port', 'six'), /^80\/tcp -> 0\.0\.0\.0:8080\n80\/tcp -> \[::\]:8080$/)
+  for (const url of ['http://[fd00:77::9]/', 'http://10.89.0.1:8080/', 'http://[fd00:77::1]:8080/'])
+    assert.equal(await fetchHere(url), 'hello from six', url)
+  assert.equal(
+    await ok('run', '--rm', '--network', 'dual', image, ...fetchInside('http://[fd00:77::9]/')),
+    'hello from six',
+  )
+  const publish = ['run', '--rm', '--network', 'dual', '-p']
+  assert.match(await refused(...publish, '[::1]:81:80', image, 'true'), /cannot be published on \[::1\]/)
+  await ok('network', 'create', 'four')
+  assert.match(
+    await refused('run', '--rm', '--network', 'four', '-p', '[fd00:77::1]:81:80', image, 'true'),
+    /in network four it has no address of IPv6/,
+  )
+  await removeAll()
+  await ok('network', 'rm', 'dual', 'four')
+  await assertNothingLeft(node, [])
+})
+
 test('address, MAC address, name servers and hosts are as they were asked for', async () => {
   await ok('network', 'create', '--subnet', '10.77.3.0/24', '--gateway', '10.77.3.254', 'red')
   const names = ['--hostname', 'box.lan', '--dns', '10.1.1.1', '--dns-search', 'lan', '--add-host', 'db:10.1.1.9']

@@ -59,6 +59,8 @@ test('a network is taken once, its subnet on the whole node, and it stays while 
   assert.deepEqual(past.ask('network.create', { subnet: '10.89.1.0/24' }, 'red'), ['network.created'])
   assert.equal(past.ask('network.create', { subnet: '10.89.1.0/24', gateway: '10.89.2.1' }, 'red'), 'invalid_argument')
   assert.equal(past.ask('network.create', { gateway: '10.89.2.1' }, 'red'), 'invalid_argument')
+  assert.equal(past.ask('network.create', { gateway6: 'fd00:89::1' }, 'red'), 'invalid_argument')
+  assert.equal(past.ask('network.create', { subnet6: 'fd00:89::/48' }, 'red'), 'already_exists')
   assert.deepEqual(past.ask('network.remove', {}, 'blue'), ['network.removing'])
   const options = containerOptions.parse({ network: 'red', moreNetworks: ['blue'] })
   past.happens({ type: 'container.created', data: like('container.created', { options }) })

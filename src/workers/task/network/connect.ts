@@ -3,6 +3,7 @@ import { network } from '../../../commands/network.ts'
 import { task } from '../../../commands/task.ts'
 import type { Fact } from '../../../model/aggregate.ts'
 import { PurserError } from '../../../model/errors.ts'
+import { prepareBridge } from '../../../network/bridge.ts'
 import type { Conflist } from '../../../network/conflist.ts'
 import { nameFiles } from '../../../network/name-files.ts'
 import { hostnameOf } from '../../../oci/spec/build-spec.ts'
@@ -70,11 +71,14 @@ async function attach(job: TaskJob, options: ContainerOptions): Promise<Connecti
   }
 }
 
-/** How a network is laid out. @throws PurserError not_found when there is none of that name */
+/** How a network is laid out, for a container that comes into it now. @throws PurserError not_found when there is none of that name */
 export async function conflistOf(job: TaskJob, name: string, isDefaultRoute: boolean): Promise<Conflist> {
   const { namespace, view, effects } = job
   const state = view.get(network, namespace, name)
-  if (state.status === 'present') return effects.networks.bridge({ ...state, namespace, name, isDefaultRoute })
+  if (state.status === 'present') {
+    if (state.subnet6 !== undefined) await prepareBridge(state.bridge, job.signal)
+    return effects.networks.bridge({ ...state, namespace, name, isDefaultRoute })
+  }
   if (state.status === 'absent') return await effects.networks.conflist(name)
   throw new PurserError('failed_precondition', `network ${name} is being removed`, { remedy: 'choose another network' })
 }
