@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { PurserError, toPurserError } from '../model/errors.ts'
 import { removeCgroup } from './cgroup-remains.ts'
 import { runProgram } from './run-program.ts'
-import { isHybrid, makeRuntimeNamespace } from './runtime-namespace.ts'
+import { isHybrid, makeRuntimeNamespace, PROTECTED_PROGRAM } from './runtime-namespace.ts'
 import { findProgram } from './runtimes.ts'
 
 /** Where crun works: whether it needs a mount namespace for that. Where it does not: why. */
@@ -46,10 +46,11 @@ export async function probeCrun(probe: CrunProbe, signal: AbortSignal): Promise<
 
 async function run(file: string, isApart: boolean, probe: CrunProbe, signal: AbortSignal): Promise<void> {
   const { dir, cgroupsPath, searchPath } = probe
-  using inside = isApart ? await makeRuntimeNamespace(signal) : undefined
+  using inside = isApart ? await makeRuntimeNamespace([file], signal) : undefined
   const crun = (...verb: string[]) => {
     const [program = file, ...args] = [...(inside?.enter('/') ?? []), file, '--root', join(dir, 'state'), ...verb]
-    return runProgram({ file: program, args, cwd: '/', env: { PATH: searchPath } }, signal)
+    const env = { PATH: searchPath, ...(isApart ? PROTECTED_PROGRAM : {}) }
+    return runProgram({ file: program, args, cwd: '/', env }, signal)
   }
   mkdirSync(join(dir, 'rootfs'), { recursive: true, mode: 0o700 })
   writeFileSync(join(dir, 'config.json'), JSON.stringify(specOf(cgroupsPath)))

@@ -13,6 +13,14 @@ const IN_ITS_PLACE = '/sys/fs/cgroup/freezer'
 /** Whether cgroups are laid out as systemd's hybrid: a hierarchy of version 2 beside those of version 1. @see cgroups(7) */
 export const isHybrid = (): boolean => existsSync(join(UNIFIED, 'cgroup.controllers'))
 
+/**
+ * For what is run there. crun copies its own program into memory before each thing it does, so that no container can overwrite
+ * it, unless it is told that this has been seen to, and finds itself on a read-only mount.
+ *
+ * @see CVE-2019-5736; crun, src/libcrun/cloned_binary.c, "is_self_cloned"
+ */
+export const PROTECTED_PROGRAM: Readonly<Record<string, string>> = { _LIBCONTAINER_CLONED_BINARY: '1' }
+
 /** Where a runtime finds cgroups of version 1 only. To enter it takes a millisecond, to make one five or more. */
 export interface RuntimeNamespace extends Disposable {
   /** What a command line begins with to be run in it; undefined once it cannot be entered any more. */
@@ -24,9 +32,10 @@ export interface RuntimeNamespace extends Disposable {
  * in it, and those of the host go on to arrive, where they propagate. A process that does nothing keeps it until programs
  * of it do, and ends with us, however we end.
  *
+ * @param programs absolute paths of runtimes, which cannot be written to from within
  * @throws PurserError failed_precondition when it cannot be made here
  */
-export async function makeRuntimeNamespace(signal: AbortSignal): Promise<RuntimeNamespace> {
+export async function makeRuntimeNamespace(programs: Iterable<string>, signal: AbortSignal): Promise<RuntimeNamespace> {
   const args = ['--mount', '--propagation', 'slave', '/bin/cat']
   const holder = spawn('/usr/bin/unshare', args, { stdio: ['pipe', 'pipe', 'ignore'], detached: true, env: {}, signal })
   let isHeld = true
@@ -47,9 +56,13 @@ export async function makeRuntimeNamespace(signal: AbortSignal): Promise<Runtime
       : undefined
   const [file, ...rest] = enter('/') ?? []
   if (file === undefined) throw cannotBeMade('unshare ended')
-  const mount = { file, args: [...rest, '/bin/mount', '--bind', IN_ITS_PLACE, UNIFIED], cwd: '/', env: {} }
-  const { exitCode, stderr } = await runProgram(mount, signal)
-  if (exitCode !== 0) throw cannotBeMade(stderr.slice(-300))
+  const bind = async (source: string, target: string, options: string) => {
+    const args = [...rest, '/bin/mount', '-o', options, source, target]
+    const { exitCode, stderr } = await runProgram({ file, args, cwd: '/', env: {} }, signal)
+    if (exitCode !== 0) throw cannotBeMade(stderr.slice(-300))
+  }
+  await bind(IN_ITS_PLACE, UNIFIED, 'bind')
+  for (const program of programs) await bind(program, program, 'bind,ro')
   const held = undo.move()
   return { enter, [Symbol.dispose]: () => held.dispose() }
 }

@@ -37,7 +37,7 @@ export async function runInside(
   if (!runtime.isApart) return await runProgram(call, signal)
   const enter = shared?.enter(call.cwd)
   if (enter !== undefined) return await runProgram(entering(enter, call), signal)
-  using own = await makeRuntimeNamespace(signal) // What it leaves running keeps it.
+  using own = await makeRuntimeNamespace(runtime.runcFile === undefined ? [] : [runtime.runcFile], signal) // What it leaves running keeps it.
   const inside = own.enter(call.cwd)
   if (inside === undefined) throw new PurserError('unavailable', 'the mount namespace of a runtime has ended')
   return await runProgram(entering(inside, call), signal)

@@ -9,7 +9,7 @@ import { formatShimAddress, type ShimAddress } from './bootstrap.ts'
 import { CircuitBreaker } from './circuit-breaker.ts'
 import { GrpcTaskClient } from './grpc-task-client.ts'
 import { ProgramFacts } from './program-facts.ts'
-import { makeRuntimeNamespace, type RuntimeNamespace } from './runtime-namespace.ts'
+import { makeRuntimeNamespace, PROTECTED_PROGRAM, type RuntimeNamespace } from './runtime-namespace.ts'
 import { RuntimeReports } from './runtime-report.ts'
 import type { Runtime, RuntimeConfig } from './runtimes.ts'
 import { SeccompPrograms } from './seccomp-programs.ts'
@@ -96,8 +96,20 @@ export class Shims {
   /** Removes the spare shims of an earlier daemon: before any other call. */
   async open(signal: AbortSignal): Promise<void> {
     await removeSpares(this.#sparesDir, this.#grpcAddress, signal)
-    const isNeeded = Object.values(this.#config.runtimes).some(({ isApart }) => isApart)
-    if (isNeeded) this.#shared = await makeRuntimeNamespace(signal)
+    const apart = Object.entries(this.#config.runtimes).flatMap(([name, { isApart }]) => (isApart ? [name] : []))
+    if (apart.length > 0) this.#shared = await makeRuntimeNamespace(this.#programsOf(apart), signal)
+  }
+
+  /** Those that there are. */
+  #programsOf(names: readonly string[]): ReadonlySet<string> {
+    const files = names.map((name) => {
+      try {
+        return this.reports.resolve(name).runcFile
+      } catch {
+        return undefined // Whoever uses it is told why not.
+      }
+    })
+    return new Set(files.filter((file) => file !== undefined))
   }
 
   /** Ends the shims that no task has; those of tasks go on. */
@@ -262,6 +274,7 @@ export class Shims {
 
   /** What is left of a task that its shim has deleted, once that has ended too; nothing needs to be killed. */
   async removeTraces(request: TaskRequest & { signal: AbortSignal }): Promise<void> {
+    this.#spares.postpone(request)
     await removeShimTraces(request, this.#program(request.runtime), request.signal)
   }
 
@@ -326,6 +339,7 @@ export class Shims {
       GRPC_ADDRESS: this.#grpcAddress,
       GOMAXPROCS: '2',
       MAX_SHIM_VERSION: '3',
+      ...(runtime.isApart ? PROTECTED_PROGRAM : {}),
     }
     const shared = mounts === 'any' ? this.#shared : undefined
     return { runtime, env, shared, grpcAddress: this.#grpcAddress, publishBinary: PUBLISH_BINARY }

@@ -9,7 +9,7 @@ import type { ShimLog } from './shim-log.ts'
 import { noteShimId } from './shim-remains.ts'
 import { stdioDir } from './stdio.ts'
 
-/** So long after the last start, the machine has time for what may be needed next. */
+/** So long after the last start or removal, the machine has time for what may be needed next. */
 const REFILL_MS = 100
 /** Without a start for so long, spare ones are not worth their memory. */
 const KEPT_MS = 60_000
@@ -100,14 +100,25 @@ export class SpareShims {
       filling: undefined,
     }
     this.#groups.set(key, group)
-    clearTimeout(group.refill)
     clearTimeout(group.expiry)
+    group.expiry = setTimeout(() => void this.#release(group), KEPT_MS).unref()
+    this.#refillLater(group)
+  }
+
+  /** A task of this kind is being removed, which someone may wait for. */
+  postpone({ namespace, runtime }: SpareKind): void {
+    const group = this.#groups.get(`${runtime} ${namespace}`)
+    if (group?.refill !== undefined) this.#refillLater(group)
+  }
+
+  #refillLater(group: Group): void {
+    clearTimeout(group.refill)
     group.refill = setTimeout(() => {
+      group.refill = undefined
       group.filling ??= this.#fill(group).finally(() => {
         group.filling = undefined
       })
     }, REFILL_MS).unref()
-    group.expiry = setTimeout(() => void this.#release(group), KEPT_MS).unref()
   }
 
   /** Ends those that nobody took. */
