@@ -177,6 +177,12 @@ export interface Snapshots {
   }>
 }
 
+/** Checkpoints on their way out. */
+export interface Checkpoints {
+  /** The archive of one, signed. @throws PurserError not_found, failed_precondition, before the first byte */
+  read(namespace: string, id: string, name: string, signal: AbortSignal): AsyncIterable<Uint8Array>
+}
+
 export interface Referrers {
   subject: string
   source: 'api' | 'tag'
@@ -235,6 +241,7 @@ export interface Services {
   snapshots: Snapshots
   streams: Streams
   files: Files
+  checkpoints: Checkpoints
   activity: Activity
   jobs: JobFiles
   jobTurns: JobTurns

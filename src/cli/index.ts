@@ -24,6 +24,11 @@ export const verbs: readonly Listed[] = [
         summary: 'write the processes of a container to disk',
         load: () => import('./checkpoint-create.ts'),
       },
+      {
+        name: 'export',
+        summary: 'write a checkpoint to an archive, for another node',
+        load: () => import('./checkpoint-export.ts'),
+      },
       { name: 'ls', summary: 'list the checkpoints of a container', load: () => import('./checkpoint-ls.ts') },
       { name: 'rm', summary: 'remove checkpoints of a container', load: () => import('./checkpoint-rm.ts') },
     ],
@@ -261,6 +266,11 @@ export const verbs: readonly Listed[] = [
   { name: 'pull', summary: 'fetch an image and unpack it', load: pull },
   { name: 'push', summary: 'bring an image to its registry', load: push },
   { name: 'restart', summary: 'stop containers and start them anew', load: () => import('./restart.ts') },
+  {
+    name: 'restore',
+    summary: 'have a container go on from the archive of a checkpoint',
+    load: () => import('./restore.ts'),
+  },
   { name: 'rename', summary: 'give a container another name', load: () => import('./rename.ts') },
   { name: 'rm', summary: 'remove containers', load: () => import('./rm.ts') },
   { name: 'rmi', summary: 'remove images and what only they hold', load: rmi },

@@ -1,6 +1,6 @@
-import { createReadStream } from 'node:fs'
 import type { PurserClient } from '../client/index.ts'
-import { PurserError, toPurserError } from '../model/errors.ts'
+import { PurserError } from '../model/errors.ts'
+import { readArchiveFile } from './line/archive-file.ts'
 import { failed } from './line/failed.ts'
 import { defineVerb } from './line/verb.ts'
 import { printJson } from './terminal/output.ts'
@@ -48,12 +48,7 @@ async function* bytesOf(file: string | undefined): AsyncGenerator<Uint8Array> {
       remedy: 'name a file with -i, or redirect: purser load < images.tar',
     })
   }
-  try {
-    yield* file === undefined ? process.stdin : createReadStream(file, { highWaterMark: 1 << 20 })
-  } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw toPurserError(error)
-    throw new PurserError('not_found', `there is no file ${file}`, { remedy: 'name another with -i' })
-  }
+  yield* file === undefined ? process.stdin : readArchiveFile(file, 'name another with -i')
 }
 
 /** It would go by itself after a while. */

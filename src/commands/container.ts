@@ -7,7 +7,7 @@ import { type Labels, labels } from '../model/labels.ts'
 import { type ContainerOptions, containerOptions } from '../oci/spec/container-options.ts'
 import { networkName } from '../oci/spec/network-options.ts'
 import { optionsConflict } from '../oci/spec/options-conflict.ts'
-import { type Checkpoint, checkpointOf, checkpointRecord } from './checkpoints.ts'
+import { type Checkpoint, checkpointMode, checkpointOf, checkpointRecord } from './checkpoints.ts'
 import { containerNames } from './container-name.ts'
 import { notConnectable, notDisconnectable, withNetwork, withoutNetwork } from './container-networks.ts'
 import { imageName } from './image-name.ts'
@@ -79,6 +79,8 @@ export const provision = z.strictObject({
   pull: z.enum(['missing', 'always', 'never']).default('missing').describe('when the image is pulled'),
 })
 
+const ingest = z.string().describe('an archive that was sent: PUT /v1/ingests/{id}')
+
 const stopRequest = z.strictObject({
   signal: z.string().optional().describe("the image's stop signal by default"),
   graceMs: z
@@ -127,6 +129,14 @@ export const container = defineAggregate({
         checkpoint: identifier.optional().describe('its processes go on from there, instead of being started anew'),
       })
       .describe('start a container anew; its ended task makes room'),
+    'container.restore': provision
+      .extend({ ingest, ...checkpointMode.shape })
+      .describe(
+        'make a container whose processes go on from the archive of a checkpoint; all else is as it is asked for here',
+      ),
+    'container.import-checkpoint': checkpointMode
+      .extend({ ingest, name: identifier })
+      .describe('take a checkpoint out of an archive, for a container that has not been started'),
     'container.remove-checkpoint': z.strictObject({ name: identifier }).describe('remove one of its checkpoints'),
     'container.stop': stopRequest.describe('ask its task to end, and kill it after a grace period'),
     'container.restart': stopRequest.describe('stop it where it runs, and start it anew'),
@@ -154,6 +164,21 @@ export const container = defineAggregate({
     'container.create': ['container.created'],
     'container.delete': ['container.deleting', 'container.deleted'],
     'container.copy': ['container.copied'],
+    'container.restore': [
+      'image.pull',
+      'image.verify',
+      'snapshot.unpack',
+      'snapshot.prepare',
+      'snapshot.view',
+      'container.create',
+      'container.import-checkpoint',
+      'task.create',
+      'container.wanted',
+      'task.delete',
+      'snapshot.remove',
+      'container.delete',
+    ],
+    'container.import-checkpoint': ['snapshot.applied', 'container.checkpoint-kept'],
     'container.remove-checkpoint': ['container.checkpoint-removed'],
     'container.rename': ['container-name.taken', 'container.renamed', 'container-name.released'],
     'container.connect': ['task.network-attaching', 'container.network-connected', 'task.network-attached'],
@@ -288,6 +313,7 @@ export const container = defineAggregate({
           conflicting(payload) ?? [{ type: 'container.created', data: payload }]
         )
       case 'container.provision':
+      case 'container.restore':
       case 'container.run':
         return taken(state, namespace, subject, view) ?? []
       case 'container.rename': {
@@ -356,6 +382,22 @@ export const container = defineAggregate({
         if (state.status === 'absent') return unknown(subject, namespace)
         const { checkpoint } = payload
         return (checkpoint === undefined ? undefined : withoutCheckpoint(state, subject, checkpoint)) ?? []
+      }
+      case 'container.import-checkpoint': {
+        if (state.status === 'absent') return unknown(subject, namespace)
+        if (checkpointOf(state, payload.name) !== undefined) {
+          return refuse(
+            'already_exists',
+            `container ${subject} has a checkpoint ${payload.name}`,
+            'choose another name',
+          )
+        }
+        if (view.get(tasks, namespace, subject).status === 'absent') return []
+        return refuse(
+          'failed_precondition',
+          `container ${subject} has been started: its files are not those of the archive`,
+          'make another one: purser restore',
+        )
       }
       case 'container.remove-checkpoint': {
         if (state.status === 'absent') return unknown(subject, namespace)

@@ -49,4 +49,9 @@ export const commandTypes: ReadonlyMap<string, AnyAggregate> = new Map(
 )
 
 /** Commands that make up an id where the request names none. */
-export const CREATES_ITS_SUBJECT: ReadonlySet<string> = new Set(['container.provision', 'container.run', 'job.submit'])
+export const CREATES_ITS_SUBJECT: ReadonlySet<string> = new Set([
+  'container.provision',
+  'container.restore',
+  'container.run',
+  'job.submit',
+])

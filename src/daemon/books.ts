@@ -61,5 +61,5 @@ export async function openBooks(
     await sealer.stop()
     await sender?.stop()
   })
-  return { log, archive, sealer, snapshots, verifier: verifierOf(signer) }
+  return { log, archive, sealer, snapshots, signer, verifier: verifierOf(signer) }
 }

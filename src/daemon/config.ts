@@ -11,6 +11,7 @@ import { isLoopback } from '../registry/endpoint.ts'
 import { trustSchema } from '../trust/policy.ts'
 import { cdiSchema } from './cdi-config.ts'
 import { cgroupSchema } from './cgroup-config.ts'
+import { checkpointsSchema } from './checkpoints-config.ts'
 import { jobsSchema } from './jobs-config.ts'
 import { networkSchema } from './network-config.ts'
 import { pullSchema } from './pull-config.ts'
@@ -175,6 +176,7 @@ const configSchema = z.strictObject({
         .describe('of an archive that is loaded, when it is decompressed, at most'),
     })
     .prefault({}),
+  checkpoints: checkpointsSchema,
   jobs: jobsSchema,
   scrub: z
     .strictObject({

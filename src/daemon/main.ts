@@ -31,6 +31,7 @@ import { type Lane, Relay } from '../queue/relay.ts'
 import { listReferrers } from '../registry/referrers.ts'
 import { sagas } from '../sagas/index.ts'
 import { JobScheduler } from '../sagas/jobs/scheduler.ts'
+import { NodeSignatures } from '../secrets/node-signatures.ts'
 import { SealingKey } from '../secrets/sealing-key.ts'
 import { LogKeeper } from '../shim/keeper/log-keeper.ts'
 import { Shims } from '../shim/shims.ts'
@@ -49,6 +50,7 @@ import { snapshotHandlers } from '../workers/snapshot/index.ts'
 import { SnapshotInsight } from '../workers/snapshot/insight.ts'
 import { taskActivity } from '../workers/task/activity.ts'
 import { CgroupLayout } from '../workers/task/cgroup-layout.ts'
+import { CheckpointArchives } from '../workers/task/checkpoint/write-archive.ts'
 import { ContainerLogs } from '../workers/task/container-logs.ts'
 import { TaskDoctor } from '../workers/task/doctor.ts'
 import { ContainerFiles } from '../workers/task/files.ts'
@@ -230,6 +232,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   const { whileAway: _, ...logDefaults } = config.logs
   const logs = new ContainerLogs({ log, paths, defaults: logDefaults, keeper, logger })
   const roots = new ContainerRoots({ view: log.documents, tasks, shims, snapshotters, runDir })
+  const signatures = new NodeSignatures(books.signer, config.checkpoints.trustedKeys)
   const uploads = await Uploads.open(join(root, 'uploads'), config.images.archiveBytes)
   const workspaces = await Workspaces.open({
     root: join(root, 'jobs-sized'),
@@ -260,6 +263,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     stopDeadlines: config.stop,
     init: new InitProgram(config.initPath, SEARCH_PATH),
     sealing,
+    signatures,
     defaultRuntime: runtimes.defaultFor,
     requireRuntime: (name: string) => shims.reports.require(name),
     userFiles: new UserFilesOfImages(runDir),
@@ -333,6 +337,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     referrers: (image, type, within) => listReferrers(registry.open(parseReference(image)), type, within),
     imageDetails: new ImageDetails(log.documents, content),
     files: new ContainerFiles(roots),
+    checkpoints: new CheckpointArchives({ view: log.documents, paths, signatures }),
     activity: taskActivity(log.documents, tasks, statistics),
     streams,
     jobs: new JobFiles(log, changes, streams, paths),

@@ -3,6 +3,7 @@ import { provisionContainer } from './container-provision.ts'
 import { recoverContainer } from './container-recover.ts'
 import { removeContainer } from './container-remove.ts'
 import { restartContainer } from './container-restart.ts'
+import { restoreContainer } from './container-restore.ts'
 import { runContainer } from './container-run.ts'
 import { startContainer } from './container-start.ts'
 import { stopContainer } from './container-stop.ts'
@@ -26,6 +27,7 @@ export const sagas: readonly Handler<SagaEffects>[] = [
   releaseToPool,
   removeContainer,
   restartContainer,
+  restoreContainer,
   retireMember,
   runContainer,
   runJob,

@@ -81,6 +81,39 @@ describe('a checkpoint', { skip: 'skip' in criu && criu.skip }, () => {
     await ok('network', 'rm', 'talking')
   })
 
+  test('an archive goes on on another node that trusts this one, from the same count, with its files', async () => {
+    await counter('carried', '--label', 'from=here')
+    await counts('carried', 5)
+    const archive = join(at.node.dir, 'carried.tar')
+    await ok('checkpoint', 'create', '--export', archive, 'carried', 'one')
+    await using other = await startCliNode({ config: criuConfig('path' in criu ? criu.path : '') })
+    const restore = () =>
+      other.cli('restore', '--runtime', 'runc', '--name', 'elsewhere', '--label', 'to=there', archive, other.image)
+    const refusal = await restore()
+    assert.match(refusal.stderr, /signed by purser\/nodes\/.*no key that is trusted here/)
+    assert.equal((await other.cli('ps', '-aq')).stdout, '')
+    assert.deepEqual(readdirSync(join(other.node.root, 'containers/default')), [])
+    const key = (await ok('log', 'key')).trim()
+    await other.node.configure(
+      `${criuConfig('path' in criu ? criu.path : '')}[checkpoints]\ntrustedKeys = ["${key}"]\n`,
+    )
+    await other.node.restart()
+    const restored = await restore()
+    assert.equal(restored.exitCode, 0, restored.stderr)
+    const countedThere = async () =>
+      (await other.cli('exec', 'elsewhere', 'cat', '/counted')).stdout.trim().split('\n').map(Number)
+    const lines = await eventually(countedThere, ({ length }) => length >= 12)
+    assert.deepEqual(
+      lines,
+      lines.map((_, index) => index + 1),
+    )
+    const [{ labels }] = JSON.parse((await other.cli('inspect', 'elsewhere')).stdout)
+    assert.deepEqual(labels, { to: 'there' })
+    assert.match((await other.cli('restore', '--runtime', 'crun', archive, other.image)).stderr, /built without CRIU/)
+    await other.cli('rm', '-f', 'elsewhere')
+    await ok('rm', 'carried')
+  })
+
   test('a daemon killed while a checkpoint is made, or gone on from, has one outcome for each', async (t) => {
     await counter('killed')
     for (const round of [1, 2]) {

@@ -27,12 +27,14 @@ import { Slis } from '../../src/projections/sli/slis.ts'
 import { Changes } from '../../src/queue/changes.ts'
 import { Intake } from '../../src/queue/intake.ts'
 import { Outcomes } from '../../src/queue/outcomes.ts'
+import { NodeSignatures } from '../../src/secrets/node-signatures.ts'
 import { SealingKey } from '../../src/secrets/sealing-key.ts'
 import { Shims } from '../../src/shim/shims.ts'
 import { ImageArchives } from '../../src/workers/pull/archives.ts'
 import { ImageDetails } from '../../src/workers/pull/details.ts'
 import { SnapshotInsight } from '../../src/workers/snapshot/insight.ts'
 import { taskActivity } from '../../src/workers/task/activity.ts'
+import { CheckpointArchives } from '../../src/workers/task/checkpoint/write-archive.ts'
 import { ContainerLogs } from '../../src/workers/task/container-logs.ts'
 import { TaskDoctor } from '../../src/workers/task/doctor.ts'
 import { ContainerFiles } from '../../src/workers/task/files.ts'
@@ -112,6 +114,11 @@ export async function startApi({ stalledMs, group = 'purser', queued = ['image.p
       imageDetails: new ImageDetails(log.documents, content),
       snapshots: new SnapshotInsight(log.documents, new Map()),
       files: new ContainerFiles(roots),
+      checkpoints: new CheckpointArchives({
+        view: log.documents,
+        paths,
+        signatures: new NodeSignatures(books.signer, []),
+      }),
       activity: taskActivity(log.documents, tasks, statistics),
       streams,
       jobs: new JobFiles(log, changes, streams, paths),

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { containerId } from './container-id.ts'
 import { defineRoute, flag, type Resource } from './route.ts'
+import { streamPieces } from './stream-pieces.ts'
 
 const query = z.strictObject({
   path: z.string().max(4096).describe('in the container, from its root'),
@@ -47,17 +48,8 @@ export const containerFiles: Resource = {
         const { services, namespace, signal } = call
         const last = call.query.follow ? 'follow' : 'itself'
         const id = containerId(call, call.params.id)
-        const pieces = services.files.read(namespace, id, call.query.path, last, signal)[Symbol.asyncIterator]()
-        try {
-          // What cannot be read at all is answered as a problem.
-          let next = await pieces.next()
-          const out = call.stream('application/x-tar')
-          for (; !next.done; next = await pieces.next()) await out.write(next.value)
-          out.end()
-          return 'streamed'
-        } finally {
-          await pieces.return?.()
-        }
+        const bytes = services.files.read(namespace, id, call.query.path, last, signal)
+        return await streamPieces(call, 'application/x-tar', bytes)
       },
     }),
   ],

@@ -1,6 +1,7 @@
 import { containerActivity } from './activity.ts'
 import { archives } from './archives.ts'
 import { auditing } from './audit.ts'
+import { checkpoints } from './checkpoints.ts'
 import { commands } from './commands.ts'
 import { containerFiles } from './container-files.ts'
 import { containerStreams } from './container-streams.ts'
@@ -29,6 +30,7 @@ export const resources: readonly Resource[] = [
   //
   archives,
   auditing,
+  checkpoints,
   commands,
   containerActivity,
   containerFiles,

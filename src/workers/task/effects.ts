@@ -1,8 +1,10 @@
 import type { CdiDevices } from '../../cdi/devices.ts'
 import type { ContentStore } from '../../content/store.ts'
+import type { LayerPool } from '../../layers/pool.ts'
 import type { Uploads } from '../../layout/uploads.ts'
 import type { Networks } from '../../network/networks.ts'
 import { handlersFor } from '../../queue/handler.ts'
+import type { NodeSignatures } from '../../secrets/node-signatures.ts'
 import type { SealingKey } from '../../secrets/sealing-key.ts'
 import type { Shims } from '../../shim/shims.ts'
 import type { Snapshotter } from '../../snapshotters/snapshotter.ts'
@@ -26,6 +28,8 @@ export interface TaskEffects {
   networks: Networks
   init: InitProgram
   sealing: SealingKey
+  signatures: NodeSignatures
+  layers: LayerPool
   poolMembers: PoolMembers
   streams: TaskStreams
   jobs: { artifactBytes: number; workspaces: Workspaces }

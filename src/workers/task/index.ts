@@ -1,5 +1,6 @@
 import type { Handler } from '../../queue/handler.ts'
 import { checkpointTask } from './checkpoint/checkpoint.ts'
+import { importCheckpoint } from './checkpoint/import.ts'
 import { removeCheckpoint } from './checkpoint/remove.ts'
 import { copyIntoContainer } from './copy.ts'
 import { createTask } from './create.ts'
@@ -41,6 +42,7 @@ export const taskHandlers: readonly Handler<TaskEffects>[] = [
   destroyTask,
   disconnectContainer,
   execInTask,
+  importCheckpoint,
   keepJobLog,
   killTask,
   pauseTask,

@@ -157,4 +157,31 @@ test('a daemon killed between a whole checkpoint and its fact: it is kept, for t
   await remove('whole')
 })
 
+test('of an archive that was altered, or is of another image, nothing is left; the whole one goes on', async () => {
+  behave()
+  await run('carried')
+  const archive = join(own.path, 'carried.tar')
+  assert.equal((await at.cli('checkpoint', 'create', '--export', archive, 'carried', 'one')).exitCode, 0)
+  const restore = (file: string, image = at.image) =>
+    at.cli('restore', '--runtime', 'odd', '--name', 'back', file, image)
+  const kept = () => [readdirSync(join(at.node.root, 'containers/default')), readdirSync(join(at.node.root, 'uploads'))]
+  assert.equal((await at.cli('commit', 'carried', 'another:1')).exitCode, 0)
+  const before = kept()
+  const altered = join(own.path, 'altered.tar')
+  writeFileSync(altered, readFileSync(archive, 'latin1').replace('whole', 'Whole'), 'latin1')
+  assert.match((await restore(altered)).stderr, /images\/inventory\.img was altered/)
+  assert.match(
+    (await restore(archive, 'another:1')).stderr,
+    /is of image sha256:[0-9a-f]+, and container back of sha256/,
+  )
+  assert.deepEqual(kept(), before)
+  assert.equal((await at.node.http('GET', '/v1/snapshots/overlayfs/back')).status, 404)
+  assert.deepEqual(await events(at.node, 'task/back'), [])
+  assert.equal((await restore(archive)).exitCode, 0)
+  const types = (await events(at.node, 'task/back')).map(({ type }) => type)
+  assert.deepEqual(types.slice(0, 3), ['task.creating', 'task.created', 'task.started'])
+  for (const id of ['back', 'carried']) await remove(id)
+  await at.cli('rmi', 'another:1')
+})
+
 test('at the end books and host agree', () => checkBooks(at.node))

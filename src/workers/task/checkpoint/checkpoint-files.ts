@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { chmod, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { workingIn } from '../../../host/working-in.ts'
 
@@ -19,6 +19,11 @@ export class CheckpointFiles {
     this.#parent = parent
     this.#place = join(parent, name)
     this.#part = join(parent, `.${name}.part`)
+  }
+
+  /** All of it, as it is being written. */
+  get part(): string {
+    return this.#part
   }
 
   /** Of CRIU, as they are being written. */
@@ -41,8 +46,10 @@ export class CheckpointFiles {
     return join(this.#place, 'images')
   }
 
-  get layer(): string {
-    return join(this.#place, LAYER)
+  /** What it has, by names that lead from its directory to there. */
+  async list(): Promise<{ name: string; path: string }[]> {
+    const paths = (await filesIn(this.#place)).sort()
+    return paths.map((path) => ({ name: relative(this.#place, path), path }))
   }
 
   /** Makes room, whatever an earlier attempt has left. */
@@ -87,7 +94,8 @@ export class CheckpointFiles {
   }
 }
 
-const LAYER = 'layer.tar'
+/** Its name in there: what the container had written beside its image. */
+export const LAYER = 'layer.tar'
 
 async function filesIn(dir: string): Promise<string[]> {
   const entries = await readdir(dir, { withFileTypes: true, recursive: true })

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type CheckpointMode, checkpointOf } from '../../../commands/checkpoints.ts'
+import { type Checkpoint, type CheckpointMode, checkpointOf } from '../../../commands/checkpoints.ts'
 import type { ContainerState } from '../../../commands/container.ts'
 import { PurserError } from '../../../model/errors.ts'
 import { raiseLoopback } from '../../../network/netns.ts'
@@ -45,17 +45,28 @@ export async function restoreFrom(
     })
   }
   const { version } = await shims.reports.requireCheckpoints(made.runtime)
-  const refuse = (why: string, remedy: string) => {
-    throw new PurserError('failed_precondition', `checkpoint ${name} of container ${id} ${why}`, { remedy })
-  }
-  if (found.runtime !== made.runtime) refuse(`is of runtime ${found.runtime}, not ${made.runtime}`, 'use that one')
-  if (found.architecture !== architecture)
-    refuse(`is of ${found.architecture}, not ${architecture}`, 'restore it there')
-  if (majorOf(found.criu) !== majorOf(version)) {
-    refuse(`was made by CRIU ${found.criu}, and here is ${version}`, `install CRIU ${majorOf(found.criu)}`)
-  }
+  requireLike(`checkpoint ${name} of container ${id}`, found, { runtime: made.runtime, criu: version, architecture })
   const { images } = new CheckpointFiles(paths.checkpoints(namespace, id), name)
   return { name, images, mode: found.mode, network: networkMode(made.options.network)?.kind }
+}
+
+/** By what a checkpoint was made, and is to be restored. */
+type Maker = Pick<Checkpoint, 'runtime' | 'criu' | 'architecture'>
+
+/** @param what of which it is said @throws PurserError failed_precondition where it cannot be restored by what there is here */
+export function requireLike(what: string, found: Maker, here: Maker): void {
+  const refuse = (why: string, remedy: string) => {
+    throw new PurserError('failed_precondition', `${what} ${why}`, { remedy })
+  }
+  if (found.runtime !== here.runtime) {
+    refuse(`is of runtime ${found.runtime}, not ${here.runtime}`, `--runtime ${found.runtime}`)
+  }
+  if (found.architecture !== here.architecture) {
+    refuse(`is of ${found.architecture}, not ${here.architecture}`, 'restore it on such a machine')
+  }
+  if (majorOf(found.criu) !== majorOf(here.criu)) {
+    refuse(`was made by CRIU ${found.criu}, and here is ${here.criu}`, `install CRIU ${majorOf(found.criu)}`)
+  }
 }
 
 const majorOf = (version: string): string => version.split('.')[0] ?? ''
