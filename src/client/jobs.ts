@@ -37,6 +37,15 @@ export interface JobLogsOptions {
   signal?: AbortSignal | undefined
 }
 
+/** Which jobs are meant: all that it says must hold. */
+export interface JobSelection {
+  /** `queued`, `running`. */
+  status?: readonly string[]
+  /** k, k=v or k!=v. */
+  label?: readonly string[]
+  group?: string | undefined
+}
+
 /** A line of a job's log, and whose it is. */
 export interface JobLogLine extends LogLine {
   attempt: number
@@ -89,6 +98,17 @@ export class JobsClient {
   /** Takes a job out of the queue, or has it end. @throws PurserError failed_precondition when it has ended already */
   async cancel(id: string, reason?: string): Promise<JobView> {
     return await this.#requests.json(`${pathOf(id)}/cancel`, { method: 'POST', body: { reason } })
+  }
+
+  /** Has all jobs end that are meant, waiting or running. @returns their ids @throws PurserError invalid_argument when nothing says which */
+  async cancelAll({ status = [], label = [], group }: JobSelection, reason?: string): Promise<string[]> {
+    const query = new URLSearchParams([
+      ...status.map((each) => ['status', each]),
+      ...label.map((each) => ['label', each]),
+      ...(group === undefined ? [] : [['group', group]]),
+    ])
+    const options = { method: 'POST', body: { reason } } as const
+    return (await this.#requests.json<{ items: string[] }>(`/v1/jobs/cancel?${query}`, options)).items
   }
 
   /** Forgets an ended job, its log and its artifacts. @throws PurserError failed_precondition when it has not ended */

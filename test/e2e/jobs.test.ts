@@ -257,8 +257,15 @@ describe('jobs', { timeout: 120_000 }, () => {
         () => jobOf(id),
         ({ attempts }) => attempts[0]?.steps.length === 1,
       )
+    const labels = { batch: '7' }
+    const batch = [await submit(run('echo never', { labels })), await submit(run('echo never', { labels }))]
     const waiting = await submit(run('echo never'))
     assert.equal(waiting.status, 'queued')
+    const all = await at.cli('job', 'cancel', '--label', 'batch=7', '--status', 'queued', '--reason', 'a new batch')
+    assert.deepEqual(all.stdout.trim().split('\n').sort(), batch.map(({ id }) => id).sort(), all.stderr)
+    for (const { id } of batch) assert.equal((await jobOf(id)).reason, 'a new batch')
+    assert.match((await at.cli('job', 'cancel')).stderr, /either jobs are named, or --status, --label or --group/)
+    assert.equal((await at.node.http('POST', '/v1/jobs/cancel', {})).status, 400)
     assert.match(
       (await at.cli('why', waiting.id)).stdout,
       /waits: 2 of 2 places are taken, 2 of them by its namespace; it is the next/,

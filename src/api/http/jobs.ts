@@ -2,7 +2,8 @@ import { z } from 'zod'
 import { isActiveJob, isEndedJob, type JobState, job, jobs, type PresentJob } from '../../commands/job.ts'
 import { jobRequest } from '../../commands/job-request.ts'
 import type { Entry } from '../../model/aggregate.ts'
-import { PurserError } from '../../model/errors.ts'
+import { mapLimited } from '../../model/concurrency.ts'
+import { errorCodeOf, PurserError } from '../../model/errors.ts'
 import { labelMatches } from '../../model/labels.ts'
 import { parse } from '../../model/parse.ts'
 import { jobView } from '../../projections/views.ts'
@@ -101,6 +102,12 @@ const submit = defineRoute({
   },
 })
 
+/** Which jobs are meant. */
+const selection = {
+  label: many(z.string().min(1).max(4096)).describe('k, k=v or k!=v; all must hold'),
+  group: z.string().max(256).optional().describe('concurrency group'),
+}
+
 const list = defineRoute({
   method: 'GET',
   path: '/v1/jobs',
@@ -109,8 +116,7 @@ const list = defineRoute({
   query: z.strictObject({
     ...paging,
     status: many(z.enum(['queued', 'running', 'succeeded', 'failed', 'cancelled'])).describe('any of them'),
-    label: many(z.string().min(1).max(4096)).describe('k, k=v or k!=v; all must hold'),
-    group: z.string().max(256).optional().describe('concurrency group'),
+    ...selection,
   }),
   answers: { 200: { description: 'a page', schema: schemas.pageOf(schemas.jobSchema) } },
   async handle(call) {
@@ -156,18 +162,63 @@ const get = defineRoute({
   },
 })
 
+const cancelBody = z.strictObject({ reason: job.commands['job.cancel'].shape.reason.optional() })
+/** Appends that are committed together. */
+const CANCELS_AT_ONCE = 32
+
 const cancel = defineRoute({
   method: 'POST',
   path: '/v1/jobs/{id}/cancel',
   summary: 'Takes a job out of the queue, or ends it; answers when that is durable; the body may be {}',
   scope: 'namespace',
   query: noQuery,
-  body: z.strictObject({ reason: job.commands['job.cancel'].shape.reason.optional() }),
+  body: cancelBody,
   answers: { 202: { description: 'the job, which ends or has ended', schema: schemas.jobSchema } },
   async handle(call) {
     const { id } = found(call, call.params.id)
     await execute(call, 'job.cancel', id, optional('reason', call.body.reason))
     return { status: 202, body: jobView(found(call, id)), headers: { location: `/v1/jobs/${id}` } }
+  },
+})
+
+const cancelMany = defineRoute({
+  method: 'POST',
+  path: '/v1/jobs/cancel',
+  summary: 'Takes jobs out of the queue, or ends them; answers when that is durable; asked again, it goes on',
+  scope: 'namespace',
+  query: z.strictObject({ status: many(z.enum(['queued', 'running'])).describe('any of them'), ...selection }),
+  body: cancelBody,
+  answers: {
+    200: {
+      description: 'the jobs that end or have ended by this, those that wait first',
+      schema: z.strictObject({ items: z.array(z.string()) }),
+    },
+  },
+  async handle(call) {
+    const { status, label, group } = call.query
+    if (status.length + label.length === 0 && group === undefined) {
+      throw new PurserError('invalid_argument', 'nothing says which jobs are meant', {
+        field: 'status',
+        remedy: 'give status, label or group',
+      })
+    }
+    const meant = [...call.services.log.documents.list(jobs, call.namespace)].filter(
+      ({ state }) => isActiveJob(state) && state.status !== 'absent' && matches(state, call.query),
+    )
+    // Those that wait must not take the places of those that run.
+    const inOrder = meant.toSorted(
+      (a, b) => Number(a.state.status === 'running') - Number(b.state.status === 'running'),
+    )
+    const cancelled = await mapLimited(inOrder, CANCELS_AT_ONCE, call.signal, async ({ id }) => {
+      try {
+        await execute(call, 'job.cancel', id, optional('reason', call.body.reason))
+        return [id]
+      } catch (error) {
+        if (errorCodeOf(error) === 'failed_precondition') return [] // It has just ended.
+        throw error
+      }
+    })
+    return { status: 200, body: { items: cancelled.flat() } }
   },
 })
 
@@ -238,4 +289,7 @@ const artifact = defineRoute({
 const optional = <K extends string, V>(key: K, value: V | undefined) =>
   (value === undefined ? {} : { [key]: value }) as Partial<Record<K, V>>
 
-export const ciJobs: Resource = { name: 'jobs', routes: [submit, list, get, cancel, remove, logs, artifact] }
+export const ciJobs: Resource = {
+  name: 'jobs',
+  routes: [submit, list, get, cancel, cancelMany, remove, logs, artifact],
+}
