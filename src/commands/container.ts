@@ -233,7 +233,7 @@ export const container = defineAggregate({
   },
   events: {
     'container.created': event(
-      14,
+      15,
       'the record of a container, which its tasks are made from',
       record,
       (data) => data, // Version 2 knows networks by name, and what goes with them.
@@ -249,6 +249,7 @@ export const container = defineAggregate({
       (data) => data, // Version 12 may say what becomes of its output.
       (data) => data, // Version 13 may have more names in its networks.
       (data) => data, // Version 14 may leave ports to be chosen, and have an IPv6 address.
+      (data) => data, // Version 15 may say what is done about what is unhealthy.
     ),
     'container.wanted': event(
       1,

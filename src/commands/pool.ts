@@ -127,7 +127,7 @@ export const pool = defineAggregate({
   events: {
     // Since version 2 a template may leave the runtime to the node.
     'pool.created': event(
-      14,
+      15,
       'tasks are to be kept ready',
       poolSpec,
       (data) => data,
@@ -143,6 +143,7 @@ export const pool = defineAggregate({
       (data) => data, // Version 12 may say what becomes of their output.
       (data) => data, // Version 13 may have more names in its networks.
       (data) => data, // Version 14 may leave ports to be chosen, and have an IPv6 address.
+      (data) => data, // Version 15 may say what is done about what is unhealthy.
     ),
     'pool.scaled': event(1, 'how many are kept ready was changed', sizing),
     'pool.draining': event(1, 'no more are made, and those that are ready end', z.strictObject({})),

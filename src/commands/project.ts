@@ -80,7 +80,7 @@ export const project = defineAggregate({
   },
   events: {
     'project.starting': event(
-      6,
+      7,
       'its containers are about to be made and started',
       spec,
       (data) => data, // Version 2 may bound what is written beside the image.
@@ -88,6 +88,7 @@ export const project = defineAggregate({
       (data) => data, // Version 4 may say what becomes of their output.
       (data) => data, // Version 5 may have more names in its networks.
       (data) => data, // Version 6 may leave ports to be chosen, and have an IPv6 address.
+      (data) => data, // Version 7 may say what is done about what is unhealthy.
     ),
     'project.started': event(1, 'all of its containers were started', z.strictObject({})),
     'project.start-failed': event(

@@ -258,7 +258,7 @@ export const task = defineAggregate({
     ),
     'task.ids-mapped': event(1, 'ids of its user namespace, from 0 on, are these of the host', mappedIds),
     'task.created': event(
-      2,
+      3,
       'its process waits to be started',
       z.strictObject({
         pid,
@@ -266,6 +266,7 @@ export const task = defineAggregate({
         health: healthCheck.optional().describe('how it is told whether it is well'),
       }),
       (data) => data, // Version 2 may have a health check.
+      (data) => data, // Version 3 may say what is done about what is unhealthy.
     ),
     'task.create-failed': event(
       1,

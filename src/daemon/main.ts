@@ -312,7 +312,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
 
   const pools = starting.use(new PoolKeeper({ log, intake, members: poolMembers, logger }))
   starting.use(new RestartKeeper({ log, intake, logger }))
-  starting.use(new HealthKeeper({ log, tasks, logger }))
+  starting.use(new HealthKeeper({ log, intake, tasks, logger }))
   const { atOnce, weights, keep } = config.jobs
   const places = jobPlaces(atOnce, config.workers.saga)
   const jobs = starting.use(new JobScheduler({ log, intake, places, weights, keepMs: keep, logger }))

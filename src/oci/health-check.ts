@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { HEALTH_ACTIONS } from './health-actions.ts'
 import { nullable } from './json.ts'
 
 const port = z.int().min(1).max(65_535)
@@ -34,6 +35,7 @@ export const healthCheck = z.strictObject({
   retries: retries.describe('probes that fail one after the other before it is unhealthy'),
   startPeriodMs: z.int().min(0).max(86_400_000).describe('milliseconds at its start in which failures do not count'),
   startIntervalMs: ms.describe('milliseconds from one probe to the next in that time'),
+  onFailure: z.enum(HEALTH_ACTIONS).optional().describe('what is done when it becomes unhealthy; none without it'),
 })
 export type HealthCheck = z.output<typeof healthCheck>
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { test } from 'node:test'
 import { z } from 'zod'
 import { pushTinyImage } from '../../scripts/tiny-image.ts'
@@ -60,9 +60,15 @@ test('health is told by a command, by HTTP and by a port; only changes are event
   assert.match(listed, /Up, started .* \(healthy\)/)
   assert.match(listed, /Up, started .* \(health: starting\)/)
 
+  await run('tolerant', '--health-cmd', 'false', '--health-retries', '1000', ...sleep)
+  const failures = async () =>
+    Number(await readFile(`${node.state}/tasks/default/tolerant/health-failures`, 'utf8').catch(() => 0))
+  await eventually(failures, (count) => count >= 2)
   await node.kill9()
+  const counted = await failures()
   await writeFile(`${dir}/well`, 'well')
   await node.restart()
+  assert.ok((await eventually(failures, (count) => count !== counted)) > counted, 'failures are counted on')
   assert.equal((await becomes(node, 'cmd', 'healthy'))?.detail, 'exit code 0: well')
   await rm(`${dir}/well`)
   await becomes(node, 'cmd', 'unhealthy')
@@ -76,5 +82,38 @@ test('health is told by a command, by HTTP and by a port; only changes are event
     ],
   )
   assert.equal((await healthOf(node, 'tcp'))?.status, 'starting')
+  await checkBooks(node)
+})
+
+test('what becomes unhealthy is killed, restarted or stopped, as its health check says', async () => {
+  await using registry = await startRegistry()
+  await using node = await startNode()
+  const image = await pushTinyImage({ registry: registry.address, repository: 'plain', tag: 'latest' })
+  const quick = ['--health-cmd', 'false', '--health-interval', '100ms', '--health-retries', '2']
+  const run = async (name: string, action: string, ...args: string[]) => {
+    const options = ['--name', name, ...quick, '--health-on-failure', action, '--stop-timeout', '1', ...args]
+    const ran = await node.cli('run', '-d', ...options, image, 'sleep', '1000')
+    assert.equal(ran.exitCode, 0, ran.stderr)
+  }
+  await Promise.all([
+    run('killed', 'kill'),
+    run('recovered', 'kill', '--restart', 'always'),
+    run('restarted', 'restart'),
+    run('stopped', 'stop', '--restart', 'always'),
+  ])
+  const started = async (id: string) =>
+    (await events(node, `task/${id}`)).filter(({ type }) => type === 'task.started').length
+  for (const id of ['recovered', 'restarted'])
+    await eventually(
+      () => started(id),
+      (count) => count >= 2,
+    )
+  for (const id of ['killed', 'stopped']) {
+    assert.equal((await node.cli('wait', id)).stdout, '137\n')
+    assert.match((await node.cli('why', id)).stdout, /was asked for by purser:health/)
+    assert.equal(await started(id), 1)
+  }
+  await node.cli('rm', '-f', 'recovered', 'restarted')
+  assert.match((await node.cli('create', '--health-on-failure', 'pray', image)).stderr, /pray/)
   await checkBooks(node)
 })

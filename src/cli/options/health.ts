@@ -1,5 +1,6 @@
 import type { CommandPayload } from '../../client/index.ts'
 import { PurserError } from '../../model/errors.ts'
+import { HEALTH_ACTIONS } from '../../oci/health-actions.ts'
 import { parseDuration } from '../../oci/size.ts'
 import type { FlagsOf, OptionSpecs } from '../line/verb.ts'
 import { wholeNumber } from './numbers.ts'
@@ -37,6 +38,11 @@ export const healthOptions = {
     parse: milliseconds,
     help: 'from one probe to the next in that time; 5s by default',
   },
+  'health-on-failure': {
+    value: 'action',
+    choices: HEALTH_ACTIONS,
+    help: 'when it becomes unhealthy; none by default. After kill its restart policy decides',
+  },
   'no-healthcheck': { help: "no check, also not the image's" },
 } as const satisfies OptionSpecs
 
@@ -53,6 +59,7 @@ export function healthPayload(flags: FlagsOf<typeof healthOptions>): Health | un
     retries: flags['health-retries'],
     startPeriodMs: flags['health-start-period'],
     startIntervalMs: flags['health-start-interval'],
+    onFailure: flags['health-on-failure'],
   }).filter(([, value]) => value !== undefined)
   if (probes.length > 1 || (flags['no-healthcheck'] && given.length > 0)) {
     throw new PurserError('invalid_argument', 'these options ask for different health checks', {

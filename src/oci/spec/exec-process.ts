@@ -4,17 +4,20 @@ import { capabilitiesOf } from './build-spec.ts'
 import type { ExecOptions } from './container-options.ts'
 import { hasVariable, mergeEnv } from './environment.ts'
 import type { Process, Spec } from './schema.ts'
-import { resolveUser, type UserFiles } from './users.ts'
+import { groupsAdded, resolveUser, type UserFiles } from './users.ts'
+
+/** What is asked of it, and what the container was asked for that is its own too. */
+type ExecRequest = Omit<ExecOptions, 'stdin'> & { groupAdd?: readonly string[] | undefined }
 
 /**
  * One more process in a running container: the container's own, with what the request changes. Another user gets its own
- * groups and home, unless the container's HOME was chosen rather than looked up.
+ * groups and home, unless the container's HOME was chosen rather than looked up; and the groups that were added to the container's.
  *
  * @param users of the container's root file system as it is now
  * @throws PurserError invalid_argument when there is nothing to run or the user is unknown; failed_precondition when the
  *   user files exceed their bounds
  */
-export function buildExecProcess(spec: Spec, request: Omit<ExecOptions, 'stdin'>, users: UserFiles): Process {
+export function buildExecProcess(spec: Spec, request: ExecRequest, users: UserFiles): Process {
   if (!request.args[0]) {
     throw new PurserError('invalid_argument', 'there is nothing to run', {
       remedy: 'give a command after the container',
@@ -29,7 +32,11 @@ export function buildExecProcess(spec: Spec, request: Omit<ExecOptions, 'stdin'>
     ...(user === undefined
       ? {}
       : {
-          user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
+          user: {
+            uid: user.uid,
+            gid: user.gid,
+            additionalGids: groupsAdded(user.additionalGids, request.groupAdd ?? [], users.group),
+          },
           capabilities: capabilitiesOf(user.uid, own.capabilities.bounding),
         }),
     args: [...request.args],

@@ -1,5 +1,6 @@
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { containers } from '../../commands/container.ts'
 import { execOf, type TaskState, task } from '../../commands/task.ts'
 import { errorCodeOf, PurserError, toPurserError } from '../../model/errors.ts'
 import { buildExecProcess } from '../../oci/spec/exec-process.ts'
@@ -53,7 +54,10 @@ export const execInTask = defineTaskHandler(task, 'task.exec', async (job) => {
     const spec: Spec = JSON.parse(await readFile(join(live.bundle, 'config.json'), 'utf8'))
     const users = await usersIn(live, signal)
     const env = effects.sealing.openVariables(job.payload.env, namespace)
-    await live.shim.exec({ execId, process: buildExecProcess(spec, { ...process, env }, users), io: stdio.io }, signal)
+    const made = job.view.get(containers, namespace, id)
+    const groupAdd = made.status === 'absent' ? undefined : made.options.groupAdd
+    const built = buildExecProcess(spec, { ...process, env, groupAdd }, users)
+    await live.shim.exec({ execId, process: built, io: stdio.io }, signal)
     undo.defer(async () => {
       await live.shim.delete({ execId }, AbortSignal.timeout(10_000))
     })

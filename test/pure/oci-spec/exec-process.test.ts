@@ -17,9 +17,9 @@ const specOf = (options: object = {}) =>
     ...users,
   })
 
-const exec = (request: object, options: object = {}) => {
+const exec = ({ groupAdd, ...request }: { groupAdd?: string[]; [option: string]: unknown }, options: object = {}) => {
   const { stdin: _, ...asked } = execOptions.parse({ args: ['ls'], ...request })
-  return buildExecProcess(specOf(options), asked, users)
+  return buildExecProcess(specOf(options), { ...asked, groupAdd }, users)
 }
 
 test('an exec is like the container, but for its arguments', () => {
@@ -46,6 +46,10 @@ test('another user has its own groups, home and no capabilities', () => {
   assert.deepEqual(process.user, { uid: 1000, gid: 1001, additionalGids: [1001, 44] })
   assert.ok(process.env.includes('HOME=/srv/app'))
   assert.equal(process.capabilities.effective, undefined)
+})
+
+test('another user has the groups that the container was given, too', () => {
+  assert.deepEqual(exec({ user: 'app', groupAdd: ['video', '7'] }).user.additionalGids, [1001, 44, 7])
 })
 
 test('root in the container of another user has the capabilities of root', () => {

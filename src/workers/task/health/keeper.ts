@@ -2,13 +2,18 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { type Health, type TaskState, task, tasks as taskKind } from '../../../commands/task.ts'
 import type { EventLog } from '../../../log/event-log.ts'
+import { insist } from '../../../queue/insist.ts'
+import type { Intake } from '../../../queue/intake.ts'
 import { recordFact } from '../record-fact.ts'
 import { endExec } from '../run-in-task.ts'
 import type { Tasks } from '../tasks.ts'
+import { actionOn } from './action.ts'
+import { rememberedFailures, rememberFailures } from './failures.ts'
 import { HEALTH_EXEC, type Probed, probeOnce } from './probe.ts'
 
 export interface HealthKeeperOptions {
   log: EventLog
+  intake: Intake
   tasks: Tasks
   logger: Logger
 }
@@ -16,8 +21,7 @@ export interface HealthKeeperOptions {
 type Running = Extract<TaskState, { startedAt: string; execs: unknown }>
 
 /**
- * Probes the tasks that have a health check, and records when what the probes tell has changed. How often a probe has failed
- * is counted anew after a restart of the daemon.
+ * Probes the tasks that have a health check, records when what the probes tell has changed, and asks for what is to be done then.
  */
 export class HealthKeeper {
   readonly #options: HealthKeeperOptions
@@ -32,9 +36,13 @@ export class HealthKeeper {
     this.#listening = log.listen(({ type, namespace, subject, aggregate }) => {
       const id = subject.slice(aggregate.length + 1)
       if (type === 'task.started') this.#begin(namespace, id)
+      else if (type === 'task.health-changed') this.#act(namespace, id)
       else if (type === 'task.exited' || type === 'task.deleted') this.#end(namespace, id)
     })
-    for (const { namespace, id } of log.documents.list(taskKind)) this.#begin(namespace, id)
+    for (const { namespace, id } of log.documents.list(taskKind)) {
+      this.#begin(namespace, id)
+      this.#act(namespace, id) // Recorded by a daemon that went down before it asked.
+    }
   }
 
   [Symbol.dispose](): void {
@@ -51,6 +59,18 @@ export class HealthKeeper {
     const signal = AbortSignal.any([own.signal, this.#stop.signal])
     this.#watch(namespace, id, state, state.health, signal).catch((err) => {
       if (!signal.aborted) this.#options.logger.error({ err, namespace, id }, 'a health check broke off')
+    })
+  }
+
+  #act(namespace: string, id: string): void {
+    const health = this.#runningOf(namespace, id)?.health
+    const request = health && actionOn(namespace, id, health)
+    if (request === undefined) return
+    const { intake, logger } = this.#options
+    const submit = () => intake.submit(request, { actor: 'purser:health' })
+    insist('what a health check asks for', submit, { logger, signal: this.#stop.signal }).catch((err) => {
+      if (!this.#stop.signal.aborted)
+        logger.error({ err, namespace, id }, 'nothing is done about an unhealthy container')
     })
   }
 
@@ -77,11 +97,16 @@ export class HealthKeeper {
       const state = this.#runningOf(namespace, id)
       const live = this.#options.tasks.get(namespace, id)
       if (state?.status !== 'running' || live === undefined) continue // Frozen, or not adopted yet.
-      // A daemon before this one may have gone in the middle of a probe.
-      if (isFirst && check.probe.type === 'exec') await endExec(live, HEALTH_EXEC)
+      if (isFirst) {
+        failures = rememberedFailures(live.bundle)
+        // A daemon before this one may have gone in the middle of a probe.
+        if (check.probe.type === 'exec') await endExec(live, HEALTH_EXEC)
+      }
       isFirst = false
       const probed = await probeOnce(check.probe, { live, pid: state.pid }, check.timeoutMs, signal)
+      const before = failures
       failures = probed.isWell ? 0 : failures + (isStarting() ? 0 : 1)
+      if (failures !== before) rememberFailures(live.bundle, failures)
       const status = probed.isWell ? 'healthy' : failures >= check.retries ? 'unhealthy' : undefined
       if (status !== undefined) await this.#record(namespace, id, startedAt, status, failures, probed, signal)
     }
