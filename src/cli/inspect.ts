@@ -1,8 +1,7 @@
 import type { PurserClient } from '../client/index.ts'
 import { errorCodeOf, PurserError } from '../model/errors.ts'
-import { failed } from './line/failed.ts'
 import { defineVerb } from './line/verb.ts'
-import { printJson } from './terminal/output.ts'
+import { printFound } from './terminal/inspected.ts'
 
 const PATHS = {
   container: (name: string) => `/v1/containers/${encodeURIComponent(name)}`,
@@ -25,23 +24,12 @@ export const verb = defineVerb({
   },
   async run({ client, flags, args, format, debug }) {
     const kinds = KINDS.filter((kind) => flags.type === undefined || kind === flags.type)
-    const found: unknown[] = []
-    let status = 0
-    for (const name of args) {
-      try {
-        found.push(
-          ...(flags.at === undefined
-            ? [await find(client, name, kinds)]
-            : await findAt(client, name, flags.at, flags.type)),
-        )
-      } catch (thrown) {
-        const code = failed(thrown, { debug })
-        if (status === 0) status = code
-      }
-    }
-    if (format === 'ndjson') for (const each of found) printJson(each, 'ndjson')
-    else printJson(found)
-    return status
+    return await printFound(
+      args,
+      async (name) =>
+        flags.at === undefined ? [await find(client, name, kinds)] : await findAt(client, name, flags.at, flags.type),
+      { format, debug },
+    )
   },
 })
 

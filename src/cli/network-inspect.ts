@@ -1,27 +1,14 @@
 import type { ContainerView, NetworkView, PurserClient } from '../client/index.ts'
 import { networksOf } from '../oci/spec/network-mode.ts'
-import { failed } from './line/failed.ts'
 import { defineVerb } from './line/verb.ts'
-import { printJson } from './terminal/output.ts'
+import { printFound } from './terminal/inspected.ts'
 
 export const verb = defineVerb({
   args: [{ name: 'name', count: '1-', completes: 'network' }],
   options: {},
   async run({ client, args, format, debug }) {
-    const found: object[] = []
-    let status = 0
     const containers = await Array.fromAsync(client.list('containers'))
-    for (const name of args) {
-      try {
-        found.push(await inspect(client, name, containers))
-      } catch (thrown) {
-        const code = failed(thrown, { debug })
-        if (status === 0) status = code
-      }
-    }
-    if (format === 'ndjson') for (const each of found) printJson(each, 'ndjson')
-    else printJson(found)
-    return status
+    return await printFound(args, async (name) => [await inspect(client, name, containers)], { format, debug })
   },
 })
 

@@ -1,5 +1,5 @@
-import { Worker } from 'node:worker_threads'
-import { type ErrorBody, PurserError } from '../model/errors.ts'
+import { PurserError } from '../model/errors.ts'
+import { type FromThread, inThread } from './in-thread.ts'
 
 /** What a thread is told: layers of two images, bottom first; those that both begin with stand once. */
 export interface CompareJob {
@@ -24,30 +24,18 @@ export interface Comparison {
   count: number
 }
 
-export type FromComparer = { result: Comparison } | { error: ErrorBody }
+export type FromComparer = FromThread<Comparison>
 
 /** Compares what the layers of two images amount to, in a thread of its own. Times of files are not looked at. */
-export async function compareLayers(job: CompareJob, signal: AbortSignal): Promise<Comparison> {
-  signal.throwIfAborted()
-  const { promise, resolve, reject } = Promise.withResolvers<FromComparer>()
-  const resourceLimits = { maxOldGenerationSizeMb: 512 }
-  const thread = new Worker(new URL('./compare-worker.ts', import.meta.url), { workerData: job, resourceLimits })
-  const onAbort = () => reject(signal.reason)
-  signal.addEventListener('abort', onAbort, { once: true })
-  const died = (cause: unknown) =>
-    reject(
-      new PurserError('resource_exhausted', 'the thread that compares the layers has ended', {
-        cause,
-        remedy: 'the images may have too many files to be compared',
-      }),
-    )
-  thread.on('message', resolve).on('error', died).on('exit', died)
-  try {
-    const answer = await promise
-    if ('result' in answer) return answer.result
-    throw PurserError.fromBody(answer.error)
-  } finally {
-    signal.removeEventListener('abort', onAbort)
-    await thread.terminate()
-  }
-}
+export const compareLayers = (job: CompareJob, signal: AbortSignal): Promise<Comparison> =>
+  inThread(
+    new URL('./compare-worker.ts', import.meta.url),
+    { job, limits: { maxOldGenerationSizeMb: 512 }, died },
+    signal,
+  )
+
+const died = (cause: unknown): PurserError =>
+  new PurserError('resource_exhausted', 'the thread that compares the layers has ended', {
+    cause,
+    remedy: 'the images may have too many files to be compared',
+  })

@@ -3,10 +3,10 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { errnoOf } from '../host/syscalls.ts'
+import { whileWanted } from '../model/concurrency.ts'
 import { encodeLog } from './log-format.ts'
 import type { LogHold, LogTail } from './log-reader.ts'
 import { idOf, type LogPosition, type LogSegment, segmentPath, segmentsAt } from './log-segments.ts'
-import { waitFor } from './wait-for.ts'
 
 /** Up to here a write is made at once, on this thread: copying it to the page cache takes microseconds. */
 const DIRECT_BYTES_MAX = 8 * 1024
@@ -153,7 +153,7 @@ export class LogFile implements LogTail {
 
   async grown(past: LogPosition, signal: AbortSignal): Promise<void> {
     if (this.#id !== past.id || this.#sizeBytes > past.offset || this.#ended) return
-    await waitFor(this.#grown.promise, signal)
+    await whileWanted(this.#grown.promise, signal)
   }
 
   hold(at: string): LogHold {

@@ -1,11 +1,11 @@
 import type { Readable } from 'node:stream'
+import { whileWanted } from '../model/concurrency.ts'
 import type { LogFile } from './log-file.ts'
 import type { LogEntry } from './log-format.ts'
 import { loggedSince, type Mark, type MarkFile } from './log-mark.ts'
 import { type LogHold, readLogBlocks } from './log-reader.ts'
 import type { LogPosition } from './log-segments.ts'
 import type { Spool } from './spool.ts'
-import { waitFor } from './wait-for.ts'
 
 export interface OutputChunk {
   stream: 'stdout' | 'stderr'
@@ -320,7 +320,7 @@ class Mailbox {
         return chunk
       }
       if (this.#isEnded) return undefined
-      await waitFor(this.#changed.promise, signal)
+      await whileWanted(this.#changed.promise, signal)
     }
   }
 

@@ -6,6 +6,7 @@ import {
   type MessageShape,
 } from '@bufbuild/protobuf'
 import type { Any } from '@bufbuild/protobuf/wkt'
+import { whileWanted } from '../model/concurrency.ts'
 import { PurserError } from '../model/errors.ts'
 import {
   anyCheckpointOptions,
@@ -21,7 +22,6 @@ import type { CallOptions, TaskClient } from './task-client.ts'
 import { readableTaskError } from './task-error.ts'
 import { type AnyMessage, type TaskStats, taskStats } from './task-stats.ts'
 import { formatTimestamp } from './timestamps.ts'
-import { waitFor } from './wait-for.ts'
 
 export type TaskStatus = 'unknown' | 'created' | 'running' | 'stopped' | 'paused' | 'pausing'
 
@@ -294,7 +294,7 @@ export class Shim {
       // It may be gone before it has answered.
       if (!(error instanceof PurserError && error.code === 'unavailable')) throw error
     })
-    await waitFor(this.closed, AbortSignal.any([signal, AbortSignal.timeout(QUICK_MS)]))
+    await whileWanted(this.closed, AbortSignal.any([signal, AbortSignal.timeout(QUICK_MS)]))
   }
 
   /** Ends the connection; shim and task go on. */

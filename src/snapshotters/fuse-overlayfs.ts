@@ -3,7 +3,8 @@ import { execa } from 'execa'
 import type { Mount } from '../host/mounts.ts'
 import { PurserError } from '../model/errors.ts'
 import { LayersOnDisk, stackOptions } from './layers-on-disk.ts'
-import type { LayerTarget, SnapshotKind, Snapshotter, Usage } from './snapshotter.ts'
+import type { SnapshotKind } from './snapshotter.ts'
+import { StackedSnapshotter } from './stacked.ts'
 
 const PROGRAM = 'fuse-overlayfs'
 
@@ -13,14 +14,9 @@ const PROGRAM = 'fuse-overlayfs'
  *
  * @see github.com/containers/fuse-overlayfs; containerd/fuse-overlayfs-snapshotter
  */
-export class FuseOverlayfsSnapshotter implements Snapshotter {
+export class FuseOverlayfsSnapshotter extends StackedSnapshotter {
   readonly name = PROGRAM
   readonly kind = 'fuse'
-  readonly #layers: LayersOnDisk
-
-  private constructor(layers: LayersOnDisk) {
-    this.#layers = layers
-  }
 
   static async open(root: string): Promise<FuseOverlayfsSnapshotter> {
     return new FuseOverlayfsSnapshotter(await LayersOnDisk.open(root))
@@ -44,35 +40,13 @@ export class FuseOverlayfsSnapshotter implements Snapshotter {
         remedy: `install the package ${PROGRAM}, or use overlayfs`,
       })
     }
-    await this.#layers.create(id, parent)
+    await this.layers.create(id, parent)
   }
 
   async mounts(id: string, kind: SnapshotKind, parents: readonly string[]): Promise<Mount[]> {
-    const stack = this.#layers.stack(id, kind, parents)
+    const stack = this.layers.stack(id, kind, parents)
     if ('type' in stack) return [stack]
     const access = stack.upper ? [] : ['ro']
     return [{ type: `fuse3.${PROGRAM}`, source: 'overlay', options: [...access, ...stackOptions(stack)] }]
-  }
-
-  async commit(): Promise<void> {}
-
-  layerTarget(id: string): LayerTarget {
-    return { path: this.#layers.layer(id), placement: 'alone' }
-  }
-
-  remove(id: string): Promise<void> {
-    return this.#layers.remove(id)
-  }
-
-  usage(id: string, signal: AbortSignal): Promise<Usage> {
-    return this.#layers.usage(id, signal)
-  }
-
-  list(): Promise<string[]> {
-    return this.#layers.list()
-  }
-
-  sync(id: string, signal: AbortSignal): Promise<void> {
-    return this.#layers.sync(id, signal)
   }
 }

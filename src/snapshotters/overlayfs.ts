@@ -1,6 +1,7 @@
 import type { Mount } from '../host/mounts.ts'
 import { LayersOnDisk, stackOptions } from './layers-on-disk.ts'
-import type { LayerTarget, SnapshotKind, Snapshotter, Usage } from './snapshotter.ts'
+import type { SnapshotKind } from './snapshotter.ts'
+import { StackedSnapshotter } from './stacked.ts'
 
 /**
  * Options of every mount, whatever the kernel's defaults are; docs/adr/0016-snapshotters.md says why. `index=off`: layers
@@ -10,15 +11,10 @@ import type { LayerTarget, SnapshotKind, Snapshotter, Usage } from './snapshotte
 const OPTIONS = ['index=off', 'metacopy=off', 'redirect_dir=off']
 
 /** One directory a layer, stacked by the kernel. @see containerd, snapshots/overlay/overlay.go */
-export class OverlayfsSnapshotter implements Snapshotter {
+export class OverlayfsSnapshotter extends StackedSnapshotter {
   readonly name = 'overlayfs'
   readonly kind = 'overlay'
   readonly boundsSize = true
-  readonly #layers: LayersOnDisk
-
-  private constructor(layers: LayersOnDisk) {
-    this.#layers = layers
-  }
 
   static async open(root: string): Promise<OverlayfsSnapshotter> {
     return new OverlayfsSnapshotter(await LayersOnDisk.open(root))
@@ -33,36 +29,14 @@ export class OverlayfsSnapshotter implements Snapshotter {
     signal: AbortSignal,
     sizeBytes?: number,
   ): Promise<void> {
-    return this.#layers.create(id, parent, sizeBytes === undefined ? undefined : { bytes: sizeBytes, signal })
+    return this.layers.create(id, parent, sizeBytes === undefined ? undefined : { bytes: sizeBytes, signal })
   }
 
   async mounts(id: string, kind: SnapshotKind, parents: readonly string[]): Promise<Mount[]> {
-    const stack = this.#layers.stack(id, kind, parents)
+    const stack = this.layers.stack(id, kind, parents)
     if ('type' in stack) return [stack]
     // Files that are copied up while a layer is extracted need not be synced one by one.
     const volatile = kind === 'unpacking' ? ['volatile'] : []
     return [{ type: 'overlay', source: 'overlay', options: [...OPTIONS, ...volatile, ...stackOptions(stack)] }]
-  }
-
-  async commit(): Promise<void> {}
-
-  layerTarget(id: string): LayerTarget {
-    return { path: this.#layers.layer(id), placement: 'alone' }
-  }
-
-  remove(id: string): Promise<void> {
-    return this.#layers.remove(id)
-  }
-
-  usage(id: string, signal: AbortSignal): Promise<Usage> {
-    return this.#layers.usage(id, signal)
-  }
-
-  list(): Promise<string[]> {
-    return this.#layers.list()
-  }
-
-  sync(id: string, signal: AbortSignal): Promise<void> {
-    return this.#layers.sync(id, signal)
   }
 }

@@ -17,16 +17,8 @@ describe('purser cp, as a docker user has it', () => {
   })
   after(() => at[Symbol.asyncDispose]())
 
-  const ok = async (...args: string[]): Promise<string> => {
-    const { exitCode, stdout, stderr } = await at.cli(...args)
-    assert.equal(exitCode, 0, `purser ${args.join(' ')}: ${stderr}`)
-    return stdout
-  }
-  const refused = async (...args: string[]): Promise<string> => {
-    const { exitCode, stderr } = await at.cli(...args)
-    assert.notEqual(exitCode, 0)
-    return stderr
-  }
+  const ok = (...args: string[]) => at.ok(...args)
+  const refused = (...args: string[]) => at.refused(...args)
 
   test('out of a running container: into a directory, under another name, without setuid, content alone', async () => {
     await ok('cp', 'c1:/d/e/f', `${dir}/new`)

@@ -11,16 +11,8 @@ describe('what becomes of output', () => {
   })
   after(() => at[Symbol.asyncDispose]())
 
-  const ok = async (...args: string[]): Promise<string> => {
-    const { exitCode, stdout, stderr } = await at.cli(...args)
-    assert.equal(exitCode, 0, `purser ${args.join(' ')}: ${stderr}`)
-    return stdout
-  }
-  const refused = async (...args: string[]): Promise<string> => {
-    const { exitCode, stderr } = await at.cli(...args)
-    assert.notEqual(exitCode, 0)
-    return stderr
-  }
+  const ok = (...args: string[]) => at.ok(...args)
+  const refused = (...args: string[]) => at.refused(...args)
 
   test('files are rotated by size and count; whoever is attached misses nothing, logs has what is kept', async () => {
     const script = 'i=0; while [ $i -lt 2000 ]; do i=$((i+1)); echo line $i; done'

@@ -84,7 +84,7 @@ const PARTS: Readonly<Record<string, Part>> = {
   'workers/task': worker,
   api: { imports: [], types: ['archive', 'log', 'projections', 'queue', 'secrets'], packages: [] },
   'api/distribution': {
-    imports: ['commands', 'oci'],
+    imports: ['api', 'commands', 'oci'],
     types: ['log', 'queue'],
     packages: ['pino'],
   },

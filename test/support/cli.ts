@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { pushTinyImage } from '../../scripts/tiny-image.ts'
@@ -13,6 +14,10 @@ export interface CliNode extends AsyncDisposable {
   /** Pulled already. */
   image: string
   cli: TestNode['cli']
+  /** What it prints; that it succeeds is asserted. */
+  ok(...args: string[]): Promise<string>
+  /** What it says when it fails, which is asserted too. */
+  refused(...args: string[]): Promise<string>
   /** The CLI on a terminal. */
   terminal(...args: string[]): Promise<Terminal>
 }
@@ -29,6 +34,16 @@ export async function startCliNode(options: NodeOptions = {}): Promise<CliNode> 
     node,
     image,
     cli: node.cli,
+    async ok(...args) {
+      const { exitCode, stdout, stderr } = await node.cli(...args)
+      assert.equal(exitCode, 0, `purser ${args.join(' ')}: ${stderr}`)
+      return stdout
+    },
+    async refused(...args) {
+      const { exitCode, stdout, stderr } = await node.cli(...args)
+      assert.notEqual(exitCode, 0, `purser ${args.join(' ')}: ${stdout}`)
+      return stderr
+    },
     terminal: (...args) => openTerminal([LAUNCHER, '--address', node.socketPath, ...args]),
     [Symbol.asyncDispose]: () => all.disposeAsync(),
   }

@@ -12,6 +12,7 @@ import { PurserError } from '../../model/errors.ts'
 import type { Secret } from '../../model/secret.ts'
 import { isIndexType, isManifestType } from '../../oci/media-types.ts'
 import type { Intake } from '../../queue/intake.ts'
+import { listenOn } from '../listen-address.ts'
 import { carriesToken } from './access.ts'
 import { fail, json, rangeOf } from './answers.ts'
 import { type AskedRepository, candidatesFor, findImage, tagsOf } from './names.ts'
@@ -60,7 +61,7 @@ export async function serveDistribution(options: DistributionOptions): Promise<{
   const limits = { requestTimeout: REQUEST_MS, headersTimeout: REQUEST_MS }
   const server: Server = tls ? createSecureServer({ ...limits, ...secured(tls) }, handle) : createServer(limits, handle)
   server.maxConnections = CONNECTIONS_MAX
-  await listen(server, options.address)
+  await listenOn(server, options.address, 'registry.serve.address')
   const { address: host, port, family } = server.address() as AddressInfo
   const address = family === 'IPv6' ? `[${host}]:${port}` : `${host}:${port}`
   logger.info({ address, tls: tls !== undefined }, 'serving images')
@@ -82,21 +83,6 @@ const secured = ({ cert, key, clientCa }: { cert: string; key: string; clientCa?
   minVersion: 'TLSv1.2' as const,
   ...(clientCa === undefined ? {} : { ca: clientCa, requestCert: true, rejectUnauthorized: true }),
 })
-
-async function listen(server: Server, address: string): Promise<void> {
-  const colon = address.lastIndexOf(':')
-  server.listen(Number(address.slice(colon + 1)), address.slice(0, colon).replace(/^\[(.*)\]$/, '$1'))
-  try {
-    await once(server, 'listening')
-  } catch (cause) {
-    const code = cause instanceof Error && 'code' in cause ? cause.code : ''
-    throw new PurserError('unavailable', `registry.serve.address = "${address}": it cannot be listened on (${code})`, {
-      field: 'registry.serve.address',
-      remedy: code === 'EADDRINUSE' ? 'choose a port that nobody uses' : 'name an address of this machine',
-      cause,
-    })
-  }
-}
 
 class Distribution {
   readonly #options: DistributionOptions

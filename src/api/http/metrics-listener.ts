@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Logger } from 'pino'
-import { PurserError } from '../../model/errors.ts'
+import { listenOn } from '../listen-address.ts'
 import { METRICS_TYPES, type MetricsFormat, metricsFormat } from './daemon.ts'
 
 /** A scraper needs one; some may be left by scrapers that have gone. */
@@ -46,18 +46,7 @@ export async function serveMetrics(
     }
   })
   server.maxConnections = CONNECTIONS_MAX
-  const colon = address.lastIndexOf(':')
-  server.listen(Number(address.slice(colon + 1)), address.slice(0, colon).replace(/^\[(.*)\]$/, '$1'))
-  try {
-    await once(server, 'listening')
-  } catch (cause) {
-    const code = cause instanceof Error && 'code' in cause ? cause.code : ''
-    throw new PurserError('unavailable', `metrics.listen = "${address}": it cannot be listened on (${code})`, {
-      field: 'metrics.listen',
-      remedy: code === 'EADDRINUSE' ? 'choose a port that nobody uses' : 'name an address of this machine',
-      cause,
-    })
-  }
+  await listenOn(server, address, 'metrics.listen')
   const { address: host, port, family } = server.address() as AddressInfo
   logger.info({ address: family === 'IPv6' ? `[${host}]:${port}` : `${host}:${port}` }, 'serving metrics')
   return {

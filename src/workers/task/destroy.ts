@@ -1,6 +1,6 @@
 import { task } from '../../commands/task.ts'
 import { killCgroup } from '../../host/kill-cgroup.ts'
-import { waitFor } from '../../shim/wait-for.ts'
+import { whileWanted } from '../../model/concurrency.ts'
 import { defineTaskHandler } from './effects.ts'
 
 /**
@@ -23,7 +23,7 @@ export const destroyTask = defineTaskHandler(task, 'task.destroy', async (job) =
       break
     case 'clean-up': {
       const reason = 'it did not end when it was asked and killed'
-      await waitFor(tasks.lose(namespace, id, state.runtime, reason, payload.withinMs), within)
+      await whileWanted(tasks.lose(namespace, id, state.runtime, reason, payload.withinMs), within)
     }
   }
   return { facts: [] }

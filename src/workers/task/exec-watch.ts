@@ -2,9 +2,9 @@ import type { Logger } from 'pino'
 import { execOf, type TaskState, task } from '../../commands/task.ts'
 import type { Fact } from '../../model/aggregate.ts'
 import type { CommandRequest } from '../../model/command.ts'
+import { whileWanted } from '../../model/concurrency.ts'
 import { errorCodeOf } from '../../model/errors.ts'
 import type { TaskExit } from '../../shim/shim.ts'
-import { waitFor } from '../../shim/wait-for.ts'
 import type { LiveExec, LiveTask } from './live-task.ts'
 import type { PendingStarts } from './pending-starts.ts'
 
@@ -49,7 +49,7 @@ export class ExecWatcher {
       const fact = task.fact(id, 'task.exec-exited', await this.#dataOf(live, execId, process, exit))
       await record(namespace, fact, () => execOf(stateOf(namespace, id), execId)?.status === 'running')
       await shim.delete({ execId }, AbortSignal.timeout(DELETE_MS)).catch(ignoreGone)
-      await waitFor(process.output.ended, this.#overOf(live)).catch(() => {}) // Over with the whole task.
+      await whileWanted(process.output.ended, this.#overOf(live)).catch(() => {}) // Over with the whole task.
       await this.#untilRead(live, process)
       await process.stdio.remove()
       live.execs.delete(execId)
@@ -95,7 +95,8 @@ export class ExecWatcher {
     const { timeoutMs, outputBytesMax } = exec?.process ?? {}
     const startedAt = exec?.status === 'running' ? exec.startedAt : exitedAt
     const isLate = timeoutMs !== undefined && Date.parse(exitedAt) >= Date.parse(startedAt) + timeoutMs
-    if (outputBytesMax !== undefined) await waitFor(output.ended, AbortSignal.timeout(OUTPUT_END_MS)).catch(() => {}) // By others.
+    if (outputBytesMax !== undefined)
+      await whileWanted(output.ended, AbortSignal.timeout(OUTPUT_END_MS)).catch(() => {}) // By others.
     return {
       execId,
       exitCode: exit.exitCode,
@@ -118,7 +119,7 @@ export class ExecWatcher {
     const over = this.#overOf(live)
     over.addEventListener('abort', giveUp, { once: true })
     try {
-      if (!over.aborted) await waitFor(process.output.subscribed, given.signal)
+      if (!over.aborted) await whileWanted(process.output.subscribed, given.signal)
     } catch {
       // Nobody came for it.
     } finally {

@@ -13,16 +13,8 @@ describe('top, stats, update and rename, as a docker user has them', () => {
   })
   after(() => at[Symbol.asyncDispose]())
 
-  const ok = async (...args: string[]): Promise<string> => {
-    const { exitCode, stdout, stderr } = await at.cli(...args)
-    assert.equal(exitCode, 0, `purser ${args.join(' ')}: ${stderr}`)
-    return stdout
-  }
-  const refused = async (...args: string[]): Promise<string> => {
-    const { exitCode, stderr } = await at.cli(...args)
-    assert.notEqual(exitCode, 0)
-    return stderr
-  }
+  const ok = (...args: string[]) => at.ok(...args)
+  const refused = (...args: string[]) => at.refused(...args)
 
   test('top shows every process of the container, in the columns of ps', async () => {
     const [head, ...lines] = (await ok('top', 'c1')).trim().split('\n')
