@@ -12,6 +12,7 @@ import { aggregates } from '../commands/index.ts'
 import { ContentStore } from '../content/store.ts'
 import { cgroupVersion } from '../host/cgroups.ts'
 import { peerOf } from '../host/peer.ts'
+import { hostPressure } from '../host/pressure.ts'
 import { preferThisThread } from '../host/priority.ts'
 import { LayerPool } from '../layers/pool.ts'
 import { Uploads } from '../layout/uploads.ts'
@@ -320,7 +321,8 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   observe(register, { books, redis, relay, jobs, pools, projections, version })
   const stored = { log, snapshotters, root, logger }
   observeStorage(register, stored, starting.use(new SnapshotUsage(stored)))
-  const statistics = starting.use(new TaskStatistics({ log, tasks, ...config.stats, logger }))
+  const cgroupOf = (namespace: string, id: string) => paths.cgroup(namespace, id)
+  const statistics = starting.use(new TaskStatistics({ log, tasks, cgroupOf, ...config.stats, logger }))
   const observations = starting.use(new Observations(join(root, 'observations'), register, root))
   const slis = new Slis(projections.sli, observations, config.slo)
   const services: Services = {
@@ -360,6 +362,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
       runtimes: Object.keys(runtimes.byName),
       ...runtimes.told,
       cgroupVersion: effects.cgroupVersion,
+      pressure: hostPressure(),
       containers: log.documents.count('container'),
       images: log.documents.count('image'),
       queues: Object.fromEntries(relay.depth()),

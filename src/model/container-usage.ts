@@ -1,3 +1,5 @@
+import type { Pressure } from './pressure.ts'
+
 /** What a container has used so far, and uses at a moment. */
 export interface ContainerUsage {
   /** RFC 3339, UTC. */
@@ -15,4 +17,6 @@ export interface ContainerUsage {
   writtenBytes: number
   receivedBytes: number
   sentBytes: number
+  /** Now, where the kernel tells it: samples of the past have none. */
+  pressure?: Pressure
 }

@@ -19,7 +19,7 @@ describe('processes that are added to a container', () => {
   before(async () => {
     at = await startCliNode()
     client = new PurserClient({ socketPath: at.node.socketPath })
-    const ran = await at.cli('run', '-d', '--name', 'c1', at.image, 'sleep', '1000')
+    const ran = await at.cli('run', '-d', '--name', 'c1', '--group-add', '44', at.image, 'sleep', '1000')
     assert.equal(ran.exitCode, 0, ran.stderr)
     const { task } = await client.container('c1')
     pid = task && 'pid' in task ? task.pid : 0
@@ -41,6 +41,10 @@ describe('processes that are added to a container', () => {
     const much = await at.cli('exec', '--output-limit', '10b', 'c1', 'sh', '-c', 'printf 0123456789abc')
     assert.equal(much.stdout, '0123456789')
     assert.match(much.stderr, /^purser: 3 bytes of output beyond --output-limit were dropped$/m)
+  })
+
+  test('one by another user has the groups that were added to the container', async () => {
+    assert.equal((await at.cli('exec', '-u', '1000:1000', 'c1', 'id', '-G')).stdout, '1000 44\n')
   })
 
   test('a detached one tells its id, by which it is killed', async () => {

@@ -19,6 +19,13 @@ const processSchema = z.strictObject({
   args: z.string(),
 })
 
+const stall = z.strictObject({ avg10: z.number(), avg60: z.number(), avg300: z.number(), totalUs: z.number() })
+const stalls = z.strictObject({ some: stall, full: stall.optional() }).optional()
+const pressure = z
+  .strictObject({ cpu: stalls, memory: stalls, io: stalls })
+  .optional()
+  .describe('shares of the time, in percent, in which some or all of its processes waited; where the kernel tells it')
+
 const usage = {
   time: z.iso.datetime(),
   cpuNs: z.number().describe('since it began'),
@@ -63,7 +70,7 @@ export const containerActivity: Resource = {
       summary: "What a container uses now, also in the fields of containerd's metrics",
       scope: 'namespace',
       query: noQuery,
-      answers: { 200: { description: 'now', schema: z.strictObject({ ...usage, metrics: metricsSchema }) } },
+      answers: { 200: { description: 'now', schema: z.strictObject({ ...usage, pressure, metrics: metricsSchema }) } },
       async handle(call) {
         const id = containerId(call, call.params.id)
         return { status: 200, body: await call.services.activity.usage(call.namespace, id, call.signal) }
@@ -95,7 +102,7 @@ export const containerActivity: Resource = {
       answers: {
         200: {
           description: 'in the order of ids',
-          schema: z.strictObject({ items: z.array(z.strictObject({ id: z.string(), ...usage })) }),
+          schema: z.strictObject({ items: z.array(z.strictObject({ id: z.string(), ...usage, pressure })) }),
         },
       },
       async handle({ services, namespace, signal }) {

@@ -1,8 +1,9 @@
 import { totalmem } from 'node:os'
 import type { ContainerUsage } from '../../model/container-usage.ts'
+import type { Pressure } from '../../model/pressure.ts'
 import { humanSize } from '../terminal/output.ts'
 
-/** A line of `docker stats --format json`. */
+/** A line of `docker stats --format json`, and what docker does not tell. */
 export interface StatsRow {
   BlockIO: string
   CPUPerc: string
@@ -13,6 +14,7 @@ export interface StatsRow {
   Name: string
   NetIO: string
   PIDs: string
+  Pressure?: Pressure
 }
 
 /** @param before an earlier reading, that the share of a CPU is counted from */
@@ -32,6 +34,7 @@ export function rowOf(
     Name: names.name,
     NetIO: `${humanSize(usage.receivedBytes)} / ${humanSize(usage.sentBytes)}`,
     PIDs: String(usage.pids),
+    ...(usage.pressure === undefined ? {} : { Pressure: usage.pressure }),
   }
 }
 

@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import { containers } from '../../commands/container.ts'
 import { type TaskState, tasks as taskKind } from '../../commands/task.ts'
 import { interfaceBytesOf } from '../../host/interface-counters.ts'
+import { cgroupPressure } from '../../host/pressure.ts'
 import type { EventLog } from '../../log/event-log.ts'
 import { mapLimited } from '../../model/concurrency.ts'
 import type { ContainerUsage } from '../../model/container-usage.ts'
@@ -14,6 +15,8 @@ import type { Tasks } from './tasks.ts'
 export interface StatisticsOptions {
   log: EventLog
   tasks: Tasks
+  /** Where the kernel tells how long its processes have waited. */
+  cgroupOf: (namespace: string, id: string) => string
   /** Between two samples; 0 for none. */
   everyMs: number
   /** How long a sample is kept. */
@@ -42,8 +45,9 @@ export class TaskStatistics implements AsyncDisposable {
 
   /** @throws PurserError not_found, failed_precondition when it does not run; unimplemented where its shim tells nothing */
   async read(namespace: string, id: string, signal: AbortSignal) {
-    const { usage, stats } = await this.#read(this.#require(namespace, id), signal)
-    return { ...usage, metrics: metricsJson(stats.raw) }
+    const live = this.#require(namespace, id)
+    const { usage, stats } = await this.#read(live, signal)
+    return { ...usage, ...this.#pressureOf(live), metrics: metricsJson(stats.raw) }
   }
 
   /** Of all that run in a namespace; those that end meanwhile, or whose shim tells nothing, are left out. */
@@ -51,7 +55,8 @@ export class TaskStatistics implements AsyncDisposable {
     const running = [...this.#options.tasks.all()].filter((live) => live.namespace === namespace && this.#runs(live))
     const found = await mapLimited(running, READERS_MAX, signal, async (live, within) => {
       try {
-        return [{ id: live.id, ...(await this.#read(live, within)).usage }]
+        const { usage } = await this.#read(live, within)
+        return [{ id: live.id, ...usage, ...this.#pressureOf(live) }]
       } catch (error) {
         within.throwIfAborted()
         if (!(error instanceof PurserError)) throw error
@@ -82,6 +87,11 @@ export class TaskStatistics implements AsyncDisposable {
 
   #stateOf(namespace: string, id: string): TaskState {
     return this.#options.log.documents.get(taskKind, namespace, id)
+  }
+
+  #pressureOf({ namespace, id }: LiveTask): Pick<ContainerUsage, 'pressure'> {
+    const pressure = cgroupPressure(this.#options.cgroupOf(namespace, id))
+    return pressure === undefined ? {} : { pressure }
   }
 
   async #read(live: LiveTask, signal: AbortSignal): Promise<{ usage: ContainerUsage; stats: TaskStats }> {

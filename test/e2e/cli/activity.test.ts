@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { cgroupVersion } from '../../../src/host/cgroups.ts'
@@ -27,7 +28,7 @@ describe('top, stats, update and rename, as a docker user has them', () => {
   })
 
   test('stats has docker’s fields, containerd’s metrics over HTTP, and the last minutes', async () => {
-    const [row] = JSON.parse(await ok('stats', '--no-stream', '--format', 'json', 'c1'))
+    const [{ Pressure: _, ...row }] = JSON.parse(await ok('stats', '--no-stream', '--format', 'json', 'c1'))
     assert.deepEqual(
       Object.keys(row).sort(),
       ['BlockIO', 'CPUPerc', 'Container', 'ID', 'MemPerc', 'MemUsage', 'Name', 'NetIO', 'PIDs'].sort(),
@@ -40,6 +41,12 @@ describe('top, stats, update and rename, as a docker user has them', () => {
     const { metrics } = json as { metrics: { type: string; data: { memory: object; pids: { current: string } } } }
     assert.equal(metrics.type, `io.containerd.cgroups.v${cgroupVersion()}.Metrics`)
     assert.equal(metrics.data.pids.current, '2')
+    await ok('run', '-d', '--name', 'pressed', '--runtime', 'runc', at.image, 'sleep', '1000')
+    const pressed = (await at.node.http('GET', '/v1/containers/pressed/stats')).json as { pressure?: { cpu?: object } }
+    const isTold = existsSync('/proc/pressure/cpu') && (cgroupVersion() === 2 || existsSync('/sys/fs/cgroup/unified'))
+    assert.deepEqual(Object.keys(pressed.pressure?.cpu ?? {}), isTold ? ['some', 'full'] : [])
+    assert.equal('pressure' in JSON.parse(await ok('info', '--format', 'json')), existsSync('/proc/pressure/cpu'))
+    await ok('rm', '-f', 'pressed')
     const recent = async () => JSON.parse(await ok('stats', '--since', '1m', '--format', 'json', 'c1'))
     let samples = await recent()
     for (; samples.length < 2; samples = await recent()) await delay(200)
