@@ -19,6 +19,9 @@ const { outputFiles, metafile } = await build({
   platform: 'node',
   target: 'node26',
   packages: 'external',
+  // A fifth less to read and to look up in the compile cache; names stay, for traces of --debug.
+  minifyWhitespace: true,
+  minifySyntax: true,
   // Verbs that run a part of the daemon run from the sources: it finds its worker threads beside itself.
   external: ['../daemon/*'],
   metafile: true,
