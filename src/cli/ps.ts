@@ -69,10 +69,13 @@ function statusOf({ status, task, restarts }: ContainerView): string {
   }
   if (task && 'startedAt' in task && task.startedAt !== undefined) {
     const what = status === 'paused' ? 'Paused' : 'Up'
-    return `${what}, started ${age(task.startedAt)}${healthOf(task.health)}${task.stuck === undefined ? '' : ', stuck'}${times}`
+    return `${what}, started ${age(task.startedAt)}${healthOf(task.health)}${faultsOf(task)}${times}`
   }
   return 'Created'
 }
+
+const faultsOf = ({ networkFault, stuck }: NonNullable<ContainerView['task']>): string =>
+  `${networkFault === undefined ? '' : `, network ${networkFault.network} degraded`}${stuck === undefined ? '' : ', stuck'}`
 
 /** In docker's words: `none` for what has no check, or does not run. */
 const healthIn = ({ task }: ContainerView): string =>

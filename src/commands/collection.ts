@@ -18,7 +18,9 @@ export const collection = defineAggregate({
       .strictObject({
         mode: z.enum(['remove', 'dry-run']).default('remove').describe('dry-run: only say what would go'),
       })
-      .describe('remove content and snapshots that nothing refers to'),
+      .describe(
+        'remove content and snapshots that nothing refers to, and what networks keep for containers that are gone',
+      ),
   },
   leadsTo: {
     'gc.collect': [
@@ -33,14 +35,19 @@ export const collection = defineAggregate({
   events: {
     'gc.collecting': event(1, 'a collection has begun', z.strictObject({ mode: z.string() })),
     'gc.collected': event(
-      1,
+      2,
       'a collection is over; what it freed',
       z.strictObject({
         contentCount: z.int().nonnegative(),
         snapshotCount: z.int().nonnegative(),
+        networkCount: z
+          .int()
+          .nonnegative()
+          .describe('attachments, namespaces and addresses of containers that are gone'),
         freedBytes: z.int().nonnegative(),
         durationMs: z.number().nonnegative(),
       }),
+      (data) => ({ ...data, networkCount: 0 }), // Version 2 knows of networks.
     ),
   },
   decide(_state, { payload }) {

@@ -125,6 +125,8 @@ interface Made {
   interfaces?: NetworkInterface[]
   /** Of the host that lead to it, where it is in networks. */
   ports?: MappedPort[]
+  /** The network that is not as it was made, where its plugins have found one; absent again once it has ended. */
+  networkFault?: { network: string; error: string; since: string }
   /** Of the host, from 0 on in its user namespace; absent where it has the host's, and again once it has ended. */
   ids?: MappedIds
   /** The last process that the kernel has ended for want of memory, where its log tells. */
@@ -256,6 +258,12 @@ export const task = defineAggregate({
       z.strictObject({ interfaces: z.array(networkInterface), ports: z.array(mappedPort) }),
       ({ interfaces }) => ({ interfaces, ports: [] }), // Version 2 knows ports: they were those of the container's options.
     ),
+    'task.network-degraded': event(
+      1,
+      'one of its networks is not as it was made: what the plugins find',
+      z.strictObject({ network: z.string(), error: z.string() }),
+    ),
+    'task.network-restored': event(1, 'its networks are as they were made again', z.strictObject({})),
     'task.ids-mapped': event(1, 'ids of its user namespace, from 0 on, are these of the host', mappedIds),
     'task.created': event(
       3,
@@ -447,6 +455,14 @@ export const task = defineAggregate({
         return absent
       case 'task.stuck':
         return state.status === 'absent' ? state : { ...state, stuck: { ...event.data, since: event.time } }
+      case 'task.network-degraded':
+        if (!('pid' in state)) return state
+        return { ...state, networkFault: { ...event.data, since: event.time } }
+      case 'task.network-restored': {
+        if (!('pid' in state)) return state
+        const { networkFault: _, ...sound } = state
+        return sound
+      }
       case 'task.stopping': {
         if (state.status === 'absent' || state.status === 'stopped') return state
         const { phase, until } = event.data
@@ -562,6 +578,10 @@ function stopped(
 function released({ stuck: _, ...state }: StoppedTask): StoppedTask {
   return { ...state, host: 'released' }
 }
+
+/** Whether something of it may be on the host. */
+export const holdsHost = (state: TaskState): boolean =>
+  state.status !== 'absent' && !(state.status === 'stopped' && state.host === 'released')
 
 /** An exec by its id, which may be any word: also one that every object has a property of. */
 export const execOf = (state: TaskState, execId: string): ExecState | undefined =>

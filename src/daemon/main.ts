@@ -61,6 +61,7 @@ import { taskHandlers } from '../workers/task/index.ts'
 import { InitProgram } from '../workers/task/init-program.ts'
 import { JobFiles } from '../workers/task/job/files.ts'
 import { Workspaces } from '../workers/task/job/workspaces.ts'
+import { CheckKeeper } from '../workers/task/network/check-keeper.ts'
 import { NameKeeper } from '../workers/task/network/name-keeper.ts'
 import { TaskPaths } from '../workers/task/paths.ts'
 import { PoolKeeper } from '../workers/task/pool/keeper.ts'
@@ -213,7 +214,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   })
   await shims.open(signal)
   starting.defer(() => shims.close())
-  const { timeout: timeoutMs, default: defaultNetwork, ...cni } = config.network
+  const { timeout: timeoutMs, checkEvery, default: defaultNetwork, ...cni } = config.network
   const networks = await Networks.open({ root, state, ...cni, timeoutMs, logger })
   const keeper =
     config.logs.whileAway === 'keep' ? starting.use(new LogKeeper(join(state, 'keeper.sock'), logger)) : undefined
@@ -314,6 +315,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   const pools = starting.use(new PoolKeeper({ log, intake, members: poolMembers, logger }))
   starting.use(new RestartKeeper({ log, intake, logger }))
   starting.use(new HealthKeeper({ log, intake, tasks, logger }))
+  starting.use(new CheckKeeper({ log, networks, everyMs: checkEvery, logger }))
   const { atOnce, weights, keep } = config.jobs
   const places = jobPlaces(atOnce, config.workers.saga)
   const jobs = starting.use(new JobScheduler({ log, intake, places, weights, keepMs: keep, logger }))

@@ -22,6 +22,9 @@ export const networkSchema = z
       .max(16)
       .default(['/opt/cni/bin', '/usr/lib/cni'])
       .describe('where CNI plugins are looked for'),
+    checkEvery: duration
+      .prefault('10m')
+      .describe('from one look at the networks of all containers to the next; 0s: at the start alone'),
     timeout: duration.prefault('30s').describe('in which a plugin must have done its part'),
   })
   .prefault({})

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { PurserError } from '../model/errors.ts'
+import { PurserError, toPurserError } from '../model/errors.ts'
 import { type Conflist, conflistSchema, type PluginConfig } from './conflist.ts'
 import { type Invocation, type PluginSearch, runPlugin } from './plugin.ts'
 
@@ -41,6 +41,8 @@ export const attachmentSchema = z.strictObject({
   result: resultSchema.optional(),
   /** Whether all have done their part. */
   isWhole: z.boolean(),
+  /** Types of the plugins whose CHECK has found all in order once. That of portmap 1.1.1 never does. */
+  inOrderFor: z.array(z.string()).optional(),
 })
 export type Attachment = z.output<typeof attachmentSchema>
 
@@ -95,17 +97,23 @@ export async function addTo(
   }
 }
 
-/** CHECK. @throws PurserError with what is not as it was made */
+/** CHECK, by all plugins, whatever one of them says. @returns what each says that does not find all in order, by its type */
 export async function check(
   attachment: Attachment,
   sandbox: Sandbox,
   search: PluginSearch,
   signal: AbortSignal,
-): Promise<void> {
-  if (attachment.list.disableCheck) return
-  for (const plugin of attachment.list.plugins) {
-    await runPlugin(invocation('CHECK', attachment, plugin, sandbox, attachment.result), search, signal)
+): Promise<Map<string, PurserError>> {
+  const failures = new Map<string, PurserError>()
+  for (const plugin of attachment.list.disableCheck ? [] : attachment.list.plugins) {
+    try {
+      await runPlugin(invocation('CHECK', attachment, plugin, sandbox, attachment.result), search, signal)
+    } catch (error) {
+      signal.throwIfAborted()
+      failures.set(plugin.type, toPurserError(error))
+    }
   }
+  return failures
 }
 
 /** DEL, by all plugins, the last first, whatever one of them says. @returns what failed */
@@ -125,7 +133,7 @@ export async function deleteFrom(
 
 function invocation(
   verb: Invocation['verb'],
-  { network, list, ifName, runtimeConfig }: Omit<Attachment, 'result' | 'isWhole'>,
+  { network, list, ifName, runtimeConfig }: Omit<Attachment, 'result' | 'isWhole' | 'inOrderFor'>,
   plugin: PluginConfig,
   sandbox: Sandbox,
   prevResult: unknown,

@@ -19,6 +19,7 @@ import {
 } from './cni.ts'
 import { type Conflist, findConflist } from './conflist.ts'
 import { type Interface, interfacesOf } from './interfaces.ts'
+import { leasesIn } from './leases.ts'
 import { addStandIn, isPinned, pinNamespace, pinnedIn, unpinNamespace } from './netns.ts'
 import { requirePlugins } from './plugin.ts'
 import { PortChooser, type TakenPort } from './ports.ts'
@@ -82,6 +83,22 @@ const STAND_IN_MS = 30_000
 /** A pair of underscores is in no identifier. */
 const containerIdOf = ({ namespace, id }: Named): string => `${namespace}__${id}`
 
+function partsOf(containerId: string): [namespace: string, id: string] {
+  const [namespace = '', id = ''] = containerId.split('__')
+  return [namespace, id]
+}
+
+/** Whether a container has a task that may hold something of networks. */
+type Holds = (namespace: string, id: string) => boolean
+
+/** What is there for containers that hold none. */
+export interface Remains {
+  containers: Named[]
+  /** Paths, as those of the files that keep addresses. */
+  namespaces: string[]
+  leases: string[]
+}
+
 /** Takes containers into networks and out of them, through CNI. */
 export class Networks {
   readonly #options: NetworksOptions
@@ -121,7 +138,7 @@ export class Networks {
 
   /** The configuration of a network of ours. */
   bridge(settings: BridgeSettings): Conflist {
-    return bridgeConflist(settings, join(this.#options.state, 'ipam'), this.#options.pluginDirs)
+    return bridgeConflist(settings, this.#ipamDir, this.#options.pluginDirs)
   }
 
   bridgeName(namespace: string, name: string): string {
@@ -256,14 +273,27 @@ export class Networks {
     })
   }
 
-  /** Whether all is as it was made. @throws PurserError of what is not */
-  async check(container: Named, signal: AbortSignal): Promise<void> {
-    const record = this.#records.get(keyOf(container))
-    if (!record) return
-    const sandbox = { containerId: containerIdOf(record), netns: record.netns }
-    for (const attachment of record.attachments) {
-      await this.#inTurn(attachment.list.name, () => check(attachment, sandbox, this.#search, signal))
-    }
+  /**
+   * The first of its networks that is not in order any more, and what a plugin says; undefined when all are, or it has none. A
+   * plugin for which it never was in order is passed over: it cannot tell.
+   */
+  faultOf(container: Named, signal: AbortSignal): Promise<{ network: string; error: string } | undefined> {
+    return this.#inTurn(turnOf(container), async () => {
+      const record = this.#records.get(keyOf(container))
+      if (!record) return undefined
+      const sandbox = { containerId: containerIdOf(record), netns: record.netns }
+      for (const attachment of record.attachments) {
+        const { network, list, inOrderFor = [] } = attachment
+        const failures = await this.#inTurn(list.name, () => check(attachment, sandbox, this.#search, signal))
+        const broken = inOrderFor.find((type) => failures.has(type))
+        if (broken !== undefined) return { network, error: failures.get(broken)?.message ?? broken }
+        const sound = list.plugins.map(({ type }) => type).filter((type) => !failures.has(type))
+        if (sound.length === inOrderFor.length) continue
+        attachment.inOrderFor = sound
+        this.#write(record)
+      }
+      return undefined
+    })
   }
 
   /**
@@ -325,23 +355,51 @@ export class Networks {
     }
   }
 
-  /** Takes out of their networks all containers that hold none, and removes namespaces that are nobody's. @returns how many */
-  async reconcile(holds: (namespace: string, id: string) => boolean): Promise<number> {
-    let removed = 0
-    const held = new Set<string>()
-    for (const record of [...this.#records.values()]) {
-      if (holds(record.namespace, record.id)) held.add(record.netns)
-      else {
-        await this.detach(record)
-        removed += 1
-      }
+  /** What there is on the host for containers that hold none: attachments, namespaces, addresses. */
+  async remains(holds: Holds): Promise<Remains> {
+    const { state } = this.#options
+    const records = [...this.#records.values()]
+    const leases = await leasesIn(this.#ipamDir)
+    return {
+      containers: records.filter(({ namespace, id }) => !holds(namespace, id)),
+      namespaces: (await pinnedIn(join(state, 'netns'))).filter((path) => !this.#isOfRecord(path)),
+      leases: leases.flatMap(({ file, containerId }) => (holds(...partsOf(containerId)) ? [] : [file])),
     }
-    for (const path of await pinnedIn(join(this.#options.state, 'netns'))) {
-      if (held.has(path)) continue
+  }
+
+  /**
+   * Takes out of their networks all containers that hold none, removes namespaces that are nobody's, and gives addresses back
+   * that no plugin has.
+   *
+   * @returns how many of these there were
+   */
+  async reconcile(holds: Holds): Promise<number> {
+    const { containers, namespaces } = await this.remains(holds)
+    let removed = 0
+    for (const container of containers) {
+      await this.detach(container)
+      if (!this.#records.has(keyOf(container))) removed += 1
+    }
+    for (const path of namespaces) {
+      if (this.#isOfRecord(path)) continue // Since.
       await unpinNamespace(path)
       removed += 1
     }
+    // Those that are left now: their plugin is not there any more, or was killed while it gave them back.
+    for (const file of (await this.remains(holds)).leases) {
+      await rm(file, { force: true })
+      removed += 1
+    }
     return removed
+  }
+
+  #isOfRecord(path: string): boolean {
+    return [...this.#records.values()].some(({ netns }) => netns === path)
+  }
+
+  /** Where host-local keeps which address of a network of ours is whose. */
+  get #ipamDir(): string {
+    return join(this.#options.state, 'ipam')
   }
 
   get #search() {

@@ -73,6 +73,10 @@ const taskFields = z.strictObject({
   exitedAt: instant.optional(),
   interfaces: task.events['task.network-attached'].data.shape.interfaces.optional(),
   ports: task.events['task.network-attached'].data.shape.ports.optional().describe('of the host that lead to it'),
+  networkFault: task.events['task.network-degraded'].data
+    .extend({ since: instant })
+    .optional()
+    .describe('the network of it that is not as it was made'),
   health: z
     .strictObject({
       check: healthCheck,

@@ -176,6 +176,14 @@ function judge({ id, state }: Named, found: Found): Told {
     }
   }
   const findings = disagreements(state, found, answer)
+  const { networkFault: fault } = state
+  if (fault && findings.length === 0) {
+    const remedy = `purser restart ${id} makes it anew`
+    return {
+      findings: [`since ${fault.since} its network ${fault.network} is not as it was made: ${fault.error}`],
+      remedy,
+    }
+  }
   if (findings.length > 0) return { findings, remedy: `purser history ${id} tells what was done to it last` }
   if (!found.isConnected) {
     const remedy = 'the daemon tries again by itself; its own log says what is in the way'

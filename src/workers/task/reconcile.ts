@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { container } from '../../commands/container.ts'
-import { type ExecProcess, REBOOT, type TaskState, task } from '../../commands/task.ts'
+import { type ExecProcess, holdsHost, REBOOT, type TaskState, task } from '../../commands/task.ts'
 import type { EventLog } from '../../log/event-log.ts'
 import type { Networks } from '../../network/networks.ts'
 import type { Shims } from '../../shim/shims.ts'
@@ -40,8 +40,6 @@ const AGAIN_MS = 2000
 const AGAIN_MS_MAX = 10_000
 
 const REMOVE_MS = 30_000
-
-const CHECK_MS = 60_000
 
 /** Its shim removes what any runtime with runc's command line has made: the bundle says which one that was. */
 const ANY_RUNTIME = 'runc'
@@ -109,10 +107,7 @@ class Progress {
  */
 async function removeUnknown({ log, shims, paths, networks, logger }: ReconcileOptions): Promise<number> {
   let removed = 0
-  const known = (namespace: string, id: string) => {
-    const state: TaskState = log.documents.get(task, namespace, id)
-    return state.status !== 'absent' && !(state.status === 'stopped' && state.host === 'released')
-  }
+  const known = (namespace: string, id: string) => holdsHost(log.documents.get(task, namespace, id))
   for (const { namespace, id, bundle } of await paths.bundles()) {
     if (known(namespace, id)) continue
     const made = log.documents.get(container, namespace, id)
@@ -145,7 +140,6 @@ async function adopt(
     const found = made.status === 'absent' ? undefined : await reconnect(effects, identity, made, within)
     if (found) {
       tasks.adopt(found.live)
-      void checkNetwork({ networks: effects.networks, logger }, namespace, id)
       for (const [execId, exec] of Object.entries(state.execs)) {
         if (exec.status === 'running')
           adoptExec({ tasks, paths: effects.paths, logger }, found.live, execId, exec.process)
@@ -162,17 +156,6 @@ async function adopt(
     logger.error({ err, namespace, id }, 'a task could not be adopted: it is tried again, and goes on meanwhile')
     return 'postponed'
   }
-}
-
-/** Nothing is done about it: only the container knows whether it can do without. */
-async function checkNetwork(
-  { networks, logger }: Pick<ReconcileOptions, 'networks' | 'logger'>,
-  namespace: string,
-  id: string,
-): Promise<void> {
-  await networks.check({ namespace, id }, AbortSignal.timeout(CHECK_MS)).catch((err) => {
-    logger.warn({ err, namespace, id }, 'the network of a container is not as it was made')
-  })
 }
 
 async function adoptLater(options: ReconcileOptions, namespace: string, id: string): Promise<void> {

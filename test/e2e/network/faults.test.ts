@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { randomInt } from 'node:crypto'
-import { chmod, mkdir, readdir, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { pushTinyImage } from '../../../scripts/tiny-image.ts'
 import { unmount } from '../../../src/host/mounts.ts'
 import { startNode, type TestNode } from '../../support/daemon.ts'
-import { events } from '../../support/faults.ts'
-import { assertNothingLeft, enterOwnNetwork, networkState } from '../../support/own-network.ts'
+import { events, eventually } from '../../support/faults.ts'
+import { assertNothingLeft, enterOwnNetwork, networkState, run } from '../../support/own-network.ts'
 import { startRegistry, type TestRegistry } from '../../support/registry.ts'
 
 enterOwnNetwork()
@@ -27,7 +28,7 @@ before(async () => {
   conf = join(node.dir, 'net.d')
   await mkdir(plugins)
   await mkdir(conf)
-  await configure(plugins, '/opt/cni/bin', '/usr/lib/cni')
+  await configure([], plugins, '/opt/cni/bin', '/usr/lib/cni')
   image = await pushTinyImage({ registry: registry.address, repository: 'network', tag: 'latest' })
   await ok('pull', image)
 })
@@ -36,10 +37,9 @@ after(async () => {
   await registry[Symbol.asyncDispose]()
 })
 
-async function configure(...pluginDirs: string[]): Promise<void> {
-  await node.configure(
-    `[network]\nconfDir = ${JSON.stringify(conf)}\npluginDirs = ${JSON.stringify(pluginDirs)}\ntimeout = "2s"`,
-  )
+async function configure(more: string[], ...pluginDirs: string[]): Promise<void> {
+  const dirs = [`confDir = ${JSON.stringify(conf)}`, `pluginDirs = ${JSON.stringify(pluginDirs)}`]
+  await node.configure(['[network]', 'timeout = "2s"', ...dirs, ...more].join('\n'))
   await node.restart()
 }
 
@@ -139,6 +139,39 @@ test('a container ends, and leaves nothing, when half of its network is gone', a
   await ok('rm', '-f', 'h1', 'h2')
   await assertNothingLeft(node, [...LAID_OUT, bridge])
   await ok('network', 'rm', 'half')
+})
+
+test('a flushed firewall is an event, told by ps and the doctor until it is mended; addresses of nobody are given back', async () => {
+  await ok('network', 'create', 'checked')
+  const bridge = JSON.parse(await ok('network', 'inspect', 'checked'))[0].bridge
+  await ok('run', '-d', '--name', 'seen', '--network', 'checked', '-p', '8082:80', image, 'sleep', '600')
+  await configure(['checkEvery = "200ms"'], plugins, '/opt/cni/bin', '/usr/lib/cni')
+  await eventually(
+    () => readFile(join(node.root, 'networks/default/seen.json'), 'utf8'),
+    (record) => record.includes('"inOrderFor"'),
+  )
+  const changes = async () =>
+    (await events(node, 'task/seen')).map(({ type }) => type).filter((type) => /degraded|restored/.test(type))
+  assert.deepEqual(await changes(), [])
+  const rules = run('iptables-save', '-t', 'filter')
+  run('iptables', '-t', 'filter', '-F')
+  await eventually(changes, (found) => found.length > 0)
+  assert.match(await ok('ps'), /network checked degraded/)
+  const doctor = await node.cli('task', 'doctor')
+  assert.match(doctor.stdout + doctor.stderr, /network checked is not as it was made.*firewall/s)
+  assert.deepEqual(spawnSync('iptables-restore', ['-T', 'filter'], { input: rules }).status, 0)
+  await eventually(changes, (found) => found.length > 1)
+  assert.deepEqual(await changes(), ['task.network-degraded', 'task.network-restored'])
+  await configure([], plugins, '/opt/cni/bin', '/usr/lib/cni')
+
+  const ipam = join(node.state, 'ipam/default__checked')
+  await writeFile(join(ipam, '10.89.200.9'), 'default__long-gone\r\neth0')
+  const garbage = await ok('gc', '--dry-run')
+  assert.match(garbage, /10\.89\.200\.9/)
+  assert.equal(JSON.parse(await ok('gc')).networkCount, 1)
+  await removeAll()
+  await assertNothingLeft(node, [...LAID_OUT, bridge])
+  await ok('network', 'rm', 'checked')
 })
 
 test('a daemon that is killed at any moment of run, connect and rm leaves nothing of a network', async (t) => {
