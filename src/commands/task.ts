@@ -4,28 +4,15 @@ import { event } from '../model/event-schema.ts'
 import { identifier } from '../model/ids.ts'
 import { type HealthCheck, healthCheck } from '../oci/health-check.ts'
 import { isSignal, parseSignal } from '../oci/signals.ts'
-import { containerOptions, execOptions } from '../oci/spec/container-options.ts'
+import { containerOptions } from '../oci/spec/container-options.ts'
 import { resourceConflict } from '../oci/spec/limits.ts'
 import { type MappedPort, mappedPort } from '../oci/spec/published-port.ts'
 import { checkpointRequest } from './checkpoints.ts'
+import { type ExecState, type Execs, execProcess, notRunning, withExit } from './task-execs.ts'
 
 const pid = z.int().positive()
 const exitCode = z.int().min(0).max(255)
 const instant = z.iso.datetime().describe('RFC 3339, UTC')
-
-const execProcess = execOptions.extend({
-  output: z
-    .enum(['attach', 'discard'])
-    .default('attach')
-    .describe('attach: kept, within bounds, until a client reads it'),
-  timeoutMs: z.int().positive().optional().describe('milliseconds after which it is killed, with all it has started'),
-  outputBytesMax: z
-    .int()
-    .nonnegative()
-    .optional()
-    .describe('bytes of output that are handed on; what comes after them is read and dropped'),
-})
-export type ExecProcess = z.output<typeof execProcess>
 
 const resources = containerOptions.shape.resources.unwrap()
 
@@ -95,22 +82,6 @@ const mappedIds = z.strictObject({
 })
 type MappedIds = z.output<typeof mappedIds>
 
-export type ExecState =
-  | { status: 'starting'; process: ExecProcess }
-  | { status: 'running'; process: ExecProcess; pid: number; startedAt: string }
-  | ({ status: 'exited'; process: ExecProcess } & ExecExit)
-
-export interface ExecExit {
-  exitCode: number
-  exitedAt: string
-  /** Why, when it was not its own exit: `timeout`. */
-  reason?: string | undefined
-  /** Of its output, beyond what it was allowed. */
-  droppedBytes?: number | undefined
-}
-
-type Execs = Record<string, ExecState>
-
 interface Made {
   runtime: string
   /** The outermost command that asked for it: how a composite command knows its own task again after a restart. */
@@ -169,9 +140,6 @@ export const tasks: Kind<TaskState> = { name: 'task', initial: absent }
 
 /** Why a task was lost that ran when the kernel was booted. */
 export const REBOOT = 'the machine was rebooted'
-
-/** Exits of an exec that are remembered per task; the log has them all. */
-const EXITED_EXECS_MAX = 32
 
 export const task = defineAggregate({
   name: 'task',
@@ -589,26 +557,3 @@ export const execOf = (state: TaskState, execId: string): ExecState | undefined 
 
 const runningExec = (state: TaskState): string | undefined =>
   'execs' in state ? Object.entries(state.execs).find(([, { status }]) => status !== 'exited')?.[0] : undefined
-
-function notRunning(subject: string, execId: string, exec: ExecState | undefined): Refusal | undefined {
-  if (exec === undefined) {
-    return refuse('not_found', `exec ${execId} is not in container ${subject}`, `purser inspect ${subject}`)
-  }
-  if (exec.status !== 'exited') return undefined
-  return refuse('failed_precondition', `exec ${execId} in container ${subject} has ended`, `purser inspect ${subject}`)
-}
-
-/** Records an exec's exit; of those that ended only the newest stay, so that a task with many execs stays small. */
-function withExit(execs: Execs, { execId, ...exit }: { execId: string } & ExecExit): Execs {
-  const exec = Object.hasOwn(execs, execId) ? execs[execId] : undefined
-  if (!exec || exec.status === 'exited') return execs
-  const { [execId]: _, ...others } = execs
-  // Not in the order of the object's keys, which begins with those that look like numbers.
-  const ended = Object.entries(others)
-    .flatMap(([id, other]) => (other.status === 'exited' ? [{ id, exitedMs: Date.parse(other.exitedAt) }] : []))
-    .sort((a, b) => a.exitedMs - b.exitedMs)
-    .map(({ id }) => id)
-  const surplus = new Set(ended.slice(0, Math.max(0, ended.length + 1 - EXITED_EXECS_MAX)))
-  const kept = Object.fromEntries(Object.entries(others).filter(([id]) => !surplus.has(id)))
-  return { ...kept, [execId]: { status: 'exited', process: exec.process, ...exit } }
-}

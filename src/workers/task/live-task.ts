@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { ExecProcess } from '../../commands/task.ts'
+import type { ExecProcess } from '../../commands/task-execs.ts'
 import { unmount } from '../../host/mounts.ts'
 import { errnoOf } from '../../host/syscalls.ts'
 import type { Forwarder } from '../../shim/forward/forwarder.ts'
