@@ -16,14 +16,28 @@ export interface SyslogOptions {
 
 const SEVERITY = { stdout: 6, stderr: 3 } as const
 const AGAIN_MS = 5
-/** What every receiver must take of a datagram is less; most take this. @see RFC 5426 section 3.2 */
-const DATAGRAM_BYTES_MAX = 8192
+/** In UTF-8. */
+const CHARACTER_BYTES_MAX = 4
+/** What every receiver must take is less; most take 8 KiB. @see RFC 5424 section 6.1 */
+const MESSAGE_BYTES_MAX = 8000
 
-/** One line, as RFC 5424 has it: the stream stands as its message id, the container's id as its process id. */
-export function syslogMessage(entry: LogEntry, source: LogSource, facility: number): Buffer {
+/**
+ * One line, as RFC 5424 has it: the stream stands as its message id, the container's id as its process id. A long one is several
+ * messages: of what is too long for it a receiver drops the rest, or takes that for a message of its own, of whomever it names.
+ */
+export function syslogMessages(entry: LogEntry, source: LogSource, facility: number): Buffer[] {
   const time = entry.time.replace(/(\.\d{6})\d*Z$/, '$1Z') // At most microseconds. @see RFC 5424 section 6.2.3
-  const head = [`<${facility * 8 + SEVERITY[entry.stream]}>1`, time, source.hostname, source.tag, source.container]
-  return Buffer.concat([Buffer.from(`${head.join(' ')} ${entry.stream} - `), textOf(entry)])
+  const words = [`<${facility * 8 + SEVERITY[entry.stream]}>1`, time, source.hostname, source.tag, source.container]
+  const head = Buffer.from(`${words.join(' ')} ${entry.stream} - `)
+  return pieces(textOf(entry), MESSAGE_BYTES_MAX - head.length).map((piece) => Buffer.concat([head, piece]))
+}
+
+/** Cut where a character of UTF-8 begins, if there is one. */
+function pieces(text: Buffer, bytesMax: number): Buffer[] {
+  if (text.length <= bytesMax) return [text]
+  let end = bytesMax
+  while (end > bytesMax - CHARACTER_BYTES_MAX && ((text[end] ?? 0) & 0xc0) === 0x80) end -= 1
+  return [text.subarray(0, end), ...pieces(text.subarray(end), bytesMax)]
 }
 
 /** Over TCP and stream sockets messages are counted. @see RFC 6587 section 3.4.1 */
@@ -41,7 +55,9 @@ export class SyslogSink implements LogSink {
   }
 
   async send(entries: readonly LogEntry[], signal: AbortSignal): Promise<void> {
-    for (const entry of entries) await this.#transport(syslogMessage(entry, this.#source, this.#facility), signal)
+    for (const entry of entries) {
+      for (const message of syslogMessages(entry, this.#source, this.#facility)) await this.#transport(message, signal)
+    }
   }
 
   [Symbol.dispose](): void {
@@ -62,7 +78,7 @@ function udpDatagrams(host: string, port: number): Transport {
   socket.on('error', () => {}) // Each send tells its own.
   const send = (message: Buffer) =>
     new Promise<void>((resolve, reject) => {
-      socket.send(message.subarray(0, DATAGRAM_BYTES_MAX), port, host, (error) => (error ? reject(error) : resolve()))
+      socket.send(message, port, host, (error) => (error ? reject(error) : resolve()))
     })
   return Object.assign(send, { [Symbol.dispose]: () => void socket.close() })
 }
@@ -77,7 +93,7 @@ function unixDatagrams(path: string): Transport {
     for (;;) {
       try {
         socket ??= new UnixDatagramSocket(path)
-        return socket.send(message.subarray(0, DATAGRAM_BYTES_MAX))
+        return socket.send(message)
       } catch (error) {
         if (errnoOf(error) !== 'EAGAIN') {
           close()
