@@ -193,7 +193,7 @@ export const task = defineAggregate({
       'task.create-failed',
     ],
     'task.start': ['task.started'],
-    'task.exec': ['task.exec-starting', 'task.exec-started', 'task.exec-failed'],
+    'task.exec': ['task.exec-starting', 'task.exec-started', 'task.exec-failed', 'task.exec-exited'],
     'task.kill': ['task.killing', 'container.wanted', 'task.killed'],
     'task.destroy': ['task.exited', 'task.stuck', 'task.released'],
     'task.pause': ['task.paused'],

@@ -40,21 +40,32 @@ export const markStarting = (execDir: string): void => writeFileSync(markOf(exec
 /** Whether an exec that the shim has not seen begin may have begun. */
 export const mayHaveBegun = (execDir: string): boolean => existsSync(markOf(execDir))
 
+/** The pid of an exec that its runtime has begun, of which the shim keeps a file. */
+export function begunExec(bundle: string, execId: string): number | undefined {
+  const path = join(bundle, `${execId}.pid`)
+  const pid = existsSync(path) ? Number(readFileSync(path, 'utf8')) : 0
+  return Number.isSafeInteger(pid) && pid > 0 ? pid : undefined
+}
+
 /**
  * Kills processes that the shim has started in its container and knows nothing of: execs whose start was cancelled.
  *
  * @param known pids of those that are known
+ * @returns pids of those that were killed: they had begun, for what the runtime has not let go of ends with it
  */
-export async function killStrays(shim: Shim, known: ReadonlySet<number>, signal: AbortSignal): Promise<void> {
+export async function killStrays(shim: Shim, known: ReadonlySet<number>, signal: AbortSignal): Promise<number[]> {
   const { shimPid } = await shim.connect(signal)
+  const killed: number[] = []
   for (const { pid } of await shim.pids(signal)) {
     if (known.has(pid) || (await parentOf(pid)) !== shimPid) continue
     try {
       process.kill(pid, 'SIGKILL')
+      killed.push(pid)
     } catch {
       // It has ended.
     }
   }
+  return killed
 }
 
 /** @see proc(5), /proc/pid/stat: the name may hold anything, and ends at the last parenthesis */

@@ -2,16 +2,19 @@ import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { containers } from '../../commands/container.ts'
 import { execOf, type TaskState, task } from '../../commands/task.ts'
+import type { Fact } from '../../model/aggregate.ts'
 import { errorCodeOf, PurserError, toPurserError } from '../../model/errors.ts'
 import { buildExecProcess } from '../../oci/spec/exec-process.ts'
 import type { Spec } from '../../oci/spec/schema.ts'
 import { ProcessStdio } from '../../shim/stdio.ts'
-import { killStrays, markStarting, mayHaveBegun } from './begun.ts'
+import { begunExec, killStrays, markStarting, mayHaveBegun } from './begun.ts'
 import { defineTaskHandler } from './effects.ts'
 import { type LiveTask, liveExec, shapeOfExec } from './live-task.ts'
 import { usersIn } from './rootfs.ts'
 
 const START_MS = 60_000
+const KILLED = 137
+const LOST = 'lost: the daemon went down while it was starting; what was left of it was killed'
 
 export const execInTask = defineTaskHandler(task, 'task.exec', async (job) => {
   const { id, namespace, signal, effects } = job
@@ -36,9 +39,12 @@ export const execInTask = defineTaskHandler(task, 'task.exec', async (job) => {
     return { facts: [task.fact(id, 'task.exec-started', { execId, pid: Math.max(1, before.pid) })], result: { execId } }
   }
   if (goesOn && mayHaveBegun(dir)) {
+    const noted = begunExec(live.bundle, execId)
     undo.defer(() => rm(dir, { recursive: true, force: true }))
     if (before) await live.shim.delete({ execId }, signal)
-    await killStrays(live.shim, pidsOf(job.state), signal)
+    const [stray] = await killStrays(live.shim, pidsOf(job.state), signal)
+    const pid = noted ?? stray
+    if (pid !== undefined) return { facts: lost(id, execId, pid), result: { execId, pid } }
     throw new PurserError(
       'aborted',
       `the daemon went down while exec ${execId} was starting: whether it ran is not known`,
@@ -71,6 +77,12 @@ export const execInTask = defineTaskHandler(task, 'task.exec', async (job) => {
     throw toPurserError(thrown)
   }
 })
+
+/** It began, and its shim, which takes it for not begun, cannot tell how it ended. */
+function lost(id: string, execId: string, pid: number): Fact[] {
+  const exit = { exitCode: KILLED, exitedAt: new Date().toISOString(), reason: LOST }
+  return [task.fact(id, 'task.exec-started', { execId, pid }), task.fact(id, 'task.exec-exited', { execId, ...exit })]
+}
 
 async function stateOf(live: LiveTask, execId: string, signal: AbortSignal) {
   try {

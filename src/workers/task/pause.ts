@@ -1,5 +1,5 @@
 import { task } from '../../commands/task.ts'
-import { thaw } from '../../host/freezer.ts'
+import { freeze, isFrozen, thaw } from '../../host/freezer.ts'
 import type { Job } from '../../queue/handler.ts'
 import { defineTaskHandler, type TaskEffects } from './effects.ts'
 
@@ -7,7 +7,10 @@ export const pauseTask = defineTaskHandler(task, 'task.pause', async (job) => {
   const facts = job.decide()
   const { shim } = job.effects.tasks.require(job.namespace, job.id)
   const { status } = await shim.state({}, job.signal)
-  if (status !== 'paused') await shim.pause(job.signal)
+  if (status === 'paused') return { facts }
+  // Cut off when it had frozen them, its runtime would refuse to do it again, and its shim goes on to take it for running.
+  if (job.attempt > 1) thaw(job.effects.paths.cgroup(job.namespace, job.id))
+  await shim.pause(job.signal)
   return { facts }
 })
 
@@ -24,6 +27,9 @@ export async function letGoOn(
 ): Promise<void> {
   const { shim } = effects.tasks.require(namespace, id)
   const { status } = await shim.state({}, signal)
-  if (status === 'paused') await shim.resume(signal)
-  else thaw(effects.paths.cgroup(namespace, id))
+  const cgroup = effects.paths.cgroup(namespace, id)
+  if (status !== 'paused') return void thaw(cgroup)
+  // Cut off when they went on already, its runtime would refuse, and its shim goes on to take it for paused.
+  if (!isFrozen(cgroup)) await freeze(cgroup, signal)
+  await shim.resume(signal)
 }
