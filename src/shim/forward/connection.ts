@@ -1,10 +1,15 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import { whileWanted } from '../../model/concurrency.ts'
+
+const ANSWER_MS = 30_000
 
 /** A stream connection that is made when something is to be sent, and made anew when it has broken. */
 export class Connection implements Disposable {
   readonly #target: { path: string } | { host: string; port: number }
   #socket: Socket | undefined
+  /** Is told what the other side says; nobody asks by default. */
+  #hear = (_: Buffer): void => {}
 
   constructor(target: { path: string } | { host: string; port: number }) {
     this.#target = target
@@ -27,6 +32,34 @@ export class Connection implements Disposable {
     })
   }
 
+  /**
+   * Fulfilled when the other side has answered, and with nothing else.
+   *
+   * @throws when it says something else, nothing in time, or goes: the connection is closed then
+   */
+  async ask(question: Buffer, answer: Buffer, signal: AbortSignal): Promise<void> {
+    const heard = Promise.withResolvers<void>()
+    let said: Buffer = Buffer.alloc(0)
+    this.#hear = (chunk) => {
+      said = Buffer.concat([said, chunk])
+      if (said.equals(answer)) heard.resolve()
+      else if (said.length >= answer.length) heard.reject(new Error('the receiver acknowledged something else'))
+    }
+    const onClose = () => heard.reject(new Error('the connection was closed before anything was acknowledged'))
+    try {
+      await this.write(question, signal)
+      if (this.#socket?.destroyed) onClose()
+      this.#socket?.once('close', onClose)
+      await whileWanted(heard.promise, AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]))
+    } catch (error) {
+      this.#socket?.destroy() // What comes later is no answer to the next question.
+      throw error
+    } finally {
+      this.#socket?.off('close', onClose)
+      this.#hear = () => {}
+    }
+  }
+
   [Symbol.dispose](): void {
     this.#socket?.destroy()
   }
@@ -42,7 +75,7 @@ export class Connection implements Disposable {
     }
     socket.on('error', () => socket.destroy()) // Whoever writes hears of it.
     socket.on('end', () => socket.destroy())
-    socket.resume()
+    socket.on('data', (chunk: Buffer) => this.#hear(chunk))
     socket.unref()
     this.#socket = socket
     return socket

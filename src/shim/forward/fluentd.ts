@@ -1,10 +1,18 @@
 import { isUtf8 } from 'node:buffer'
+import { randomBytes } from 'node:crypto'
 import type { LogEntry } from '../log-format.ts'
 import { Connection } from './connection.ts'
 import { EventTime, type Packable, pack } from './msgpack.ts'
 import { type LogSink, type LogSource, textOf } from './sink.ts'
 
-/** Fluentd's forward protocol, with docker's names of fields. @see Forward Protocol Specification v1, "Forward Mode" */
+/** Of random bytes, in base64. @see Forward Protocol Specification v1, "Option" */
+const CHUNK_ID_BYTES = 16
+
+/**
+ * Fluentd's forward protocol, with docker's names of fields. What is sent counts as handed over when the receiver says so.
+ *
+ * @see Forward Protocol Specification v1, "Forward Mode"
+ */
 export class FluentdSink implements LogSink {
   readonly #connection: Connection
   readonly #source: LogSource
@@ -28,7 +36,8 @@ export class FluentdSink implements LogSink {
       if (entry.partial) record.partial_message = 'true'
       return [eventTime(entry.time), record]
     })
-    await this.#connection.write(pack([tag, events]), signal)
+    const chunk = randomBytes(CHUNK_ID_BYTES).toString('base64')
+    await this.#connection.ask(pack([tag, events, { chunk }]), pack({ ack: chunk }), signal)
   }
 
   [Symbol.dispose](): void {

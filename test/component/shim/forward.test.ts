@@ -105,27 +105,41 @@ test('journald: the native protocol, with texts of any bytes', async (t) => {
   assert.match(second.toString('latin1'), /^PRIORITY=3\n(?:.*\n)*CONTAINER_PARTIAL_MESSAGE=true\n/)
 })
 
-test('fluentd: the forward protocol, in MessagePack', async (t) => {
-  const server = createServer()
-  t.after(() => server.close())
-  const path = join(directory(t), 'fluent')
-  const received = await receiving(server, (done) => server.listen(path, done))
-  using sink = new FluentdSink({ path }, SOURCE)
-  await sink.send([entry('hi\n')], signal)
+test('fluentd: the forward protocol, in MessagePack; what is not acknowledged counts as not sent', async (t) => {
   const text = (value: string) => Buffer.concat([Buffer.of(0xa0 + value.length), Buffer.from(value)])
   const time = Buffer.from([0xd7, 0, 0, 0, 0, 0, 0, 0, 0, 0])
   time.writeUInt32BE(Math.floor(Date.parse(TIME) / 1000), 2)
   time.writeUInt32BE(678_000_000, 6)
   const record = ['container_id', 'c1', 'container_name', 'c1', 'namespace', 'default', 'source', 'stdout', 'log', 'hi']
   const expected = Buffer.concat([
-    Buffer.of(0x92),
+    Buffer.of(0x93),
     text('web'),
     Buffer.of(0x91, 0x92),
     time,
     Buffer.of(0x85),
     ...record.map(text),
   ])
-  assert.deepEqual(await received(expected.length), expected)
+  const answers = [() => Buffer.alloc(42), undefined, (chunk: string) => [Buffer.of(0x81), text('ack'), text(chunk)]]
+  const asked: Buffer[] = []
+  const acknowledging = createServer((socket) => {
+    socket.on('error', () => {})
+    socket.once('data', (question: Buffer) => {
+      asked.push(question)
+      const [, chunk = ''] = /\x81\xa5chunk\xb8(.{24})$/s.exec(question.toString('latin1')) ?? []
+      const answer = answers.shift()
+      if (answer) socket.write(Buffer.concat([answer(chunk)].flat()))
+      else socket.destroy()
+    })
+  })
+  t.after(() => acknowledging.close())
+  const path = join(directory(t), 'fluent')
+  await new Promise<void>((done) => acknowledging.listen(path, done))
+  using sink = new FluentdSink({ path }, SOURCE)
+  await assert.rejects(sink.send([entry('hi\n')], signal), /acknowledged something else/)
+  await assert.rejects(sink.send([entry('hi\n')], signal), /closed before anything was acknowledged/)
+  await sink.send([entry('hi\n')], signal)
+  assert.equal(asked.length, 3)
+  for (const question of asked) assert.deepEqual(question.subarray(0, expected.length), expected)
 })
 
 test('a log is sent on from where it was, over outages of the receiver; what rotation took meanwhile is told', async (t) => {
