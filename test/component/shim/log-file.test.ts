@@ -158,3 +158,49 @@ test('entries from a time on are left out', async (t) => {
   assert.equal(await textOf(path, { untilMs: 2000 }), '1000\n')
   assert.equal(await textOf(path, { sinceMs: 1500, untilMs: 3000 }), '2000\n')
 })
+
+/** What a reader of whole lines shows: entries, and which lines of the log they are of. */
+interface Written {
+  text: string
+  timeMs: number
+  line: number
+}
+
+/** A log of pieces of lines, which is rotated in the middle of them; what is left of it. */
+async function fragments(path: string, t: TestContext): Promise<Written[]> {
+  t.mock.timers.enable({ apis: ['Date'], now: 1_000_000 })
+  const log = await LogFile.open(path, logger, { maxBytes: 700, filesMax: 6 })
+  const written: Written[] = []
+  let line = 0
+  for (let n = 0; n < 120; n += 1) {
+    const isEnd = n % 3 !== 1 && n % 7 !== 0
+    const text = `${n}:${'x'.repeat((n * 53) % 90)}${isEnd ? '\n' : ' '}`
+    log.append('stdout', Buffer.from(text))
+    written.push({ text, timeMs: Date.now(), line })
+    if (isEnd) line += 1
+    await log.drained()
+    t.mock.timers.setTime(Date.now() + 1000)
+  }
+  await log.close()
+  let bytes = 0
+  for await (const { data } of readLog(path, { signal: t.signal })) bytes += data.length
+  while (written.reduce((sum, { text }) => sum + text.length, 0) > bytes) written.shift()
+  return written
+}
+
+test('tails and times are exact where lines in pieces meet the borders of files', async (t) => {
+  const path = join(directory(t), 'log')
+  const written = await fragments(path, t)
+  const shown = (entries: readonly Written[]) => entries.map(({ text }) => text).join('')
+  assert.equal(await textOf(path, {}), shown(written))
+  assert.ok(readdirSync(join(path, '..')).length === 6 && written.length > 30)
+  const last = written.at(-1)?.line ?? 0
+  for (let tailLines = 0; tailLines < 40; tailLines += 1) {
+    const expected = shown(written.filter(({ line }) => line > last - tailLines))
+    assert.equal(await textOf(path, { tailLines }), expected, `the last ${tailLines}`)
+  }
+  for (const { timeMs } of written) {
+    assert.equal(await textOf(path, { sinceMs: timeMs }), shown(written.filter((each) => each.timeMs >= timeMs)))
+    assert.equal(await textOf(path, { untilMs: timeMs }), shown(written.filter((each) => each.timeMs < timeMs)))
+  }
+})

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
 import { after, before, describe, test } from 'node:test'
-import { type CliNode, startCliNode } from '../../support/cli.ts'
+import { type CliNode, startCliNode, watch } from '../../support/cli.ts'
 
 describe('purser run, as a docker user has it', () => {
   let at: CliNode
@@ -40,6 +40,21 @@ describe('purser run, as a docker user has it', () => {
     for await (const chunk of child.stdout ?? []) stdout += chunk
     const { createHash } = await import('node:crypto')
     assert.equal(stdout, `${createHash('sha256').update(bytes).digest('hex')}  -\n`)
+  })
+
+  test('what is piped into exec and attach ends their input, and output goes on', async () => {
+    const afterInput = ['sh', '-c', 'wc -c; echo after >&2; exit 6']
+    await at.cli('run', '-d', '-i', '--name', 'takes', image, ...afterInput)
+    await at.cli('run', '-d', '--name', 'host', image, 'sleep', '1000')
+    const exec = at.node.spawnCli('exec', '-i', 'host', ...afterInput)
+    const attach = at.node.spawnCli('attach', 'takes')
+    for (const child of [exec, attach]) {
+      const seen = watch(child)
+      child.stdin.end(Buffer.alloc(700_000, 'purser '))
+      const { exitCode, stdout, stderr } = await seen.closed
+      assert.deepEqual({ exitCode, stdout, stderr }, { exitCode: 6, stdout: '700000\n', stderr: 'after\n' })
+    }
+    await at.cli('rm', '-f', 'host', 'takes')
   })
 
   test('a process that takes no notice of its input ends as it likes', async () => {

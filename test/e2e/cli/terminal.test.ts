@@ -67,6 +67,28 @@ describe('on a terminal', () => {
     assert.equal((await at.cli('rm', '-f', 'left')).exitCode, 0)
   })
 
+  test('many are attached at once: all see the same, and who leaves disturbs nobody', async () => {
+    assert.equal((await at.cli('run', '-d', '-it', '--name', 'shared', at.image, 'sh')).exitCode, 0)
+    await using attached = new AsyncDisposableStack()
+    const terminals = await Promise.all(Array.from({ length: 5 }, () => at.terminal('attach', 'shared')))
+    for (const each of terminals) attached.use(each)
+    // Who has seen an answer is attached.
+    for (const [index, each] of terminals.entries()) {
+      each.type(`echo $((${index} + 100))\r`)
+      await each.see(`\r\n${index + 100}\r\n`)
+    }
+    const [first, ...others] = terminals
+    first?.type('echo $((40 + 2))\r')
+    for (const each of terminals) await each.see('\r\n42\r\n')
+    for (const other of others.slice(1)) other.type('\x10\x11')
+    for (const other of others.slice(1)) assert.equal(await other.exitCode, 0)
+    first?.resize(30, 99)
+    first?.type('echo $((200 + 1)); exit 3\r')
+    await others[0]?.see('201\r\n')
+    for (const each of [first, others[0]]) assert.equal(await each?.exitCode, 3)
+    await at.cli('rm', 'shared')
+  })
+
   test('exec -it has a terminal of its own', async () => {
     await at.cli('run', '-d', '--name', 'host', at.image, 'sleep', '1000')
     await using terminal = await at.terminal(
