@@ -1,4 +1,5 @@
 import { Socket } from 'node:net'
+import { PurserError } from '../model/errors.ts'
 
 /** The part of a socket's handle that Node does not document. Only this file knows it. */
 interface NativeHandle {
@@ -7,9 +8,10 @@ interface NativeHandle {
 
 function nativeOf(socket: object): NativeHandle {
   const handle = '_handle' in socket ? socket._handle : undefined
-  if (typeof handle !== 'object' || handle === null || !('onread' in handle))
-    throw new Error(`this release of Node (${process.version}) does not tell when a pipe can be read`)
-  return handle as NativeHandle
+  if (typeof handle === 'object' && handle !== null && 'onread' in handle) return handle as NativeHandle
+  throw new PurserError('unimplemented', `Node ${process.version} does not tell when a pipe can be read`, {
+    remedy: 'run the daemon with Node 26',
+  })
 }
 
 /**

@@ -1,5 +1,6 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
-import { punchHole, spliceToFile } from '../host/syscalls.ts'
+import { errnoOf, punchHole, spliceToFile } from '../host/syscalls.ts'
+import { PurserError } from '../model/errors.ts'
 import { Readability } from './readability.ts'
 
 /** What is moved at once, and may wait to be taken before no more is. */
@@ -31,7 +32,7 @@ export class Spool implements Disposable {
   /**
    * @param pipe closed by this spool
    * @param path of the file, which goes on where an earlier process has left it
-   * @throws where the file system has no holes
+   * @throws PurserError failed_precondition where the file system has no holes
    */
   constructor(pipe: number, path: string) {
     this.#pipe = pipe
@@ -42,7 +43,11 @@ export class Spool implements Disposable {
       this.#readability = new Readability(pipe, () => this.#fill())
     } catch (error) {
       closeSync(this.#fd)
-      throw error
+      if (errnoOf(error) !== 'EOPNOTSUPP') throw error
+      throw new PurserError('failed_precondition', `the file system of ${path} cannot give back parts of a file`, {
+        cause: error,
+        remedy: 'choose a state directory on tmpfs, ext4, xfs or btrfs: --state',
+      })
     }
   }
 

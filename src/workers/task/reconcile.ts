@@ -10,7 +10,7 @@ import { ProcessStdio } from '../../shim/stdio.ts'
 import type { ContainerLogs } from './container-logs.ts'
 import { type LiveTask, liveExec, removeBundle, shapeOfExec } from './live-task.ts'
 import type { TaskPaths } from './paths.ts'
-import { reconnect } from './reconnect.ts'
+import { finishLog, reconnect } from './reconnect.ts'
 import type { Tasks } from './tasks.ts'
 
 export interface ReconcileOptions {
@@ -146,6 +146,11 @@ async function adopt(
           adoptExec({ tasks, paths: effects.paths, logger }, found.live, execId, exec.process)
       }
       return 'adopted'
+    }
+    if (made.status !== 'absent' && effects.boot === 'same') {
+      await finishLog(effects, namespace, id, made).catch((err) => {
+        logger.warn({ err, namespace, id }, 'the last that a lost task has written is not in its log')
+      })
     }
     const reason = effects.boot === 'another' ? REBOOT : 'no shim answered after the daemon started'
     const losing = tasks.lose(namespace, id, runtime, reason)

@@ -13,7 +13,7 @@ import { ProcessStdio } from '../../../src/shim/stdio.ts'
 import { instant, rounds } from '../../support/faults.ts'
 
 const PROGRAM = fileURLToPath(new URL('../../support/log-process.ts', import.meta.url))
-const LINES = 400_000
+const LINES = 200_000
 
 test('whenever the process that writes a log is killed, no byte of it is lost or doubled', async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'purser-killed-'))
@@ -33,7 +33,7 @@ test('whenever the process that writes a log is killed, no byte of it is lost or
   })
   const options = JSON.stringify({ dir: join(dir, 'io'), logPath, limits: { maxBytes: 1024 * 1024, filesMax: 1000 } })
   const read = () => spawn(process.execPath, [PROGRAM, options], { stdio: ['ignore', 'pipe', 'inherit'] })
-  for (const round of rounds(6)) {
+  for (const round of rounds(5)) {
     const reader = read()
     await Promise.race([once(reader.stdout, 'data'), once(reader, 'close')])
     await delay(instant(t, `round ${round}: killed`, 15))

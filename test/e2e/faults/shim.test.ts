@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
+import { statSync } from 'node:fs'
 import { mkdir, readdir, readFile, rename, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { readLog } from '../../../src/shim/log-reader.ts'
 import { startCliNode } from '../../support/cli.ts'
 import type { TestNode } from '../../support/daemon.ts'
 import { checkBooks, events, eventually, gone, pidOf, submit, tallyOf, taskOf } from '../../support/faults.ts'
@@ -31,7 +33,8 @@ test('a container whose shim is killed is ended, recorded with the reason, and l
   const tally = await tallyOf(node)
   const shims = new Map<string, { pid: number; shim: number }>()
   for (const id of ['idle', 'busy', 'offline', 'other']) {
-    const options = tally.options(id, 'echo out; trap "" TERM; while true; do sleep 0.05; done')
+    const then = id === 'offline' ? 'while [ ! -e /go ]; do sleep 0.05; done; yes' : 'while true; do sleep 0.05; done'
+    const options = tally.options(id, `echo out; trap "" TERM; ${then}`)
     const ran = await submit(node, { type: 'container.run', subject: id, payload: { image, options } })
     assert.equal(ran.status, 200, ran.text)
     const pid = await pidOf(node, id)
@@ -58,11 +61,23 @@ test('a container whose shim is killed is ended, recorded with the reason, and l
   assert.equal(stopped.status, 200, stopped.text)
   await checkLost(node, 'busy', of('busy').pid)
 
+  // While it writes as fast as it can: all that the daemon has taken is in the log then.
+  const spool = join(node.state, 'tasks/default/offline/stdio/stdout.spool')
+  assert.equal((await at.cli('exec', 'offline', 'touch', '/go')).exitCode, 0)
+  await eventually(
+    async () => statSync(spool).size,
+    (bytes) => bytes > 1024 * 1024,
+  )
   await node.kill9()
   process.kill(of('offline').shim, 'SIGKILL')
   await gone(of('offline').shim)
+  const { size } = statSync(spool)
   await node.restart()
   await checkLost(node, 'offline', of('offline').pid)
+  const path = join(node.root, 'containers/default/offline/log')
+  let written = 0
+  for await (const { data } of readLog(path, { signal: AbortSignal.timeout(60_000) })) written += data.length
+  assert.equal(written, size)
 
   assert.equal((await taskOf(node, 'other')).status, 'running')
   const again = await at.cli('start', 'idle')
