@@ -84,6 +84,13 @@ describe('a Prometheus that scrapes a daemon', { timeout: 170_000 }, () => {
     await prometheus.sees(`timestamp(purser_log_position) > ${Date.now() / 1000 + 1}`)
     assert.equal((await submit(node, { type: 'gc.collect', subject: 'node', payload: {} })).status, 200)
     await claimSome(node, image)
+    for (const [of, status] of [
+      [image, 'succeeded'],
+      ['127.0.0.1:1/away', 'failed'],
+    ]) {
+      const job = await node.http('POST', '/v1/jobs', { image: of, steps: [{ run: 'true' }] }, { prefer: 'wait=60' })
+      assert.equal((job.json as { status: string }).status, status, job.text)
+    }
 
     const end = Date.now() / 1000
     await prometheus.sees(`timestamp(purser_log_position) > ${end + 1}`)
@@ -185,13 +192,14 @@ describe('a Prometheus that scrapes a daemon', { timeout: 170_000 }, () => {
         'warm_claim_latency',
         await prometheus.value('histogram_quantile(0.95, purser_pool_claim_duration_seconds_bucket{start="warm"})'),
       ],
+      ['job_wait', await prometheus.value('histogram_quantile(0.95, purser_job_wait_duration_seconds_bucket)')],
       ['api_latency', await prometheus.value(`histogram_quantile(0.95, ${requests})`)],
     ])
     const disk = await prometheus.value('purser_disk_used_ratio')
 
     const { stdout } = await node.cli('sli', '--format', 'json', '--window', '30d')
     const { items } = reportSchema.parse(JSON.parse(stdout))
-    assert.equal(items.length, 12)
+    assert.equal(items.length, 14)
     for (const item of items) {
       const { name, unit, actual, events, budgetLeft } = item
       const same = (ours: number | null | undefined, theirs: number | undefined, what: string) =>
@@ -209,7 +217,8 @@ describe('a Prometheus that scrapes a daemon', { timeout: 170_000 }, () => {
       }
     }
     const crashes = items.find(({ name }) => name === 'crashes')
-    assert.deepEqual(crashes?.events, { total: 9 + CLAIMS, bad: 4 })
+    assert.deepEqual(crashes?.events, { total: 10 + CLAIMS, bad: 4 })
+    assert.deepEqual(items.find(({ name }) => name === 'job_success')?.events, { total: 2, bad: 1 })
     assert.ok((items.find(({ name }) => name === 'oom_kills')?.actual ?? 0) > 0)
   })
 })
