@@ -51,6 +51,17 @@ function entering(enter: readonly string[], { file, args, ...call }: ProgramCall
 /** A shim that was started ahead has an id of its own, by which its process and its socket are found. */
 export const noteShimId = (bundle: string, shimId: string): void => writeFileSync(join(bundle, 'shim-id'), shimId)
 
+/** Notes that a task is one of several in the shim of a sandbox, which is not the task's to end. */
+export function noteGroup(bundle: string, sandbox: ShimIdentity): void {
+  noteShimId(bundle, shimIdOf(sandbox))
+  writeFileSync(groupFile(bundle), sandbox.id)
+}
+
+/** As containerd calls it. */
+const groupFile = (bundle: string): string => join(bundle, 'sandbox')
+
+export const isGrouped = (bundle: string): boolean => existsSync(groupFile(bundle))
+
 function shimIdOf({ bundle, id }: ShimIdentity): string {
   try {
     return readFileSync(join(bundle, 'shim-id'), 'utf8')
@@ -71,7 +82,7 @@ export function shimArguments({ namespace, id }: ShimIdentity, program: ShimProg
 /**
  * Removes everything that a task and its shim have left on the host, whichever step they had reached, and whether or not
  * the shim still lives: processes, container, cgroup, mounts, socket. The bundle itself stays: its owner removes it. Safe
- * to repeat.
+ * to repeat. A shim that has other tasks too goes on.
  */
 export async function removeShimRemains(
   identity: ShimIdentity,
@@ -84,7 +95,7 @@ export async function removeShimRemains(
   if (state !== undefined) await removeRestoreRemains(identity.bundle, state, signal)
   await runDelete(identity, program, signal)
   await removeShimTraces(identity, program, signal)
-  if (address) await rm(address.socketPath, { force: true })
+  if (address && !isGrouped(identity.bundle)) await rm(address.socketPath, { force: true })
 }
 
 /** The same for a task that its shim has deleted before it ended: no process is looked for, and no program run in vain. */
@@ -94,10 +105,11 @@ export async function removeShimTraces(
   signal: AbortSignal,
 ): Promise<void> {
   const { bundle } = identity
-  const address = await readShimAddress(bundle)
   await removeFromRuntime(identity, program, signal)
   await removeCgroup(bundle, signal)
   unmount(join(bundle, 'rootfs'))
+  if (isGrouped(bundle)) return
+  const address = await readShimAddress(bundle)
   const sockets = [socketPathOf(ofShim(identity), program.grpcAddress)]
   if (address) sockets.push(address.socketPath)
   for (const file of [...sockets, join(bundle, 'address'), join(bundle, 'bootstrap.json')])
@@ -178,8 +190,9 @@ function stateDir({ namespace, id }: ShimIdentity, { runtime }: ShimProgram): st
   return join(options.root, namespace, id)
 }
 
-/** Ends a task's shim, by whichever id it was started. */
+/** Ends a task's shim, by whichever id it was started, unless others are in it too. */
 export async function killShims(identity: ShimIdentity, grpcAddress: string, signal: AbortSignal): Promise<void> {
+  if (isGrouped(identity.bundle)) return
   const pids = await shimPids(ofShim(identity), grpcAddress)
   for (const pid of pids) {
     try {

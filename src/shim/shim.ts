@@ -18,6 +18,7 @@ import {
 } from './any-messages.ts'
 import { Task } from './gen/task_pb.ts'
 import { MountSchema } from './gen/types_pb.ts'
+import { SandboxApi } from './sandbox-api.ts'
 import type { CallOptions, TaskClient } from './task-client.ts'
 import { readableTaskError } from './task-error.ts'
 import { type AnyMessage, type TaskStats, taskStats } from './task-stats.ts'
@@ -86,7 +87,7 @@ const QUICK_MS = 10_000
 const SHORT_MS = 30_000
 
 /**
- * The live connection to one task's shim. Every call rejects with a PurserError: `not_found` for a task or process that
+ * The live connection to the shim of a task, or of a sandbox. Every call rejects with a PurserError: `not_found` for a task or process that
  * the shim does not know (any more), `unavailable` when the shim is dead, or the runtime's own sentence.
  */
 export class Shim {
@@ -123,6 +124,11 @@ export class Shim {
 
   get isClosed(): boolean {
     return this.#client.isClosed
+  }
+
+  /** What the shim may serve besides tasks: the sandbox of this id. */
+  get sandbox(): SandboxApi {
+    return new SandboxApi(this.#client, this.id, this.#connection.callMs)
   }
 
   get taskApi(): 2 | 3 {

@@ -16,7 +16,9 @@ import { SeccompPrograms } from './seccomp-programs.ts'
 import { Shim, type ShimIdentity, type TaskState } from './shim.ts'
 import { ShimLog } from './shim-log.ts'
 import {
+  isGrouped,
   killShims,
+  noteGroup,
   readShimAddress,
   removeFromRuntime,
   removeShimRemains,
@@ -28,6 +30,7 @@ import {
 import { ShimStarter } from './shim-start.ts'
 import { type SpareShim, SpareShims } from './spare-shims.ts'
 import type { ProcessStdio } from './stdio.ts'
+import type { AnyMessage } from './task-stats.ts'
 import { TtrpcClient } from './ttrpc-client.ts'
 
 /** Shims call this to publish an event when ttrpc does not reach us: it must exist, and may do nothing. */
@@ -35,6 +38,11 @@ const PUBLISH_BINARY = '/bin/true'
 
 /** How long cleaning up after a failed start may take; the caller's own signal may have aborted by then. */
 const CLEAN_UP_MS = 30_000
+
+/** How long the shim of a sandbox has to let go of one of its tasks. */
+const GROUP_MS = 5000
+
+const SIGKILL = 9
 
 export interface ShimsConfig {
   /** Ours alone: two daemons with different ones do not meet, whatever their namespaces and ids. */
@@ -167,7 +175,9 @@ export class Shims {
       mkdirSync(join(bundle, 'rootfs'), { recursive: true, mode: 0o711 })
       const address = await this.#starter.start(request, program, readFds, signal)
       writeFileSync(join(bundle, 'bootstrap.json'), formatShimAddress(address))
-      return { shim: await this.#attach(request, program, address, log, signal), log }
+      const shim = await this.#connect(request, program, address, signal)
+      void shim.closed.then(() => log.close())
+      return { shim, log }
     } catch (error) {
       log.close()
       await this.#removeQuietly(request, program)
@@ -175,18 +185,57 @@ export class Shims {
     }
   }
 
+  /**
+   * Starts the shim of a sandbox, which is to have any number of tasks; as {@link start}, and it sees what is mounted now.
+   *
+   * @param request.readFds reading ends of streams, for the shim to hold
+   * @param request.options instead of those that the runtime is configured with
+   */
+  async startForSandbox(
+    request: TaskRequest & { readFds: readonly number[]; options: AnyMessage | undefined; signal: AbortSignal },
+  ): Promise<Shim> {
+    const { readFds, options, signal } = request
+    const configured = this.#program(request.runtime, 'present')
+    const runtime = options === undefined ? configured.runtime : { ...configured.runtime, options }
+    const { shim } = await this.#launch(request, { ...configured, runtime }, readFds, signal)
+    return shim
+  }
+
+  /**
+   * Has a task be one more of the shim of a sandbox, by a connection of its own: it is adopted by its own bundle later.
+   *
+   * @throws PurserError unavailable when that shim is gone
+   */
+  async join(request: TaskRequest & { sandbox: ShimIdentity; signal: AbortSignal }): Promise<Shim> {
+    const { bundle, sandbox, signal } = request
+    const address = await readShimAddress(sandbox.bundle)
+    if (!address) throw new PurserError('unavailable', `the shim of sandbox ${sandbox.id} is gone`)
+    noteGroup(bundle, sandbox)
+    writeFileSync(join(bundle, 'bootstrap.json'), formatShimAddress(address))
+    return await this.#connect(request, this.#program(request.runtime), address, signal)
+  }
+
+  /** Whether a task is one of several in the shim of a sandbox. */
+  isGrouped({ bundle }: Pick<ShimIdentity, 'bundle'>): boolean {
+    return isGrouped(bundle)
+  }
+
   /** The running shim of a task that an earlier daemon started; undefined when it does not answer any more. */
   async adopt(request: TaskRequest & { signal: AbortSignal }): Promise<Shim | undefined> {
     const { bundle, id, signal } = request
     const address = await readShimAddress(bundle)
     if (!address) return undefined
-    const log = ShimLog.open(bundle, this.#config.logger, { namespace: request.namespace, task: id })
+    // What the shim of a sandbox writes of itself is read by whoever has that.
+    const log = isGrouped(bundle)
+      ? undefined
+      : ShimLog.open(bundle, this.#config.logger, { namespace: request.namespace, task: id })
     try {
-      const shim = await this.#attach(request, this.#program(request.runtime), address, log, signal)
+      const shim = await this.#connect(request, this.#program(request.runtime), address, signal)
+      if (log) void shim.closed.then(() => log.close())
       await shim.connect(signal)
       return shim
     } catch (error) {
-      log.close()
+      log?.close()
       if (error instanceof PurserError && error.code === 'unavailable') return undefined
       throw error
     }
@@ -285,19 +334,24 @@ export class Shims {
 
   /** @see removeShimRemains */
   async removeRemains(request: TaskRequest & { signal: AbortSignal }): Promise<void> {
+    if (isGrouped(request.bundle)) await this.#deleteFromGroup(request)
     await removeShimRemains(request, this.#program(request.runtime), request.signal)
   }
 
-  async #attach(
-    request: ShimIdentity,
-    program: ShimProgram,
-    address: ShimAddress,
-    log: ShimLog,
-    signal: AbortSignal,
-  ): Promise<Shim> {
-    const shim = await this.#connect(request, program, address, signal)
-    void shim.closed.then(() => log.close())
-    return shim
+  /** The shim of a sandbox knows its tasks, and has mounted what is theirs. What it does not do is done without it. */
+  async #deleteFromGroup(request: TaskRequest & { signal: AbortSignal }): Promise<void> {
+    const address = await readShimAddress(request.bundle)
+    if (!address) return
+    const within = AbortSignal.any([request.signal, AbortSignal.timeout(GROUP_MS)])
+    try {
+      using shim = await this.#connect(request, this.#program(request.runtime), address, within)
+      await shim.kill({ signal: SIGKILL, all: true }, within).catch(() => {}) // It may have ended.
+      await shim.wait({}, within)
+      await shim.delete({}, within)
+    } catch (err) {
+      const { namespace, id } = request
+      this.#config.logger.debug({ namespace, task: id, err }, 'the shim of a sandbox does not delete a task')
+    }
   }
 
   async #connect(

@@ -15,10 +15,12 @@ import { BootstrapParamsSchema, BootstrapResultSchema } from '../../src/shim/gen
 import { TaskExitSchema } from '../../src/shim/gen/events_pb.ts'
 import { Events } from '../../src/shim/gen/events_ttrpc_pb.ts'
 import { CheckpointOptionsSchema } from '../../src/shim/gen/options_pb.ts'
+import { Sandbox } from '../../src/shim/gen/sandbox_pb.ts'
 import { Task } from '../../src/shim/gen/task_pb.ts'
 import { TtrpcClient } from '../../src/shim/ttrpc-client.ts'
 import { TtrpcServer } from '../../src/shim/ttrpc-server.ts'
 import type { Behaviour } from './odd-shim.ts'
+import { type SandboxCall, sandboxHandlers } from './odd-shim-sandbox.ts'
 
 const [behaviourFile = '', ...argv] = process.argv.slice(2)
 const flag = (name: string): string => argv[argv.indexOf(name) + 1] ?? ''
@@ -107,15 +109,18 @@ function deleteTask(): void {
 }
 
 async function serve(): Promise<void> {
-  const { taskApi = 3, protocol = 'ttrpc' } = behaviour()
+  const { taskApi = 3, protocol = 'ttrpc', sandboxes } = behaviour()
   const containers = new Map<string, Container>()
   const events = await TtrpcClient.connect(process.env.TTRPC_ADDRESS ?? '', AbortSignal.timeout(10_000))
-  const methods = new Map(
-    Object.values(Task.method).map((method) => {
+  const serving = (service: string, all: readonly DescMethodUnary[]) =>
+    all.map((method) => {
       const handle = (payload: Uint8Array) => answer(method, payload, containers, events)
-      return [`containerd.task.v${taskApi}.Task/${method.name}`, handle] as const
-    }),
-  )
+      return [`${service}/${method.name}`, handle] as const
+    })
+  const methods = new Map([
+    ...serving(`containerd.task.v${taskApi}.Task`, Object.values(Task.method)),
+    ...(sandboxes === undefined ? [] : serving(Sandbox.typeName, Object.values(Sandbox.method))),
+  ])
   const listen = async () => {
     const server = protocol === 'grpc' ? await serveGrpc(methods) : await TtrpcServer.listen(socketPath(), methods)
     hangUp = async () => {
@@ -146,7 +151,7 @@ async function answer(
   return toBinary(method.output, create(method.output, reply))
 }
 
-interface Request {
+interface Request extends SandboxCall {
   id: string
   bundle: string
   stdin: string
@@ -243,12 +248,15 @@ const handlers: Readonly<Record<string, Handler>> = {
     return { processes: [{ pid: of(containers, id).pid }] }
   },
   Shutdown(_, containers) {
-    if (containers.size === 0) {
-      rmSync(socketPath(), { force: true })
-      setTimeout(() => process.exit(0), 10)
-    }
+    if (containers.size === 0) end()
     return {}
   },
+  ...sandboxHandlers(() => behaviour().sandboxes === 'timeless', end),
+}
+
+function end(): void {
+  rmSync(socketPath(), { force: true })
+  setTimeout(() => process.exit(0), 10)
 }
 
 function of(containers: Map<string, Container>, id: string): Container {

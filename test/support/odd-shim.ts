@@ -19,7 +19,9 @@ export interface Behaviour {
   /** What it reads on the standard input of its start. */
   takes?: 'options' | 'params'
   start?: 'never' | 'fail'
-  /** By the method of the task service, such as `Create`; they hold from the next call on. */
+  /** Whether it keeps sandboxes; `timeless`: it tells of an end at once, without a time, and ends when that is asked to. */
+  sandboxes?: 'kept' | 'timeless'
+  /** By the method of its services, such as `Create` or `StartSandbox`; they hold from the next call on. */
   faults?: Readonly<Record<string, Fault>>
   /** How far it gets with a checkpoint, and how that ends; it is whole without it. */
   checkpoint?: 'half-refused' | 'half-hangs' | 'half-dies' | 'whole-unanswered'

@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file types.proto.
  */
 export const file_types: GenFile = /*@__PURE__*/
-  fileDesc("Cgt0eXBlcy5wcm90bxIQY29udGFpbmVyZC50eXBlcyJGCgVNb3VudBIMCgR0eXBlGAEgASgJEg4KBnNvdXJjZRgCIAEoCRIOCgZ0YXJnZXQYAyABKAkSDwoHb3B0aW9ucxgEIAMoCSI+CgtQcm9jZXNzSW5mbxILCgNwaWQYASABKA0SIgoEaW5mbxgCIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnkigAEKCEVudmVsb3BlEi0KCXRpbWVzdGFtcBgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJbmFtZXNwYWNlGAIgASgJEg0KBXRvcGljGAMgASgJEiMKBWV2ZW50GAQgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueSI+Cg5Gb3J3YXJkUmVxdWVzdBIsCghlbnZlbG9wZRgBIAEoCzIaLmNvbnRhaW5lcmQudHlwZXMuRW52ZWxvcGUqfwoGU3RhdHVzEhIKDlNUQVRVU19VTktOT1dOEAASEgoOU1RBVFVTX0NSRUFURUQQARISCg5TVEFUVVNfUlVOTklORxACEhIKDlNUQVRVU19TVE9QUEVEEAMSEQoNU1RBVFVTX1BBVVNFRBAEEhIKDlNUQVRVU19QQVVTSU5HEAViBnByb3RvMw", [file_google_protobuf_any, file_google_protobuf_timestamp]);
+  fileDesc("Cgt0eXBlcy5wcm90bxIQY29udGFpbmVyZC50eXBlcyJGCgVNb3VudBIMCgR0eXBlGAEgASgJEg4KBnNvdXJjZRgCIAEoCRIOCgZ0YXJnZXQYAyABKAkSDwoHb3B0aW9ucxgEIAMoCSJmCghQbGF0Zm9ybRIKCgJvcxgBIAEoCRIUCgxhcmNoaXRlY3R1cmUYAiABKAkSDwoHdmFyaWFudBgDIAEoCRISCgpvc192ZXJzaW9uGAQgASgJEhMKC29zX2ZlYXR1cmVzGAUgAygJImcKBk1ldHJpYxItCgl0aW1lc3RhbXAYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgoKAmlkGAIgASgJEiIKBGRhdGEYAyABKAsyFC5nb29nbGUucHJvdG9idWYuQW55Ij4KC1Byb2Nlc3NJbmZvEgsKA3BpZBgBIAEoDRIiCgRpbmZvGAIgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueSKAAQoIRW52ZWxvcGUSLQoJdGltZXN0YW1wGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCgluYW1lc3BhY2UYAiABKAkSDQoFdG9waWMYAyABKAkSIwoFZXZlbnQYBCABKAsyFC5nb29nbGUucHJvdG9idWYuQW55Ij4KDkZvcndhcmRSZXF1ZXN0EiwKCGVudmVsb3BlGAEgASgLMhouY29udGFpbmVyZC50eXBlcy5FbnZlbG9wZSp/CgZTdGF0dXMSEgoOU1RBVFVTX1VOS05PV04QABISCg5TVEFUVVNfQ1JFQVRFRBABEhIKDlNUQVRVU19SVU5OSU5HEAISEgoOU1RBVFVTX1NUT1BQRUQQAxIRCg1TVEFUVVNfUEFVU0VEEAQSEgoOU1RBVFVTX1BBVVNJTkcQBWIGcHJvdG8z", [file_google_protobuf_any, file_google_protobuf_timestamp]);
 
 /**
  * @generated from message containerd.types.Mount
@@ -47,6 +47,70 @@ export const MountSchema: GenMessage<Mount> = /*@__PURE__*/
   messageDesc(file_types, 0);
 
 /**
+ * @generated from message containerd.types.Platform
+ */
+export type Platform = Message<"containerd.types.Platform"> & {
+  /**
+   * @generated from field: string os = 1;
+   */
+  os: string;
+
+  /**
+   * @generated from field: string architecture = 2;
+   */
+  architecture: string;
+
+  /**
+   * @generated from field: string variant = 3;
+   */
+  variant: string;
+
+  /**
+   * @generated from field: string os_version = 4;
+   */
+  osVersion: string;
+
+  /**
+   * @generated from field: repeated string os_features = 5;
+   */
+  osFeatures: string[];
+};
+
+/**
+ * Describes the message containerd.types.Platform.
+ * Use `create(PlatformSchema)` to create a new message.
+ */
+export const PlatformSchema: GenMessage<Platform> = /*@__PURE__*/
+  messageDesc(file_types, 1);
+
+/**
+ * @generated from message containerd.types.Metric
+ */
+export type Metric = Message<"containerd.types.Metric"> & {
+  /**
+   * @generated from field: google.protobuf.Timestamp timestamp = 1;
+   */
+  timestamp?: Timestamp | undefined;
+
+  /**
+   * @generated from field: string id = 2;
+   */
+  id: string;
+
+  /**
+   * @generated from field: google.protobuf.Any data = 3;
+   */
+  data?: Any | undefined;
+};
+
+/**
+ * Describes the message containerd.types.Metric.
+ * Use `create(MetricSchema)` to create a new message.
+ */
+export const MetricSchema: GenMessage<Metric> = /*@__PURE__*/
+  messageDesc(file_types, 2);
+
+/**
  * @generated from message containerd.types.ProcessInfo
  */
 export type ProcessInfo = Message<"containerd.types.ProcessInfo"> & {
@@ -66,7 +130,7 @@ export type ProcessInfo = Message<"containerd.types.ProcessInfo"> & {
  * Use `create(ProcessInfoSchema)` to create a new message.
  */
 export const ProcessInfoSchema: GenMessage<ProcessInfo> = /*@__PURE__*/
-  messageDesc(file_types, 1);
+  messageDesc(file_types, 3);
 
 /**
  * What a shim forwards to the Events service.
@@ -100,7 +164,7 @@ export type Envelope = Message<"containerd.types.Envelope"> & {
  * Use `create(EnvelopeSchema)` to create a new message.
  */
 export const EnvelopeSchema: GenMessage<Envelope> = /*@__PURE__*/
-  messageDesc(file_types, 2);
+  messageDesc(file_types, 4);
 
 /**
  * @generated from message containerd.types.ForwardRequest
@@ -117,7 +181,7 @@ export type ForwardRequest = Message<"containerd.types.ForwardRequest"> & {
  * Use `create(ForwardRequestSchema)` to create a new message.
  */
 export const ForwardRequestSchema: GenMessage<ForwardRequest> = /*@__PURE__*/
-  messageDesc(file_types, 3);
+  messageDesc(file_types, 5);
 
 /**
  * @generated from enum containerd.types.Status
