@@ -211,6 +211,12 @@ export interface RuntimesReader {
   check(name: string, signal: AbortSignal): Promise<object>
 }
 
+/** Asks the shims of sandboxes. */
+export interface SandboxesReader {
+  /** @throws PurserError not_found for none, failed_precondition for one without a shim, or as that does not answer */
+  ask(namespace: string, id: string, signal: AbortSignal): Promise<object>
+}
+
 /** Compares what the log says of tasks with their shims and the host. */
 export interface Doctor {
   /** @param namespace all without one */
@@ -237,6 +243,7 @@ export interface Services {
   projections: Projections
   slis: Slis
   runtimes: RuntimesReader
+  sandboxes: SandboxesReader
   doctor: Doctor
   snapshots: Snapshots
   streams: Streams

@@ -283,6 +283,22 @@ export const verbs: readonly Listed[] = [
       { name: 'ls', summary: 'list runtimes, and whether they are used', load: () => import('./runtime-ls.ts') },
     ],
   },
+  {
+    name: 'sandbox',
+    summary: 'what containers share: namespaces, a network, a shim',
+    verbs: [
+      { name: 'create', summary: 'make a sandbox', load: () => import('./sandbox-create.ts') },
+      {
+        name: 'inspect',
+        summary: 'sandboxes and the containers in them, as JSON',
+        load: () => import('./sandbox-inspect.ts'),
+      },
+      { name: 'ls', summary: 'list sandboxes', load: () => import('./sandbox-ls.ts') },
+      { name: 'rm', summary: 'remove sandboxes', load: () => import('./sandbox-rm.ts') },
+      { name: 'start', summary: 'have sandboxes run', load: () => import('./sandbox-start.ts') },
+      { name: 'stop', summary: 'end sandboxes with their containers', load: () => import('./sandbox-stop.ts') },
+    ],
+  },
   { name: 'save', summary: 'write images to an archive that docker, skopeo and others load', load: save },
   { name: 'sli', summary: 'how well the service does, against its objectives', load: () => import('./sli.ts') },
   {

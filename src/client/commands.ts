@@ -10,6 +10,7 @@ import type { network } from '../commands/network.ts'
 import type { pool } from '../commands/pool.ts'
 import type { poolMember } from '../commands/pool-member.ts'
 import type { project } from '../commands/project.ts'
+import type { sandbox } from '../commands/sandbox.ts'
 import type { snapshot } from '../commands/snapshot.ts'
 import type { task } from '../commands/task.ts'
 import type { InputOf } from '../model/aggregate.ts'
@@ -27,6 +28,7 @@ type Schemas = typeof collection.commands &
   typeof pool.commands &
   typeof poolMember.commands &
   typeof project.commands &
+  typeof sandbox.commands &
   typeof snapshot.commands &
   typeof task.commands
 

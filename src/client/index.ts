@@ -15,6 +15,7 @@ import type {
   namespaceView,
   PoolView,
   ProjectView,
+  SandboxView,
   snapshotView,
   taskView,
 } from '../projections/views.ts'
@@ -38,6 +39,7 @@ export type {
   LogLine,
   PoolView,
   ProjectView,
+  SandboxView,
   StoredEvent,
 }
 
@@ -59,6 +61,7 @@ export interface Lists {
   networks: NetworkView
   pools: PoolView
   projects: ProjectView
+  sandboxes: SandboxView
   snapshots: SnapshotView
   tasks: TaskView
 }

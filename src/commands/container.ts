@@ -7,12 +7,14 @@ import { type Labels, labels } from '../model/labels.ts'
 import { type ContainerOptions, containerOptions } from '../oci/spec/container-options.ts'
 import { networkName } from '../oci/spec/network-options.ts'
 import { optionsConflict } from '../oci/spec/options-conflict.ts'
+import { sandboxConflict } from '../oci/spec/sandbox-options.ts'
 import { type Checkpoint, checkpointMode, checkpointOf, checkpointRecord } from './checkpoints.ts'
 import { containerNames } from './container-name.ts'
 import { notConnectable, notDisconnectable, withNetwork, withoutNetwork } from './container-networks.ts'
 import { imageName } from './image-name.ts'
 import { GRACE_MS_MAX, lifeConflict, lifeOptions } from './life.ts'
 import { hasPolicy, isRestartDue, isStartedWithDaemon, nextRestart, type Restarts, restartPolicy } from './restart.ts'
+import { sandboxes } from './sandbox-record.ts'
 import { tasks } from './task.ts'
 
 const resources = containerOptions.shape.resources.unwrap()
@@ -29,6 +31,7 @@ const record = z.strictObject({
     .optional()
     .describe('what the images of its options stood for, in their order'),
   runtime: z.string(),
+  sandbox: identifier.optional().describe('whose namespaces and shim it shares'),
   options: containerOptions,
   labels,
   /** What happens when its task exits. */
@@ -70,7 +73,8 @@ export const provision = z.strictObject({
   image: imageName.describe('image reference, as docker understands it'),
   platform: z.string().optional(),
   snapshotter: z.string().default('overlayfs'),
-  runtime: z.string().optional().describe('by default crun where it works, or else runc'),
+  runtime: z.string().optional().describe("by default its sandbox's, or crun where it works, or else runc"),
+  sandbox: identifier.optional().describe('whose namespaces and shim it shares'),
   options: containerOptions.prefault({}),
   labels: labels.default({}),
   onExit: z.enum(['keep', 'remove']).default('keep').describe('remove: what --rm asks for'),
@@ -233,7 +237,7 @@ export const container = defineAggregate({
   },
   events: {
     'container.created': event(
-      15,
+      16,
       'the record of a container, which its tasks are made from',
       record,
       (data) => data, // Version 2 knows networks by name, and what goes with them.
@@ -250,6 +254,7 @@ export const container = defineAggregate({
       (data) => data, // Version 13 may have more names in its networks.
       (data) => data, // Version 14 may leave ports to be chosen, and have an IPv6 address.
       (data) => data, // Version 15 may say what is done about what is unhealthy.
+      (data) => data, // Version 16 may be in a sandbox.
     ),
     'container.wanted': event(
       1,
@@ -478,10 +483,10 @@ export const container = defineAggregate({
   },
 })
 
-function conflicting(record: Pick<ContainerRecord, 'options' | 'restart' | 'onExit'>): Refusal | undefined {
+function conflicting(record: Pick<ContainerRecord, 'options' | 'restart' | 'onExit' | 'sandbox'>): Refusal | undefined {
   const life = lifeConflict(record)
   if (life) return refuse('invalid_argument', `${life.field}: ${life.message}`, 'leave one of the two out')
-  const conflict = optionsConflict(record.options)
+  const conflict = optionsConflict(record.options) ?? sandboxConflict(record.options, record.sandbox)
   return (
     conflict && refuse('invalid_argument', `options.${conflict.field}: ${conflict.message}`, 'see purser run --help')
   )
@@ -495,6 +500,9 @@ function taken(state: ContainerState, namespace: string, name: string, view: Vie
       `container ${name} exists in namespace ${namespace}`,
       `choose another name, or purser rm ${name}`,
     )
+  }
+  if (view.get(sandboxes, namespace, name).status !== 'absent') {
+    return refuse('already_exists', `sandbox ${name} exists in namespace ${namespace}`, 'choose another name')
   }
   const holder = view.get(containerNames, namespace, name)
   if (holder.status === 'absent' || holder.container === by) return undefined

@@ -14,6 +14,7 @@ import { pool } from './pool.ts'
 import { poolMember } from './pool-member.ts'
 import { project } from './project.ts'
 import { request } from './request.ts'
+import { sandbox } from './sandbox.ts'
 import { snapshot } from './snapshot.ts'
 import { task } from './task.ts'
 import { trust } from './trust.ts'
@@ -35,6 +36,7 @@ const all: AnyAggregate[] = [
   poolMember,
   project,
   request,
+  sandbox,
   snapshot,
   task,
   trust,
@@ -54,4 +56,5 @@ export const CREATES_ITS_SUBJECT: ReadonlySet<string> = new Set([
   'container.restore',
   'container.run',
   'job.submit',
+  'sandbox.create',
 ])

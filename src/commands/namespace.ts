@@ -7,6 +7,7 @@ import { container } from './container.ts'
 import { image } from './image.ts'
 import { jobs } from './job.ts'
 import { network } from './network.ts'
+import { sandboxes } from './sandbox-record.ts'
 import { snapshot } from './snapshot.ts'
 
 export type NamespaceState = { status: 'absent' } | { status: 'present'; labels: Labels; createdAt: string }
@@ -55,6 +56,7 @@ function holds(view: View, name: string): string | undefined {
     ['images', [...view.list(image, name)].length],
     ['snapshots', [...view.list(snapshot, name)].length],
     ['networks', [...view.list(network, name)].length],
+    ['sandboxes', [...view.list(sandboxes, name)].length],
     ['jobs', [...view.list(jobs, name)].length],
   ] as const
   const held = counts.filter(([, count]) => count > 0).map(([what, count]) => `${count} ${what}`)

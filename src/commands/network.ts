@@ -15,6 +15,7 @@ import {
   type Subnet,
 } from '../oci/subnet.ts'
 import { containers } from './container.ts'
+import { sandboxes } from './sandbox-record.ts'
 
 /** Room for a gateway, a container and two addresses that nobody may have; and no more than a private network offers. */
 const PREFIX_MIN = 8
@@ -106,8 +107,8 @@ export const network = defineAggregate({
         if (users.length === 0) return [{ type: 'network.removing', data: {} }]
         return refuse(
           'failed_precondition',
-          `network ${subject} is used by ${users.length === 1 ? 'container' : 'containers'} ${users.slice(0, 5).join(', ')}`,
-          'remove them first: purser rm',
+          `network ${subject} is used by ${users.slice(0, 5).join(', ')}`,
+          'remove them first: purser rm, purser sandbox rm',
         )
       }
     }
@@ -175,7 +176,11 @@ const takenSubnets = (view: View): { namespace: string; id: string; subnet: Subn
     })
   })
 
-const usersOf = (view: View, namespace: string, name: string): string[] =>
-  [...view.list(containers, namespace)].flatMap(({ id, state }) =>
-    state.status !== 'absent' && networksOf(state.options).includes(name) ? [id] : [],
-  )
+const usersOf = (view: View, namespace: string, name: string): string[] => [
+  ...[...view.list(containers, namespace)].flatMap(({ id, state }) =>
+    state.status !== 'absent' && networksOf(state.options).includes(name) ? [`container ${id}`] : [],
+  ),
+  ...[...view.list(sandboxes, namespace)].flatMap(({ id, state }) =>
+    state.status !== 'absent' && networksOf(state.made).includes(name) ? [`sandbox ${id}`] : [],
+  ),
+]

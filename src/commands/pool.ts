@@ -54,7 +54,9 @@ const reuse = z
   .default({ mode: 'fresh' })
 
 const poolSpec = z.strictObject({
-  template: provision.omit({ onExit: true, pull: true, restart: true }).describe('what its containers are made from'),
+  template: provision
+    .omit({ onExit: true, pull: true, restart: true, sandbox: true })
+    .describe('what its containers are made from'),
   sizing,
   ready: probe.optional(),
   readyMs: z.int().min(1).max(3_600_000).default(60_000).describe('milliseconds that a task has to become ready'),

@@ -19,7 +19,7 @@ const condition = z
 export type Condition = z.output<typeof condition>
 
 const part = z.strictObject({
-  run: provision.omit({ onExit: true }).describe('what its container is made from'),
+  run: provision.omit({ onExit: true, sandbox: true }).describe('what its container is made from'),
   dependsOn: z.record(name, condition).default({}).describe('what has to hold of which others before it is started'),
 })
 export type ProjectPart = z.output<typeof part>

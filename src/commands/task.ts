@@ -63,7 +63,7 @@ const evidence = z.strictObject({
 })
 export type StuckEvidence = z.output<typeof evidence>
 
-const networkInterface = z.strictObject({
+export const networkInterface = z.strictObject({
   network: z.string(),
   name: z.string().describe('in the container'),
   mac: z.string().optional(),

@@ -70,6 +70,9 @@ import { reconcileTasks } from '../workers/task/reconcile.ts'
 import { RestartKeeper } from '../workers/task/restart/keeper.ts'
 import { ContainerRoots } from '../workers/task/roots.ts'
 import { RuntimeInsight } from '../workers/task/runtimes.ts'
+import { SandboxInsight } from '../workers/task/sandbox/insight.ts'
+import { LiveSandboxes } from '../workers/task/sandbox/live-sandboxes.ts'
+import { reconcileSandboxes } from '../workers/task/sandbox/reconcile.ts'
 import { TaskStatistics } from '../workers/task/statistics.ts'
 import { TaskStreams } from '../workers/task/streams.ts'
 import { Tasks } from '../workers/task/tasks.ts'
@@ -229,6 +232,10 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   })
   starting.defer(() => events.close())
 
+  const changes = new Changes(log)
+  const sandboxes = new LiveSandboxes({ log, changes, shims, logger })
+  starting.defer(() => sandboxes.stop())
+
   const progress = new Progress()
   const poolMembers = starting.use(new PoolMembers(log))
   const { whileAway: _, ...logDefaults } = config.logs
@@ -242,7 +249,6 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     defaultBytes: config.jobs.workspaceBytes,
   })
   const streams = new TaskStreams(log, tasks, paths, logs)
-  const changes = new Changes(log)
   const effects = {
     poolMembers,
     streams,
@@ -259,6 +265,8 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     runDir,
     shims,
     tasks,
+    sandboxes,
+    sandboxRuntime: runtimes.forSandboxes,
     paths,
     networks,
     defaultNetwork,
@@ -303,6 +311,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
 
   starting.use(new NameKeeper({ log, paths, logger }))
   // Before any command goes on: handlers find the tasks that they left.
+  await reconcileSandboxes({ log, sandboxes, shims, paths, networks, boot, logger, signal })
   const reconciled = await reconcileTasks({ log, tasks, shims, paths, networks, logs, logger, boot, signal })
   await rememberBoot(root)
   await relay.start()
@@ -349,6 +358,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
     changes,
     slis,
     doctor: new TaskDoctor({ view: log.documents, tasks, shims, paths }),
+    sandboxes: new SandboxInsight(log.documents, sandboxes),
     runtimes: new RuntimeInsight(shims, runtimes.told.defaultRuntime, join(state, 'probe')),
     snapshots: new SnapshotInsight(log.documents, snapshotters),
     metrics: (format) => metricsText(register, slis, format),

@@ -17,6 +17,8 @@ export interface Runtimes {
   byName: Readonly<Record<string, RuntimeConfig>>
   /** Of a container for which none is named. */
   defaultFor(options: ContainerOptions): string
+  /** Of a sandbox for which none is named. */
+  forSandboxes: string
   /** For `purser info`: the default, and what was found of crun. */
   told: { defaultRuntime: string; crun: string }
 }
@@ -55,6 +57,8 @@ export async function openRuntimes(config: Config, signal: AbortSignal): Promise
       const shares = mounts.some(({ options }) => options.some((option) => SHARED.test(option)))
       return config.defaultRuntime === undefined && byName[usual]?.isApart && shares ? 'runc' : usual
     },
+    // From a mount namespace of its own a shim does not see what is mounted for containers later.
+    forSandboxes: config.defaultRuntime === undefined && byName[usual]?.isApart ? 'runc' : usual,
     told: { defaultRuntime: usual, crun: describe(found) },
   }
 }

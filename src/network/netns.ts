@@ -43,6 +43,19 @@ export async function raiseLoopback(netns: string, signal: AbortSignal): Promise
   await runTool('nsenter', [`--net=${netns}`, '--', 'ip', 'link', 'set', 'lo', 'up'], signal)
 }
 
+/** Namespaces besides that of the network which live on without a process in the same way. */
+export type SharedKind = 'ipc' | 'uts'
+
+/** @param paths of the mounts; the directory is made here */
+export async function pinShared(paths: ReadonlyMap<SharedKind, string>, signal: AbortSignal): Promise<void> {
+  for (const path of paths.values()) {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+    closeSync(openSync(path, 'wx', 0o600))
+  }
+  const flags = [...paths].map(([kind, path]) => `--${kind}=${path}`)
+  if (flags.length > 0) await runTool('unshare', [...flags, '--', 'true'], signal)
+}
+
 /** An interface with addresses and nobody behind it: a pair of which both ends are here. @param addresses with their prefix */
 export async function addStandIn(netns: string, name: string, addresses: readonly string[], signal: AbortSignal) {
   const inside = [`--net=${netns}`, '--', 'ip']

@@ -65,6 +65,20 @@ const attachedOf = ({ attachments, ports }: NetworkRecord): Attached => ({
   ports: [...ports],
 })
 
+/** A sandbox has networks as a container has: a pair of underscores is in no identifier, so that none has its id. */
+const SANDBOX_PREFIX = 'sandbox__'
+
+export const ofSandbox = (id: string): string => `${SANDBOX_PREFIX}${id}`
+
+/** The sandbox that networks know by this id; undefined for a container's. */
+export const sandboxOf = (id: string): string | undefined =>
+  id.startsWith(SANDBOX_PREFIX) ? id.slice(SANDBOX_PREFIX.length) : undefined
+
+const ownerOf = (id: string): string => {
+  const sandbox = sandboxOf(id)
+  return sandbox === undefined ? `container ${id}` : `sandbox ${sandbox}`
+}
+
 /** No network has this name. */
 const ALLOCATION = ' allocation'
 
@@ -84,12 +98,20 @@ const STAND_IN_MS = 30_000
 const containerIdOf = ({ namespace, id }: Named): string => `${namespace}__${id}`
 
 function partsOf(containerId: string): [namespace: string, id: string] {
-  const [namespace = '', id = ''] = containerId.split('__')
-  return [namespace, id]
+  const [namespace = '', ...id] = containerId.split('__') // That of a sandbox has another pair.
+  return [namespace, id.join('__')]
 }
 
-/** Whether a container has a task that may hold something of networks. */
-type Holds = (namespace: string, id: string) => boolean
+/** Whether a container, or a sandbox, may hold something of networks. */
+interface Holders {
+  container(namespace: string, id: string): boolean
+  sandbox(namespace: string, id: string): boolean
+}
+
+function holds(holders: Holders, namespace: string, id: string): boolean {
+  const sandbox = sandboxOf(id)
+  return sandbox === undefined ? holders.container(namespace, id) : holders.sandbox(namespace, sandbox)
+}
 
 /** What is there for containers that hold none. */
 export interface Remains {
@@ -356,14 +378,14 @@ export class Networks {
   }
 
   /** What there is on the host for containers that hold none: attachments, namespaces, addresses. */
-  async remains(holds: Holds): Promise<Remains> {
+  async remains(holders: Holders): Promise<Remains> {
     const { state } = this.#options
     const records = [...this.#records.values()]
     const leases = await leasesIn(this.#ipamDir)
     return {
-      containers: records.filter(({ namespace, id }) => !holds(namespace, id)),
+      containers: records.filter(({ namespace, id }) => !holds(holders, namespace, id)),
       namespaces: (await pinnedIn(join(state, 'netns'))).filter((path) => !this.#isOfRecord(path)),
-      leases: leases.flatMap(({ file, containerId }) => (holds(...partsOf(containerId)) ? [] : [file])),
+      leases: leases.flatMap(({ file, containerId }) => (holds(holders, ...partsOf(containerId)) ? [] : [file])),
     }
   }
 
@@ -373,8 +395,8 @@ export class Networks {
    *
    * @returns how many of these there were
    */
-  async reconcile(holds: Holds): Promise<number> {
-    const { containers, namespaces } = await this.remains(holds)
+  async reconcile(holders: Holders): Promise<number> {
+    const { containers, namespaces } = await this.remains(holders)
     let removed = 0
     for (const container of containers) {
       await this.detach(container)
@@ -386,7 +408,7 @@ export class Networks {
       removed += 1
     }
     // Those that are left now: their plugin is not there any more, or was killed while it gave them back.
-    for (const file of (await this.remains(holds)).leases) {
+    for (const file of (await this.remains(holders)).leases) {
       await rm(file, { force: true })
       removed += 1
     }
@@ -425,7 +447,7 @@ export class Networks {
         address: hostIp,
         port: hostPort,
         protocol,
-        by: () => `published by container ${id}`,
+        by: () => `published by ${ownerOf(id)}`,
       })),
     )
   }

@@ -9,6 +9,7 @@ import type { PoolState } from '../commands/pool.ts'
 import type { PoolMemberState } from '../commands/pool-member.ts'
 import type { ProjectState } from '../commands/project.ts'
 import { isRestartDue } from '../commands/restart.ts'
+import type { PresentSandbox } from '../commands/sandbox-record.ts'
 import { type SnapshotState, splitSnapshotId } from '../commands/snapshot.ts'
 import type { TaskState } from '../commands/task.ts'
 import type { Entry } from '../model/aggregate.ts'
@@ -101,6 +102,12 @@ export const networkView = ({ namespace, id, version, state }: Entry<Present<Net
   ...state,
 })
 export type NetworkView = ReturnType<typeof networkView>
+
+export function sandboxView({ namespace, id, version, state }: Entry<PresentSandbox>) {
+  const { made, ...rest } = state
+  return { id, namespace, version, ...made, ...rest }
+}
+export type SandboxView = ReturnType<typeof sandboxView>
 
 export const projectView = ({ namespace, id, version, state }: Entry<Present<ProjectState>>) => ({
   name: id,

@@ -16,10 +16,13 @@ import { warmMember } from './pool-member-warm.ts'
 import { releaseToPool } from './pool-release.ts'
 import { projectDown } from './project-down.ts'
 import { projectUp } from './project-up.ts'
+import { deleteSandbox } from './sandbox-delete.ts'
+import { stopSandbox } from './sandbox-stop.ts'
 
 export const sagas: readonly Handler<SagaEffects>[] = [
   //
   deletePool,
+  deleteSandbox,
   projectDown,
   projectUp,
   provisionContainer,
@@ -33,6 +36,7 @@ export const sagas: readonly Handler<SagaEffects>[] = [
   runJob,
   startContainer,
   stopContainer,
+  stopSandbox,
   updateContainer,
   warmMember,
 ]

@@ -3,16 +3,21 @@ import { snapshotId } from '../commands/snapshot.ts'
 import { PurserError } from '../model/errors.ts'
 import { chainIdOf } from '../oci/chain-id.ts'
 import { optionsConflict } from '../oci/spec/options-conflict.ts'
+import { sandboxConflict } from '../oci/spec/sandbox-options.ts'
 import { bothSteps, undoStep } from './define.ts'
 import { viewImages } from './image-mounts.ts'
+import { sandboxRuntime } from './sandbox-runtime.ts'
 import { type ProvisionRequest, type ProvisionSaga, unpackedImage } from './unpacked-image.ts'
 
 /** Image present and unpacked, snapshot prepared, record written: a container that can be started. */
 export async function provision(saga: ProvisionSaga, undo: AsyncDisposableStack): Promise<void> {
   const { id, payload } = saga
   if (saga.state.status !== 'absent' && saga.state.origin !== saga.command.correlationId) saga.decide() // Refuses: the name is in use.
-  const options = { ...payload.options, network: payload.options.network ?? saga.effects.defaultNetwork }
-  const conflict = optionsConflict(options)
+  const { sandbox } = payload
+  // In a sandbox the network is that of all.
+  const network = sandbox === undefined ? (payload.options.network ?? saga.effects.defaultNetwork) : undefined
+  const options = { ...payload.options, ...(network === undefined ? {} : { network }) }
+  const conflict = sandboxConflict(payload.options, sandbox) ?? optionsConflict(options)
   if (conflict) {
     throw new PurserError('invalid_argument', `options.${conflict.field}: ${conflict.message}`, {
       remedy: 'see purser run --help',
@@ -20,7 +25,8 @@ export async function provision(saga: ProvisionSaga, undo: AsyncDisposableStack)
     })
   }
   const before = saga.state // Redelivered, it keeps to what it chose then.
-  const chosen = before.status === 'absent' ? saga.effects.defaultRuntime(options) : before.runtime
+  const usual = sandboxRuntime(saga) ?? saga.effects.defaultRuntime(options)
+  const chosen = before.status === 'absent' ? usual : before.runtime
   const runtime = payload.runtime ?? chosen
   await saga.effects.requireRuntime(runtime) // Before an image is pulled in vain.
   const contradiction = lifeConflict(payload)
@@ -51,6 +57,7 @@ export async function provision(saga: ProvisionSaga, undo: AsyncDisposableStack)
       snapshotter,
       snapshotKey: id,
       runtime,
+      ...(sandbox === undefined ? {} : { sandbox }),
       options,
       labels,
       onExit,

@@ -82,7 +82,9 @@ function drain(path: string): void {
 export function giveBackStreams(bundle: string): void {
   try {
     const dir = readFileSync(originFile(bundle), 'utf8')
-    rmSync(join(stdioDir(bundle), 'stdin'), { force: true })
+    // What is its own goes: its input, and what of its output waits for the log.
+    for (const name of readdirSync(stdioDir(bundle)))
+      if (!NAMES.includes(name)) rmSync(join(stdioDir(bundle), name), { force: true })
     renameSync(stdioDir(bundle), dir)
   } catch (error) {
     if (errnoOf(error) !== 'ENOENT') throw error

@@ -42,6 +42,8 @@ import { JobFiles } from '../../src/workers/task/job/files.ts'
 import { TaskPaths } from '../../src/workers/task/paths.ts'
 import { ContainerRoots } from '../../src/workers/task/roots.ts'
 import { RuntimeInsight } from '../../src/workers/task/runtimes.ts'
+import { SandboxInsight } from '../../src/workers/task/sandbox/insight.ts'
+import { LiveSandboxes } from '../../src/workers/task/sandbox/live-sandboxes.ts'
 import { TaskStatistics } from '../../src/workers/task/statistics.ts'
 import { TaskStreams } from '../../src/workers/task/streams.ts'
 import { Tasks } from '../../src/workers/task/tasks.ts'
@@ -127,6 +129,7 @@ export async function startApi({ stalledMs, group = 'purser', queued = ['image.p
       changes,
       slis,
       doctor: new TaskDoctor({ view: log.documents, tasks, shims, paths }),
+      sandboxes: new SandboxInsight(log.documents, new LiveSandboxes({ log, changes, shims, logger })),
       runtimes: new RuntimeInsight(shims, 'runc', join(dir, 'probe')),
       metrics: (format) => metricsText(register, slis, format),
       notReady: async () => ((await redis.ping().catch(() => '')) === 'PONG' ? [] : ['Redis does not answer']),

@@ -19,6 +19,7 @@ import { records } from './records.ts'
 import { imageReferrers } from './referrers.ts'
 import type { Resource } from './route.ts'
 import { runtimes } from './runtimes.ts'
+import { sandboxStatus } from './sandboxes.ts'
 import { sealing } from './seal.ts'
 import { serviceLevels } from './sli.ts'
 import { snapshotUsage } from './snapshots.ts'
@@ -46,6 +47,7 @@ export const resources: readonly Resource[] = [
   records,
   imageReferrers,
   runtimes,
+  sandboxStatus,
   sealing,
   serviceLevels,
   snapshotUsage,

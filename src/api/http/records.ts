@@ -5,6 +5,7 @@ import { image } from '../../commands/image.ts'
 import { namespace } from '../../commands/namespace.ts'
 import { network } from '../../commands/network.ts'
 import { project } from '../../commands/project.ts'
+import { sandbox } from '../../commands/sandbox.ts'
 import { snapshot, snapshotId } from '../../commands/snapshot.ts'
 import { task } from '../../commands/task.ts'
 import type { Documents } from '../../log/documents.ts'
@@ -19,6 +20,7 @@ import {
   namespaceView,
   networkView,
   projectView,
+  sandboxView,
   snapshotView,
   taskView,
 } from '../../projections/views.ts'
@@ -58,6 +60,11 @@ const shownImage: Shown<typeof image.initial> = { of: image, view: imageView, la
 const shownNamespace: Shown<typeof namespace.initial> = { of: namespace, view: namespaceView, labels: labelsOf }
 const shownNetwork: Shown<typeof network.initial> = { of: network, view: networkView, labels: labelsOf }
 const shownProject: Shown<typeof project.initial> = { of: project, view: projectView, labels: () => ({}) }
+const shownSandbox: Shown<typeof sandbox.initial> = {
+  of: sandbox,
+  view: sandboxView,
+  labels: ({ state: { made } }) => made.labels,
+}
 const shownSnapshot: Shown<typeof snapshot.initial> = { of: snapshot, view: snapshotView, labels: labelsOf }
 const shownTask: Shown<typeof task.initial> = { of: task, view: taskView, labels: labelsOfContainer }
 
@@ -139,6 +146,7 @@ export const records: Resource = {
     listRoute('/v1/namespaces', shownNamespace, schemas.namespaceSchema),
     listRoute('/v1/networks', shownNetwork, schemas.networkSchema),
     listRoute('/v1/projects', shownProject, schemas.projectSchema),
+    listRoute('/v1/sandboxes', shownSandbox, schemas.sandboxSchema),
     listRoute('/v1/snapshots', shownSnapshot, schemas.snapshotSchema),
     listRoute('/v1/tasks', shownTask, schemas.taskSchema),
     defineRoute({
@@ -209,6 +217,18 @@ export const records: Resource = {
       handle: async (call) => {
         const name = parse(project.id, call.params.name, 'name')
         return one(call, shownProject, call.namespace, name, 'purser project ls')
+      },
+    }),
+    defineRoute({
+      method: 'GET',
+      path: '/v1/sandboxes/{id}',
+      summary: 'A sandbox',
+      scope: 'namespace',
+      query: noQuery,
+      answers: { 200: { description: 'the sandbox', schema: schemas.sandboxSchema } },
+      handle: async (call) => {
+        const id = parse(sandbox.id, call.params.id, 'id')
+        return one(call, shownSandbox, call.namespace, id, 'purser sandbox ls lists them')
       },
     }),
     defineRoute({

@@ -7,6 +7,7 @@ import { jobSpec } from '../../commands/job-spec.ts'
 import { network } from '../../commands/network.ts'
 import { pool } from '../../commands/pool.ts'
 import { project } from '../../commands/project.ts'
+import { sandbox } from '../../commands/sandbox.ts'
 import { HEALTH_STATUSES, STOP_PHASES, task } from '../../commands/task.ts'
 import { commandEnvelope } from '../../model/command.ts'
 import { digestSchema } from '../../model/digest.ts'
@@ -24,6 +25,7 @@ import type {
   namespaceView,
   PoolView,
   ProjectView,
+  SandboxView,
   snapshotView,
   taskView,
 } from '../../projections/views.ts'
@@ -165,6 +167,20 @@ export const networkSchema = network.events['network.created'].data.extend({
   createdAt: instant,
 })
 
+export const sandboxSchema = sandbox.events['sandbox.creating'].data.extend({
+  id: z.string(),
+  ...stored,
+  status: z.enum(['creating', 'created', 'starting', 'running', 'stopping', 'stopped', 'deleting']),
+  createdAt: instant,
+  attached: sandbox.events['sandbox.created'].data.shape.attached,
+  startedAt: instant.optional(),
+  pid: z.int().optional().describe('of its own process, where it has one'),
+  exitedAt: instant.optional(),
+  exitCode: z.int().optional().describe('where its shim has told one'),
+  reason: z.string().optional().describe('why it has ended, when nobody has asked for it'),
+  host: z.enum(['held', 'released']).optional().describe('of one that has ended: whether what it held is still there'),
+})
+
 const poolMemberSchema = z.strictObject({
   container: z.string(),
   status: z.enum(['warming', 'ready', 'claiming', 'claimed', 'returned', 'retiring']),
@@ -270,6 +286,7 @@ type Shapes = {
   network: [NetworkView, typeof networkSchema]
   pool: [PoolView, typeof poolSchema]
   project: [ProjectView, typeof projectSchema]
+  sandbox: [SandboxView, typeof sandboxSchema]
   snapshot: [ReturnType<typeof snapshotView>, typeof snapshotSchema]
   task: [ReturnType<typeof taskView>, typeof taskSchema]
 }
@@ -288,6 +305,7 @@ const described: Described<Shapes> = {
   network: true,
   pool: true,
   project: true,
+  sandbox: true,
   snapshot: true,
   task: true,
 }

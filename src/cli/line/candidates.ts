@@ -139,6 +139,8 @@ const SOURCES: Readonly<Record<Source, (client: PurserClient, signal: AbortSigna
     { word: 'host', help: "the host's own" },
     ...(await SOURCES.network(client, signal).catch(() => [])),
   ],
+  sandbox: async (client, signal) =>
+    (await Array.fromAsync(client.list('sandboxes', {}, signal))).map(({ id, status }) => ({ word: id, help: status })),
   shell: async () => ['bash', 'zsh', 'fish'].map((word) => ({ word })),
   subject: async (client, signal) => [
     ...(await SOURCES.container(client, signal)),

@@ -12,6 +12,7 @@ export type Source =
   | 'namespace'
   | 'network'
   | 'network-mode'
+  | 'sandbox'
   | 'shell'
   | 'subject'
   | 'verb'

@@ -78,6 +78,7 @@ export const containerOptions = {
     value: 'name',
     help: 'crun (the default where it works), runc, … (purser runtime ls), a type or the path of a shim',
   },
+  sandbox: { value: 'id', completes: 'sandbox', help: 'share namespaces, network and shim of this sandbox' },
   pull: { value: 'when', choices: ['missing', 'always', 'never'], help: 'when to pull; if missing by default' },
   platform: { value: 'os/arch', help: 'platform of the image' },
 } as const satisfies OptionSpecs
@@ -119,6 +120,7 @@ export function containerPayload(
     ...lifePayload(flags),
     snapshotter: flags.snapshotter,
     runtime: flags.runtime,
+    sandbox: flags.sandbox,
     ...(flags.pull === 'always' || flags.pull === 'never' ? { pull: flags.pull } : {}),
     platform: flags.platform,
   }

@@ -18,7 +18,7 @@ export interface HostPart {
   devices: readonly GivenDevice[]
   throttles: BlockIo
   /** Namespaces of other containers. */
-  namespaces: Partial<Record<'pid' | 'ipc', string>>
+  namespaces: Partial<Record<Namespace['type'], string>>
   /** What is mounted at /dev/shm, instead of memory of its own. */
   shm: Mount | undefined
   apparmorProfile: string | undefined
@@ -75,7 +75,7 @@ export function sharedNamespaces(usual: readonly Namespace[], options: Container
   return [...all, ...user]
     .filter(({ type }) => isHosts[type] !== true)
     .map((namespace) => {
-      const path = namespace.type === 'pid' || namespace.type === 'ipc' ? host.namespaces[namespace.type] : undefined
+      const path = host.namespaces[namespace.type]
       return path === undefined ? { ...namespace } : { ...namespace, path }
     })
 }

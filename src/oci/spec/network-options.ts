@@ -55,7 +55,7 @@ export const networkOptions = {
     .describe('lines for /etc/hosts; host-gateway is the gateway of its first network'),
 }
 
-type NetworkOptions = { [Key in keyof typeof networkOptions]?: z.output<(typeof networkOptions)[Key]> }
+export type NetworkOptions = { [Key in keyof typeof networkOptions]?: z.output<(typeof networkOptions)[Key]> }
 
 /** What does not go together, once it is known which network is meant. */
 export function networkConflict(options: NetworkOptions): { field: string; message: string } | undefined {

@@ -1,5 +1,5 @@
 import { collection } from '../../commands/collection.ts'
-import { holdsHost, task } from '../../commands/task.ts'
+import { networkHolders } from '../../commands/network-holders.ts'
 import type { Remains } from '../../network/networks.ts'
 import { defineGcHandler } from './effects.ts'
 import { findGarbage } from './mark.ts'
@@ -8,13 +8,13 @@ import { sweep } from './sweep.ts'
 export const collectGarbage = defineGcHandler(collection, 'gc.collect', async (job) => {
   const begunAt = performance.now()
   const { networks } = job.effects
-  const holds = (namespace: string, id: string) => holdsHost(job.view.get(task, namespace, id))
+  const holders = networkHolders(job.view)
   if (job.payload.mode === 'dry-run') {
     const garbage = findGarbage(job.view).map(({ kind, namespace, id }) => ({ kind, namespace, id }))
-    return { facts: [], result: { garbage: [...garbage, ...told(await networks.remains(holds))] } }
+    return { facts: [], result: { garbage: [...garbage, ...told(await networks.remains(holders))] } }
   }
   await job.append(...job.decide())
-  const swept = { ...(await sweep(job)), networkCount: await networks.reconcile(holds) }
+  const swept = { ...(await sweep(job)), networkCount: await networks.reconcile(holders) }
   const durationMs = Math.round(performance.now() - begunAt)
   return { facts: [collection.fact('node', 'gc.collected', { ...swept, durationMs })], result: { ...swept } }
 })

@@ -9,6 +9,7 @@ import { healthCheckOf } from '../../oci/health-check.ts'
 import { parseImageConfig } from '../../oci/image-config.ts'
 import { buildSpec, type ImageProcess, stopSignalOf } from '../../oci/spec/build-spec.ts'
 import { specJson } from '../../oci/spec/ulimits.ts'
+import { takeHeldStreams } from '../../shim/held-streams.ts'
 import { LoggedOutput } from '../../shim/output-hub.ts'
 import { ProcessStdio } from '../../shim/stdio.ts'
 import { noteCreated } from './begun.ts'
@@ -23,6 +24,7 @@ import { attachedFacts, connect, intentFacts } from './network/connect.ts'
 import { claimMount, makeClaimFiles } from './pool/claim-files.ts'
 import { reconnect } from './reconnect.ts'
 import { rootfsMounts } from './rootfs.ts'
+import { homeIn, requireSandbox } from './sandbox/home.ts'
 import { mountForTask, mountMappedRoot } from './task-mounts.ts'
 
 const CONFIG_BYTES_MAX = 8 * 1024 * 1024
@@ -38,7 +40,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
   if (made.status === 'absent') {
     throw new PurserError('not_found', `container ${id} is not in namespace ${namespace}`, { remedy: 'purser ps -a' })
   }
-  const { runtime, options } = made
+  const { runtime, sandbox } = made
   const bundle = paths.bundle(namespace, id)
   const identity = { namespace, id, bundle, runtime }
   const config = parseImageConfig(await effects.content.read(made.config, { maxBytes: CONFIG_BYTES_MAX })).config
@@ -51,7 +53,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     StopSignal: config.stopSignal,
   }
   const health = healthCheckOf(config.healthcheck, made.health)
-  const lasting = { stopSignal: stopSignalOf(image, options), ...(health === undefined ? {} : { health }) }
+  const lasting = { stopSignal: stopSignalOf(image, made.options), ...(health === undefined ? {} : { health }) }
   const { checkpoint } = job.payload
   const created = (pid: number) => {
     const facts = [...attachedFacts(job), task.fact(id, 'task.created', { pid, ...lasting })]
@@ -83,11 +85,12 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     }
   } else {
     job.decide()
-    paths.cgroups.require(options.cgroupParent, 'options.cgroupParent')
+    paths.cgroups.require(made.options.cgroupParent, 'options.cgroupParent')
+    if (sandbox !== undefined) requireSandbox(job.view, namespace, sandbox)
     if (made.init) effects.init.require(id)
     if (checkpoint !== undefined) await restoreFrom(job, made, checkpoint)
     await shims.reports.require(runtime) // Before the intent: what cannot be made could not be undone by it either.
-    await job.append(task.fact(id, 'task.creating', { runtime }), ...intentFacts(id, options))
+    await job.append(task.fact(id, 'task.creating', { runtime }), ...intentFacts(id, made.options))
   }
 
   await using undo = job.undoStack()
@@ -98,6 +101,9 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
       await removeBundle(bundle)
       await networks.detach({ namespace, id })
     })
+    // Looked at after the intent: a sandbox that is ended from now on waits for this task.
+    const home = sandbox === undefined ? undefined : homeIn(job, sandbox)
+    const options = { ...made.options, ...home?.options }
     const from = checkpoint === undefined ? undefined : await restoreFrom(job, made, checkpoint)
     const rootfs = await rootfsMounts(job.view, snapshotters, namespace, made, signal)
     const owners = await effects.idRanges.mapFor(namespace, id, options)
@@ -106,7 +112,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     const volumes = await imageVolumes(job, made, config.volumes, rootfs, owners)
     const images = await mountedImages(job, made, owners)
     const ownMounts = [...sharedMounts(options), ...volumes.mounts, ...images.mounts]
-    const connection = await connect(job, options)
+    const connection = home?.connection ?? (await connect(job, options))
     const edits = effects.cdi.resolve(options.cdiDevices ?? [])
     const usual = buildSpec({
       image,
@@ -120,8 +126,8 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
       volumes: [...volumes.binds, ...images.binds],
       networkNamespace: connection.namespace,
       init: made.init ? effects.init.require(id) : undefined,
-      host,
-      annotations: from && criuConfig(bundle, from.mode),
+      host: { ...host, ...home?.host, namespaces: { ...host.namespaces, ...home?.host.namespaces } },
+      annotations: from ? criuConfig(bundle, from.mode) : home?.annotations,
     })
     const spec = applyCdi(usual, edits)
     // A mount namespace that was made before may not have what was mounted on the host since.
@@ -136,7 +142,8 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
       options.mounts.some(({ type }) => type === 'bind') ||
       !MOUNTS_NOTHING_ELSE.has(made.snapshotter)
     const mounts = isApart && needsHostsMounts ? 'present' : 'any'
-    const spare = mounts === 'present' ? undefined : shims.takeSpare(identity)
+    if (home && mounts === 'present') throw unseenMounts(id, home.identity.id, runtime)
+    const spare = home || mounts === 'present' ? undefined : shims.takeSpare(identity)
     mkdirSync(join(bundle, 'rootfs'), { recursive: true, mode: 0o711 })
     await mountForTask(bundle, ownMounts, signal)
     if (owners) await mountMappedRoot(bundle, rootfs, { snapshotter: made.snapshotter, owners }, signal)
@@ -151,12 +158,15 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
       forwarder?.stop()
       await log.close()
     })
+    if (home) takeHeldStreams(home.identity.bundle, bundle)
     const stdio = await ProcessStdio.create(paths.stdio(namespace, id), {
       stdin: options.stdin ? 'open' : 'none',
       output: options.tty ? 'terminal' : 'pipes',
     })
     held.defer(() => stdio.close())
-    const shim = await shims.start({ ...identity, stdio, spare, mounts, signal })
+    const shim = home
+      ? await shims.join({ ...identity, sandbox: home.identity, signal })
+      : await shims.start({ ...identity, stdio, spare, mounts, signal })
     held.defer(() => shim.disconnect())
     const ioOwner = owners && ownerIn(owners, spec.process.user)
     const request = { rootfs: owners ? [] : rootfs, io: stdio.io, ioOwner, checkpoint: from?.images }
@@ -168,7 +178,8 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     held.move()
     undo.move() // The task is whole: if the facts cannot be written, redelivery adopts it.
     const output = new LoggedOutput(stdio.spool(), log, passing)
-    tasks.adopt({ namespace, id, bundle, runtime, isApart, shim, log, forwarder, stdio, output, execs: new Map() })
+    const streams = { log, forwarder, stdio, output, execs: new Map() }
+    tasks.adopt({ namespace, id, bundle, runtime, isApart, shim, isGrouped: home !== undefined, ...streams })
     return { facts: created(pid), result: { pid } }
   } catch (thrown) {
     const error = toPurserError(thrown)
@@ -179,3 +190,11 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     throw error
   }
 })
+
+/** A shim that was there before lives in a mount namespace that does not get what is mounted now. */
+const unseenMounts = (id: string, sandbox: string, runtime: string): PurserError =>
+  new PurserError(
+    'failed_precondition',
+    `container ${id} mounts something of the host, which the shim of sandbox ${sandbox} does not see with ${runtime} on this host's hybrid cgroups`,
+    { remedy: 'make the sandbox with --runtime runc, or the container without mounts, images and sizes' },
+  )

@@ -15,6 +15,7 @@ import type { Workspaces } from './job/workspaces.ts'
 import type { TaskPaths } from './paths.ts'
 import type { PoolMembers } from './pool/members.ts'
 import type { ContainerRoots } from './roots.ts'
+import type { LiveSandboxes } from './sandbox/live-sandboxes.ts'
 import type { TaskStreams } from './streams.ts'
 import type { Tasks } from './tasks.ts'
 import type { UserFilesOfImages } from './user-files.ts'
@@ -24,8 +25,13 @@ export interface TaskEffects {
   snapshotters: ReadonlyMap<string, Snapshotter>
   shims: Shims
   tasks: Tasks
+  sandboxes: LiveSandboxes
+  /** The runtime of a sandbox for which none is named. */
+  sandboxRuntime: string
   paths: TaskPaths
   networks: Networks
+  /** The network of whatever none is named for. */
+  defaultNetwork: string
   init: InitProgram
   sealing: SealingKey
   signatures: NodeSignatures

@@ -23,6 +23,10 @@ import { pauseTask, resumeTask } from './pause.ts'
 import { admitMember } from './pool/admit.ts'
 import { claimFromPool } from './pool/claim.ts'
 import { renameContainer } from './rename.ts'
+import { createSandbox } from './sandbox/create.ts'
+import { discardSandbox } from './sandbox/discard.ts'
+import { haltSandbox } from './sandbox/halt.ts'
+import { startSandbox } from './sandbox/start.ts'
 import { startTask } from './start.ts'
 import { updateTask } from './update.ts'
 
@@ -36,12 +40,15 @@ export const taskHandlers: readonly Handler<TaskEffects>[] = [
   collectArtifacts,
   connectContainer,
   createNetwork,
+  createSandbox,
   createTask,
   deleteContainer,
   deleteTask,
   destroyTask,
+  discardSandbox,
   disconnectContainer,
   execInTask,
+  haltSandbox,
   importCheckpoint,
   keepJobLog,
   killTask,
@@ -52,6 +59,7 @@ export const taskHandlers: readonly Handler<TaskEffects>[] = [
   removeNetwork,
   renameContainer,
   resumeTask,
+  startSandbox,
   startTask,
   updateTask,
 ]

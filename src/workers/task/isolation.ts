@@ -20,7 +20,7 @@ import type { TaskEffects } from './effects.ts'
 import { mountPoint } from './live-task.ts'
 import type { TaskMount } from './task-mounts.ts'
 
-const DEFAULT_SHM_BYTES = 64 * 1024 * 1024
+export const DEFAULT_SHM_BYTES = 64 * 1024 * 1024
 /** Looked for once: what a daemon may do does not change. */
 let powers: readonly string[] | undefined
 
@@ -67,9 +67,12 @@ export async function hostPartOf(
 
 /** What others can be given too: of a namespace that has ended it could not be asked for. */
 export function sharedMounts({ ipc, shmBytes = DEFAULT_SHM_BYTES }: ContainerOptions): TaskMount[] {
-  if (ipc !== 'shareable') return []
-  const options = ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${shmBytes}`]
-  return [{ name: 'shm', mounts: [{ type: 'tmpfs', source: 'shm', options }] }]
+  return ipc === 'shareable' ? [shmMount(shmBytes)] : []
+}
+
+export function shmMount(bytes: number): TaskMount {
+  const options = ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${bytes}`]
+  return { name: 'shm', mounts: [{ type: 'tmpfs', source: 'shm', options }] }
 }
 
 function checkLimits(options: ContainerOptions, cgroupVersion: 1 | 2): void {
@@ -204,7 +207,7 @@ function sharedMemory({ namespace, id, view, effects }: IsolatedTask, options: C
   return bindShm(mountPoint(effects.paths.bundle(namespace, other), 'shm'))
 }
 
-const bindShm = (source: string): Mount => ({
+export const bindShm = (source: string): Mount => ({
   destination: '/dev/shm',
   type: 'bind',
   source,

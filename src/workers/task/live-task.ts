@@ -5,6 +5,7 @@ import type { ExecProcess } from '../../commands/task-execs.ts'
 import { unmount } from '../../host/mounts.ts'
 import { errnoOf } from '../../host/syscalls.ts'
 import type { Forwarder } from '../../shim/forward/forwarder.ts'
+import { giveBackStreams } from '../../shim/held-streams.ts'
 import type { LogFile } from '../../shim/log-file.ts'
 import { DirectOutput, type OutputHub } from '../../shim/output-hub.ts'
 import type { Shim } from '../../shim/shim.ts'
@@ -50,6 +51,8 @@ export interface LiveTask extends LiveProcess {
   /** Whether its root file system is mounted where only its shim sees it. */
   isApart: boolean
   shim: Shim
+  /** Whether others are in that shim too: those of its sandbox. */
+  isGrouped: boolean
   log: LogFile
   /** Sends the log on, where its driver says so. */
   forwarder: Forwarder | undefined
@@ -77,8 +80,9 @@ export async function detach(live: LiveTask): Promise<void> {
 /** Where the daemon mounts something for a task, besides its root file system. */
 export const mountPoint = (bundle: string, name: string): string => join(bundle, 'mounts', name)
 
-/** Takes away what was mounted for a task, and its files. */
+/** Takes away what was mounted for a task, and its files, but for streams that are its sandbox's. */
 export async function removeBundle(bundle: string): Promise<void> {
+  giveBackStreams(bundle)
   for (const name of mountedIn(bundle)) unmount(mountPoint(bundle, name))
   await rm(bundle, { recursive: true, force: true })
 }

@@ -3,6 +3,23 @@ import { join } from 'node:path'
 import { stdioDir } from '../../shim/stdio.ts'
 import { CgroupLayout } from './cgroup-layout.ts'
 
+interface Bundle {
+  namespace: string
+  id: string
+  bundle: string
+}
+
+/** @param dir holds them by namespace and id */
+async function bundlesIn(dir: string): Promise<Bundle[]> {
+  const entries = (of: string) => readdir(of).catch(() => [])
+  const found = await Promise.all(
+    (await entries(dir)).map(async (namespace) =>
+      (await entries(join(dir, namespace))).map((id) => ({ namespace, id, bundle: join(dir, namespace, id) })),
+    ),
+  )
+  return found.flat()
+}
+
 /** Where a task's files and cgroup are. Bundles are gone after a reboot, as their tasks are; logs stay with the container. */
 export class TaskPaths {
   readonly #root: string
@@ -20,20 +37,19 @@ export class TaskPaths {
     return join(this.#state, 'tasks', namespace, id)
   }
 
-  /** All bundles on the host. */
-  async bundles(): Promise<{ namespace: string; id: string; bundle: string }[]> {
-    const entries = (dir: string) => readdir(dir).catch(() => [])
-    const namespaces = await entries(join(this.#state, 'tasks'))
-    const found = await Promise.all(
-      namespaces.map(async (namespace) =>
-        (await entries(join(this.#state, 'tasks', namespace))).map((id) => ({
-          namespace,
-          id,
-          bundle: this.bundle(namespace, id),
-        })),
-      ),
-    )
-    return found.flat()
+  /** All bundles of tasks on the host. */
+  bundles(): Promise<Bundle[]> {
+    return bundlesIn(join(this.#state, 'tasks'))
+  }
+
+  /** The shim, namespaces and name files of a sandbox: gone after a reboot, as it is. */
+  sandbox(namespace: string, id: string): string {
+    return join(this.#state, 'sandboxes', namespace, id)
+  }
+
+  /** Of all sandboxes on the host. */
+  sandboxes(): Promise<Bundle[]> {
+    return bundlesIn(join(this.#state, 'sandboxes'))
   }
 
   /** FIFOs of the first process, or of an exec. */

@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { container } from '../../commands/container.ts'
-import { holdsHost, REBOOT, type TaskState, task } from '../../commands/task.ts'
+import { networkHolders } from '../../commands/network-holders.ts'
+import { REBOOT, type TaskState, task } from '../../commands/task.ts'
 import type { ExecProcess } from '../../commands/task-execs.ts'
 import type { EventLog } from '../../log/event-log.ts'
 import type { Networks } from '../../network/networks.ts'
@@ -108,9 +109,9 @@ class Progress {
  */
 async function removeUnknown({ log, shims, paths, networks, logger }: ReconcileOptions): Promise<number> {
   let removed = 0
-  const known = (namespace: string, id: string) => holdsHost(log.documents.get(task, namespace, id))
+  const holders = networkHolders(log.documents)
   for (const { namespace, id, bundle } of await paths.bundles()) {
-    if (known(namespace, id)) continue
+    if (holders.container(namespace, id)) continue
     const made = log.documents.get(container, namespace, id)
     const runtime = made.status === 'absent' ? ANY_RUNTIME : made.runtime
     try {
@@ -122,7 +123,7 @@ async function removeUnknown({ log, shims, paths, networks, logger }: ReconcileO
       logger.error({ err, namespace, id }, 'a task that the log does not know could not be removed')
     }
   }
-  const detached = await networks.reconcile(known)
+  const detached = await networks.reconcile(holders)
   if (detached > 0) logger.warn({ detached }, 'networks of containers that are gone were given back')
   return removed
 }

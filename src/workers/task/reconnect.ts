@@ -31,10 +31,9 @@ export async function reconnect(
     const { log, passing, forwarder } = await logs.open(namespace, id, made)
     const output = new LoggedOutput(stdio.spool(), log, passing)
     const isApart = shims.isApart(runtime)
-    return {
-      live: { namespace, id, bundle, runtime, isApart, shim, log, forwarder, stdio, output, execs: new Map() },
-      state,
-    }
+    const isGrouped = shims.isGrouped(identity)
+    const held = { shim, isGrouped, log, forwarder, stdio, output, execs: new Map() }
+    return { live: { namespace, id, bundle, runtime, isApart, ...held }, state }
   } catch (error) {
     stdio?.close()
     shim.disconnect()

@@ -20,6 +20,7 @@ import type { Intake } from '../../queue/intake.ts'
 import type { TaskExit } from '../../shim/shim.ts'
 import type { Shims } from '../../shim/shims.ts'
 import type { TaskEvent } from '../../shim/task-events.ts'
+import { connectAnew } from './connect-anew.ts'
 import { ExecWatcher } from './exec-watch.ts'
 import { Exits } from './exits.ts'
 import { detach, type LiveExec, type LiveTask, removeBundle } from './live-task.ts'
@@ -37,10 +38,6 @@ export interface TasksOptions {
 }
 
 const RELEASE_MS = 60_000
-const RECONNECT_MS = 5000
-/** How often a shim that runs is tried where nobody takes the connection, and how long it has in between. */
-const REFUSED_MAX = 10
-const REFUSED_MS = 200
 const OUTPUT_END_MS = 5000
 /** How often it is looked whether a stuck task is still there. */
 const STUCK_POLL_MS = 1000
@@ -163,9 +160,13 @@ export class Tasks {
     for (const { id } of log.documents.list(namespace)) await removeCgroups(paths.cgroupParents(id))
   }
 
-  /** Ends the shim of a task, and with it the connection: the task is lost then, which is recorded. */
+  /**
+   * Ends the shim of a task, and with it the connection: the task is lost then, which is recorded. One in which others run
+   * too is left to them.
+   */
   async killShim(namespace: string, id: string, runtime: string, signal: AbortSignal): Promise<void> {
     const { shims, paths } = this.#options
+    if (this.get(namespace, id)?.isGrouped) return
     this.#shimKilled.add(`${namespace}/${id}`)
     await shims.killShim({ namespace, id, bundle: paths.bundle(namespace, id), runtime, signal })
   }
@@ -269,30 +270,11 @@ export class Tasks {
   }
 
   async #connectAnew(live: LiveTask): Promise<boolean> {
-    const { shims } = this.#options
-    const { namespace, id, bundle, runtime } = live
-    for (let refused = 0; !this.#stop.signal.aborted && this.get(namespace, id) === live; ) {
-      if (!live.shim.isClosed) return true // Another who waits was here before.
-      try {
-        const within = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(RECONNECT_MS)])
-        const shim = await shims.adopt({ namespace, id, bundle, runtime, signal: within })
-        if (shim) {
-          live.shim = shim
-          return true
-        }
-        // One that runs may be about to listen again.
-        const pids = (await shims.running([{ namespace, id, bundle }])).get(`${namespace}/${id}`) ?? []
-        refused += 1
-        if (survivorsOf(pids).length === 0 || refused === REFUSED_MAX) return false
-        await delay(REFUSED_MS, undefined, { signal: this.#stop.signal, ref: false })
-      } catch (err) {
-        if (this.#stop.signal.aborted) throw err
-        // It took the connection, so it is there; when it is killed, nobody will take it.
-        this.#options.logger.warn({ err, namespace, id }, 'a shim that has hung up does not answer')
-        await delay(STUCK_POLL_MS, undefined, { signal: this.#stop.signal, ref: false })
-      }
-    }
-    return false
+    const { shims, logger } = this.#options
+    const isWanted = () => live.shim.isClosed && this.get(live.namespace, live.id) === live
+    const shim = await connectAnew(shims, live, { isWanted, logger, signal: this.#stop.signal })
+    if (shim) live.shim = shim
+    return !live.shim.isClosed
   }
 
   async #watch(live: LiveTask): Promise<void> {
@@ -462,12 +444,13 @@ export class Tasks {
 /** How long a shim has for its part in the end of a task; after it, it is killed. */
 const END_MS = 15_000
 
-/** Deletes an ended task, and ends its shim. @returns whether the shim did all of it */
+/** Deletes an ended task, and ends its shim where that has no other. @returns whether the shim did all of it */
 async function endThroughShim(live: LiveTask, signal: AbortSignal, logger: Logger): Promise<boolean> {
   const { shim, namespace, id } = live
   const within = AbortSignal.any([signal, AbortSignal.timeout(END_MS)])
   try {
     await shim.delete({}, within)
+    if (live.isGrouped) return true
     await shim.shutdown(within)
     return shim.isClosed
   } catch (err) {

@@ -155,6 +155,27 @@ test('a network of both families gives addresses of both, a way out, and ports o
   await assertNothingLeft(node, [])
 })
 
+test('a sandbox is in a network with its ports, and its containers reach each other on localhost', async () => {
+  await ok('network', 'create', 'podnet')
+  await ok('sandbox', 'create', '--network', 'podnet', '-p', '8085:80', 'pod')
+  await ok('sandbox', 'start', 'pod')
+  await ok('run', '-d', '--name', 'serves', '--sandbox', 'pod', image, ...SERVE)
+  assert.equal(
+    await ok('run', '--rm', '--sandbox', 'pod', image, ...fetchInside('http://localhost/')),
+    'hello from pod',
+  )
+  const [{ attached }] = JSON.parse(await ok('sandbox', 'inspect', 'pod'))
+  const address = attached.interfaces[0].addresses[0].split('/')[0]
+  assert.equal(await ok('exec', 'serves', 'busybox', 'grep', 'pod', '/etc/hosts'), `${address}\tpod`)
+  assert.equal(await fetchHere(`http://${address}/`), 'hello from pod')
+  assert.match(await refused('sandbox', 'create', '--network', 'podnet', '-p', '8085:80', 'other'), /by sandbox pod/)
+  assert.match(await refused('network', 'rm', 'podnet'), /is used by sandbox pod/)
+  await ok('gc') // Which leaves its network to it.
+  assert.equal(await fetchHere(`http://${address}/`), 'hello from pod')
+  await ok('sandbox', 'rm', '-f', 'pod')
+  await ok('network', 'rm', 'podnet')
+})
+
 test('address, MAC address, name servers and hosts are as they were asked for', async () => {
   await ok('network', 'create', '--subnet', '10.77.3.0/24', '--gateway', '10.77.3.254', 'red')
   const names = ['--hostname', 'box.lan', '--dns', '10.1.1.1', '--dns-search', 'lan', '--add-host', 'db:10.1.1.9']

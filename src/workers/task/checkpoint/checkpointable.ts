@@ -27,6 +27,12 @@ export function requireCheckpointable(
       remedy: `choose another name, or purser checkpoint rm ${id} ${name}`,
     })
   }
+  if (made.sandbox !== undefined) {
+    refuse(
+      `container ${id} shares namespaces with its sandbox, which a checkpoint does not have`,
+      'run it without --sandbox',
+    )
+  }
   if (options.tty) refuse(`container ${id} has a terminal, which cannot be in a checkpoint`, 'run it without -t')
   if (usernsMode(options.userns)?.kind !== 'host') {
     refuse(`container ${id} has a user namespace, whose ids another task would not have`, 'run it without --userns')

@@ -1,4 +1,5 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { network } from '../../../commands/network.ts'
 import { task } from '../../../commands/task.ts'
 import type { Fact } from '../../../model/aggregate.ts'
@@ -9,6 +10,7 @@ import { nameFiles } from '../../../network/name-files.ts'
 import { hostnameOf } from '../../../oci/spec/build-spec.ts'
 import type { ContainerOptions } from '../../../oci/spec/container-options.ts'
 import { networkMode, networksOf } from '../../../oci/spec/network-mode.ts'
+import type { NetworkOptions } from '../../../oci/spec/network-options.ts'
 import type { Mount } from '../../../oci/spec/schema.ts'
 import type { Job } from '../../../queue/handler.ts'
 import type { TaskEffects } from '../effects.ts'
@@ -44,31 +46,37 @@ export async function connect(job: TaskJob, options: ContainerOptions): Promise<
     case 'named':
       return await attach(job, options)
     case 'container':
-      return join(job, mode.id)
+      return joinContainer(job, mode.id)
     case 'host':
-      return { isPinned: false, files: asksForNames(options) ? writeNameFiles(job, options, []) : filesOfHost() }
+      return { isPinned: false, files: asksForNames(options) ? writeNameFiles(job, options) : filesOfHost() }
     default:
-      return { isPinned: false, files: asksForNames(options) ? writeNameFiles(job, options, []) : [] }
+      return { isPinned: false, files: asksForNames(options) ? writeNameFiles(job, options) : [] }
   }
 }
 
-const asksForNames = ({ dns, dnsSearch, extraHosts }: ContainerOptions): boolean =>
+export const asksForNames = ({ dns, dnsSearch, extraHosts }: NetworkOptions): boolean =>
   (dns ?? dnsSearch ?? extraHosts) !== undefined
 
 async function attach(job: TaskJob, options: ContainerOptions): Promise<Connection> {
-  const { namespace, id, effects, signal } = job
+  const { namespace, id, effects } = job
+  await attachAs(job, id, options)
+  return {
+    namespace: effects.networks.netnsOf({ namespace, id }),
+    isPinned: true,
+    files: writeNameFiles(job, options),
+  }
+}
+
+/** @param owner of the network namespace, as networks know it */
+export async function attachAs(job: TaskJob, owner: string, options: NetworkOptions): Promise<void> {
+  const { namespace, effects, signal } = job
   const networks: { name: string; list: Conflist }[] = []
   for (const name of networksOf(options)) {
     networks.push({ name, list: await conflistOf(job, name, networks.length === 0) })
   }
   const { ports = [], ip, ip6, mac } = options
   const ips = [ip, ip6].filter((each) => each !== undefined)
-  const { interfaces } = await effects.networks.attach({ namespace, id, networks, ports, ips, mac }, signal)
-  return {
-    namespace: effects.networks.netnsOf({ namespace, id }),
-    isPinned: true,
-    files: writeNameFiles(job, options, interfaces),
-  }
+  await effects.networks.attach({ namespace, id: owner, networks, ports, ips, mac }, signal)
 }
 
 /** How a network is laid out, for a container that comes into it now. @throws PurserError not_found when there is none of that name */
@@ -84,56 +92,59 @@ export async function conflistOf(job: TaskJob, name: string, isDefaultRoute: boo
 }
 
 /** That of another container's process, with the files that go with it. */
-function join({ namespace, view, effects }: TaskJob, other: string): Connection {
+function joinContainer({ namespace, view, effects }: TaskJob, other: string): Connection {
   const state = view.get(task, namespace, other)
   if (!('pid' in state)) {
     throw new PurserError('failed_precondition', `container ${other}, whose network is asked for, does not run`, {
       remedy: `purser start ${other}; purser ps -a lists the ids`,
     })
   }
-  const paths = NAME_FILES.map((name) => ({ name, source: effects.paths.nameFile(namespace, other, name) }))
-  return {
-    namespace: `/proc/${state.pid}/ns/net`,
-    isPinned: false,
-    files: paths.filter(({ source }) => existsSync(source)).map(({ name, source }) => bind(name, source, 'rw')),
-  }
+  const files = nameFilesIn(effects.paths.container(namespace, other))
+  return { namespace: `/proc/${state.pid}/ns/net`, isPinned: false, files }
 }
 
-function writeNameFiles(
-  { namespace, id, effects }: TaskJob,
-  options: ContainerOptions,
-  interfaces: readonly { addresses: readonly string[]; gateway?: string }[],
-): Mount[] {
-  const dns = effects.networks.dnsOf({ namespace, id })
+function writeNameFiles({ namespace, id, effects }: TaskJob, options: ContainerOptions): Mount[] {
+  const dir = effects.paths.container(namespace, id)
+  const owner = { namespace, id }
+  writeNames(effects, { dir, owner, hostname: hostnameOf(options, id), options })
+  return nameFilesIn(dir)
+}
+
+/** @param request.owner of the network namespace, as networks know it */
+export function writeNames(
+  { networks }: Pick<TaskEffects, 'networks'>,
+  request: { dir: string; owner: { namespace: string; id: string }; hostname: string; options: NetworkOptions },
+): void {
+  const { dir, owner, hostname, options } = request
+  const { interfaces = [] } = networks.attached(owner) ?? {}
+  const dns = networks.dnsOf(owner)
   const gateway = interfaces.find((each) => each.gateway !== undefined)?.gateway
   if (gateway === undefined && options.extraHosts?.some(({ address }) => address === 'host-gateway')) {
-    throw new PurserError(
-      'failed_precondition',
-      'host-gateway is asked for, and the container is in no network with one',
-      {
-        remedy: 'name a network, or write an address',
-        field: 'extraHosts',
-      },
-    )
+    throw new PurserError('failed_precondition', 'host-gateway is asked for, and it is in no network with one', {
+      remedy: 'name a network, or write an address',
+      field: 'extraHosts',
+    })
   }
   const texts = nameFiles({
-    hostname: hostnameOf(options, id),
+    hostname,
     addresses: interfaces.flatMap(({ addresses }) => addresses.map((address) => address.split('/')[0] ?? '')),
     gateway,
     extraHosts: options.extraHosts ?? [],
     nameservers: options.dns ?? dns.nameservers,
     search: options.dnsSearch ?? dns.search,
   })
-  mkdirSync(effects.paths.container(namespace, id), { recursive: true, mode: 0o700 })
-  return NAME_FILES.map((name) => {
-    const path = effects.paths.nameFile(namespace, id, name)
-    writeFileSync(path, texts[name], { mode: 0o644 })
-    return bind(name, path, 'rw')
-  })
+  mkdirSync(dir, { recursive: true, mode: 0o700 })
+  for (const name of NAME_FILES) writeFileSync(join(dir, name), texts[name], { mode: 0o644 })
 }
 
+/** Those that there are, for whoever has the network that they are of. */
+export const nameFilesIn = (dir: string): Mount[] =>
+  NAME_FILES.map((name) => ({ name, source: join(dir, name) }))
+    .filter(({ source }) => existsSync(source))
+    .map(({ name, source }) => bind(name, source, 'rw'))
+
 /** What a container on the host's network needs to resolve names as the host does. */
-const filesOfHost = (): Mount[] =>
+export const filesOfHost = (): Mount[] =>
   ['resolv.conf', 'hosts'].filter((name) => existsSync(`/etc/${name}`)).map((name) => bind(name, `/etc/${name}`, 'ro'))
 
 const bind = (name: string, source: string, access: 'ro' | 'rw'): Mount => ({
