@@ -93,14 +93,18 @@ export class LoggedOutput implements OutputHub {
 
   async #run(): Promise<void> {
     const { stdout, stderr, mark } = this.#sources
-    await this.#goOn()
-    this.#hold = this.#log.hold(this.#marked.position.id)
-    this.#mark()
-    await Promise.all([this.#write('stdout', stdout), ...(stderr ? [this.#write('stderr', stderr)] : [])])
-    this.#mark()
-    this.#hold[Symbol.dispose]()
-    for (const each of [stdout, mark, ...(stderr ? [stderr] : [])]) each[Symbol.dispose]()
-    await this.#log.close()
+    try {
+      await this.#goOn()
+      this.#hold = this.#log.hold(this.#marked.position.id)
+      this.#mark()
+      await Promise.all([this.#write('stdout', stdout), ...(stderr ? [this.#write('stderr', stderr)] : [])])
+      this.#mark()
+    } catch {
+      // Its files are gone, as those of a container that was removed: nobody is left to read the rest.
+    } finally {
+      for (const each of [stdout, mark, ...(stderr ? [stderr] : [])]) each[Symbol.dispose]()
+      await this.#log.close()
+    }
   }
 
   /** Behind what an earlier process has written to the log. */

@@ -96,6 +96,7 @@ export class Spool implements Disposable {
 
   [Symbol.dispose](): void {
     this.stop()
+    this.#takenBytes = this.#sizeBytes // Nothing can be taken of a file that is closed.
     closeSync(this.#fd)
   }
 

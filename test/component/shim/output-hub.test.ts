@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { closeSync, mkdtempSync, openSync, writeSync } from 'node:fs'
+import { closeSync, mkdirSync, mkdtempSync, openSync, writeSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -85,4 +85,21 @@ test('without a log, a subscriber who leaves holds nobody up', async () => {
   }
   stdout.end()
   await hub.ended
+})
+
+test('output ends also when the files of its log are gone, as those of a container that was removed', async (t) => {
+  const dir = directory(t)
+  mkdirSync(join(dir, 'container'))
+  const stdio = await ProcessStdio.create(join(dir, 'io'), { stdin: 'none', output: 'terminal' })
+  const log = await LogFile.open(join(dir, 'container', 'log'), pino({ enabled: false }), {
+    maxBytes: 4096,
+    filesMax: 2,
+  })
+  const hub = new LoggedOutput(stdio.spool(), log)
+  const writer = openSync(stdio.io.stdout, 'w')
+  await rm(join(dir, 'container'), { recursive: true })
+  writeSync(writer, 'x'.repeat(9999))
+  closeSync(writer)
+  await hub.ended
+  assert.ok(log.ended)
 })
