@@ -58,11 +58,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error
 })
 
-main(process.argv.slice(2)).then(
-  (status) => {
-    process.exitCode = status
-  },
-  (thrown: unknown) => {
-    process.exitCode = failed(thrown, { debug: process.argv.includes('--debug') })
-  },
-)
+main(process.argv.slice(2))
+  .catch((thrown: unknown) => failed(thrown, { debug: process.argv.includes('--debug') }))
+  // At once: what is printed has been written, for these streams are synchronous on Linux; what is still open need not be wound up.
+  .then((status) => process.exit(status))

@@ -1,4 +1,4 @@
-import type { Dirent } from 'node:fs'
+import { type Dirent, existsSync } from 'node:fs'
 import { readdir, readFile, rmdir } from 'node:fs/promises'
 import { isAbsolute, join, normalize } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -21,7 +21,8 @@ export async function removeCgroup(bundle: string, signal: AbortSignal): Promise
   // Only an absolute path says by itself where the cgroup is; systemd's own form has systemd clean up.
   if (cgroupsPath === undefined || !isAbsolute(cgroupsPath) || normalize(cgroupsPath) === '/') return
   const hierarchies = listMounts().filter(({ type, root }) => (type === 'cgroup' || type === 'cgroup2') && root === '/')
-  for (const { target } of hierarchies) await removeTree(join(target, normalize(cgroupsPath)), signal)
+  const remains = hierarchies.map(({ target }) => join(target, normalize(cgroupsPath))).filter((dir) => existsSync(dir))
+  for (const dir of remains) await removeTree(dir, signal)
 }
 
 async function cgroupsPathOf(bundle: string): Promise<string | undefined> {

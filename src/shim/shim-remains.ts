@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { readdir, readFile, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -113,7 +113,7 @@ export async function removeShimTraces(
   const sockets = [socketPathOf(ofShim(identity), program.grpcAddress)]
   if (address) sockets.push(address.socketPath)
   for (const file of [...sockets, join(bundle, 'address'), join(bundle, 'bootstrap.json')])
-    await rm(file, { force: true })
+    rmSync(file, { force: true })
 }
 
 /** Ends shims that an earlier daemon has started ahead. @param dir holds their directories, by namespace and id */

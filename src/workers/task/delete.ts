@@ -21,7 +21,7 @@ export const deleteTask = defineTaskHandler(task, 'task.delete', async (job) => 
   if (state.status === 'creating') {
     const bundle = paths.bundle(namespace, id)
     await shims.removeRemains({ namespace, id, bundle, runtime: state.runtime, signal })
-    await removeBundle(bundle)
+    removeBundle(bundle)
     await networks.detach({ namespace, id })
   } else {
     const { state: ended } = job

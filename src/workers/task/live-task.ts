@@ -1,5 +1,4 @@
-import { readdirSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
+import { readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ExecProcess } from '../../commands/task-execs.ts'
 import { unmount } from '../../host/mounts.ts'
@@ -80,11 +79,14 @@ export async function detach(live: LiveTask): Promise<void> {
 /** Where the daemon mounts something for a task, besides its root file system. */
 export const mountPoint = (bundle: string, name: string): string => join(bundle, 'mounts', name)
 
-/** Takes away what was mounted for a task, and its files, but for streams that are its sandbox's. */
-export async function removeBundle(bundle: string): Promise<void> {
+/**
+ * Takes away what was mounted for a task, and its files, but for streams that are its sandbox's. At once: the thread pool takes
+ * ten times as long for these few.
+ */
+export function removeBundle(bundle: string): void {
   giveBackStreams(bundle)
   for (const name of mountedIn(bundle)) unmount(mountPoint(bundle, name))
-  await rm(bundle, { recursive: true, force: true })
+  rmSync(bundle, { recursive: true, force: true })
 }
 
 function mountedIn(bundle: string): string[] {

@@ -248,7 +248,7 @@ export class Tasks {
     try {
       if (live && (await endThroughShim(live, signal, logger))) await shims.removeTraces(identity)
       else await shims.removeRemains(identity)
-      await removeBundle(bundle)
+      removeBundle(bundle)
     } catch (error) {
       const evidence = whatHolds(paths.cgroup(namespace, id), bundle)
       if (evidence.processes.length + evidence.mounts.length > 0) await this.#recordStuck(namespace, id, evidence)
