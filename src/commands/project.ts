@@ -2,6 +2,8 @@ import { z } from 'zod'
 import { defineAggregate, type Refusal, refuse } from '../model/aggregate.ts'
 import { event } from '../model/event-schema.ts'
 import { identifier } from '../model/ids.ts'
+import type { ContainerOptions } from '../oci/spec/container-options.ts'
+import { networksOf } from '../oci/spec/network-mode.ts'
 import { provision } from './container.ts'
 import { GRACE_MS_MAX } from './life.ts'
 
@@ -19,7 +21,9 @@ const condition = z
 export type Condition = z.output<typeof condition>
 
 const part = z.strictObject({
-  run: provision.omit({ onExit: true, sandbox: true }).describe('what its container is made from'),
+  run: provision
+    .omit({ onExit: true, sandbox: true })
+    .describe("what its container is made from; its network is the project's own, which is also called default here"),
   dependsOn: z.record(name, condition).default({}).describe('what has to hold of which others before it is started'),
 })
 export type ProjectPart = z.output<typeof part>
@@ -46,6 +50,30 @@ const absent = { status: 'absent' } as ProjectState
 /** The container that a part of a project is run in. */
 export const containerOfPart = (project: string, part: string): string => `${project}-${part}`
 
+/** The network that the parts of a project have by themselves, where they ask for no other. */
+export const networkOfProject = (project: string): string => `${project}_default`
+
+/** How a part says that it is in that one, besides others. */
+const OWN = 'default'
+
+/** The options of a part's container: it is in the project's network unless it says otherwise, and known by the part's name. */
+export function optionsOfPart(project: string, part: string, options: ContainerOptions): ContainerOptions {
+  const named = (network: string) => (network === OWN ? networkOfProject(project) : network)
+  const { network = OWN, moreNetworks, aliases = [] } = options
+  const placed = {
+    ...options,
+    network: named(network),
+    ...(moreNetworks === undefined ? {} : { moreNetworks: moreNetworks.map(named) }),
+  }
+  return networksOf(placed).length === 0 ? placed : { ...placed, aliases: [...aliases, { name: part }] }
+}
+
+/** Whether any of its parts is in the project's own network. */
+export const hasOwnNetwork = (project: string, parts: Parts): boolean =>
+  Object.entries(parts).some(([part, { run }]) =>
+    networksOf(optionsOfPart(project, part, run.options)).includes(networkOfProject(project)),
+  )
+
 /** Containers that are started together, each when those that it depends on are as it needs them. */
 export const project = defineAggregate({
   name: 'project',
@@ -69,14 +97,16 @@ export const project = defineAggregate({
   leadsTo: {
     'project.up': [
       'project.starting',
+      'network.create',
       'container.run',
       'container.start',
       'project.started',
       'project.start-failed',
       'container.remove',
+      'network.remove',
       'project.removed',
     ],
-    'project.down': ['project.stopping', 'container.stop', 'container.remove', 'project.removed'],
+    'project.down': ['project.stopping', 'container.stop', 'container.remove', 'network.remove', 'project.removed'],
   },
   events: {
     'project.starting': event(

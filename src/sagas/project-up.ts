@@ -1,8 +1,16 @@
 import { container } from '../commands/container.ts'
-import { containerOfPart, PROJECT_LABEL, type ProjectPart, type ProjectSpec, project } from '../commands/project.ts'
+import {
+  containerOfPart,
+  optionsOfPart,
+  PROJECT_LABEL,
+  type ProjectPart,
+  type ProjectSpec,
+  project,
+} from '../commands/project.ts'
 import { task } from '../commands/task.ts'
 import { toPurserError } from '../model/errors.ts'
 import { defineSaga, type Saga, UNDO_MS } from './define.ts'
+import { makeNetwork, removeNetwork } from './project-network.ts'
 import { inOrder, isOfProject, removeParts, untilHolds } from './project-parts.ts'
 
 /**
@@ -18,10 +26,13 @@ export const projectUp = defineSaga(project, 'project.up', async (saga) => {
   undo.defer(async () => {
     await saga.append(project.fact(id, 'project.start-failed', { error: why }))
     if (payload.onFailure === 'keep') return
-    await removeParts(saga, id, parts, undefined, AbortSignal.timeout(UNDO_MS))
+    const within = AbortSignal.timeout(UNDO_MS)
+    await removeParts(saga, id, parts, undefined, within)
+    await removeNetwork(saga, id, within)
     await saga.append(project.fact(id, 'project.removed', {}))
   })
   try {
+    await makeNetwork(saga, id, parts)
     const before = (name: string) => Object.keys(parts[name]?.dependsOn ?? {})
     await inOrder(parts, before, saga.signal, async (name, within) => {
       const part = parts[name]
@@ -50,7 +61,8 @@ async function start(
   const isOurs = made.status !== 'absent' && made.origin === saga.command.correlationId
   if (made.status === 'absent' || isOurs || !isOfProject(made, projectId)) {
     // Where another container has the name, this is refused.
-    const payload = { ...run, labels: { ...run.labels, [PROJECT_LABEL]: projectId } }
+    const options = optionsOfPart(projectId, name, run.options)
+    const payload = { ...run, options, labels: { ...run.labels, [PROJECT_LABEL]: projectId } }
     await saga.step(`run-${name}`, { type: 'container.run', subject, payload }, within)
     return
   }

@@ -3,6 +3,9 @@ import { writeFile } from 'node:fs/promises'
 import { after, before, test } from 'node:test'
 import { type CliNode, startCliNode } from '../support/cli.ts'
 import { checkBooks, events, eventually, instant } from '../support/faults.ts'
+import { assertNothingLeft, enterOwnNetwork } from '../support/own-network.ts'
+
+enterOwnNetwork()
 
 let at: CliNode
 before(async () => {
@@ -38,9 +41,11 @@ containers:
     image: ${image}
     args: [sleep, "1000"]
     stop-timeout: 0
+    networks: [default, back]
     depends-on: [db]
 `,
   )
+  assert.equal((await cli('network', 'create', 'back')).exitCode, 0)
   const coming = cli('up', '-f', file)
   await eventually(
     () => events(node, 'project/shop'),
@@ -70,6 +75,14 @@ containers:
     order,
   )
   assert.match((await cli('exec', 'shop-web', 'env')).stdout, /^COLOR=blue$/m)
+  for (const [from, to] of [
+    ['shop-web', 'db'],
+    ['shop-beside', 'web'],
+  ] as const) {
+    const ping = await cli('exec', from, 'busybox', 'ping', '-c', '1', '-W', '5', to)
+    assert.equal(ping.exitCode, 0, ping.stderr)
+  }
+  assert.equal((await cli('network', 'ls', '-q')).stdout, 'back\nshop_default\n')
   const again = await cli('up', '-f', file)
   assert.equal(again.exitCode, 0, again.stderr)
   assert.match((await cli('project', 'ls')).stdout, /^shop +up +web, db, migrate, beside /m)
@@ -79,6 +92,9 @@ containers:
   const gone = (await events(node)).filter(({ type }) => type === 'container.deleted').map(({ subject }) => subject)
   assert.equal(gone.at(-1), 'container/shop-db', 'what others depend on goes last')
   assert.equal(gone.length, 4)
+  assert.equal((await cli('network', 'rm', 'back')).exitCode, 0)
+  assert.equal((await cli('network', 'ls', '-q')).stdout, '')
+  await assertNothingLeft(node, [])
   await checkBooks(node)
 })
 
@@ -91,7 +107,7 @@ test('a project that does not come up says which container and why, and leaves w
   const removed = await cli('up', '-f', file, '--on-failure', 'remove')
   assert.equal(removed.exitCode, 65, removed.stderr)
   assert.match(removed.stderr, /container odd-bad ended with exit code 3/)
-  assert.equal((await cli('ps', '-aq')).stdout, '')
+  assert.equal((await cli('ps', '-aq')).stdout + (await cli('network', 'ls', '-q')).stdout, '')
   const kept = await cli('up', '-f', file)
   assert.notEqual(kept.exitCode, 0)
   assert.equal((await cli('ps', '-aq')).stdout, 'odd-bad\n')

@@ -22,7 +22,7 @@ export interface RunFile {
 
 /**
  * Several containers from a file. The keys of each are the long options of `purser run`, and mean what they mean there; besides
- * there are `image`, `args` and `depends-on`.
+ * there are `image`, `args`, `depends-on` and `networks`, which is the same as `network`.
  *
  * @throws PurserError invalid_argument, naming file, container and key
  */
@@ -43,9 +43,10 @@ export async function readRunFile(client: PurserClient, path: string): Promise<R
 }
 
 async function partOf(client: PurserClient, where: string, given: Mapping): Promise<Part> {
-  const { image, args, 'depends-on': dependsOn, ...own } = given
+  const { image, args, 'depends-on': dependsOn, networks, ...own } = given
   if (typeof image !== 'string' || image === '') throw wrong(`${where}.image`, 'there is none', 'write image: REF')
-  const words = Object.entries(own).flatMap(([key, value]) => wordsOf(`${where}.${key}`, key, value))
+  const keys = networks === undefined ? own : { ...own, network: networks }
+  const words = Object.entries(keys).flatMap(([key, value]) => wordsOf(`${where}.${key}`, key, value))
   const flags = flagsOf(where, words)
   const line = args === undefined ? [] : textsOf(`${where}.args`, args)
   const { onExit: _, ...run } = containerPayload(image, line, flags, await sealedVariables(client, flags))

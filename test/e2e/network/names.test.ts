@@ -2,38 +2,21 @@ import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { pushTinyImage } from '../../../scripts/tiny-image.ts'
-import { startNode, type TestNode } from '../../support/daemon.ts'
+import { type CliNode, startCliNode } from '../../support/cli.ts'
 import { eventually, gone, pidOf } from '../../support/faults.ts'
 import { assertNothingLeft, enterOwnNetwork } from '../../support/own-network.ts'
-import { startRegistry, type TestRegistry } from '../../support/registry.ts'
 
 enterOwnNetwork()
 
-let registry: TestRegistry
-let node: TestNode
-let image: string
-
+let at: CliNode
 before(async () => {
-  registry = await startRegistry()
-  node = await startNode()
-  image = await pushTinyImage({ registry: registry.address, repository: 'names', tag: 'latest' })
-  await ok('pull', '-q', image)
+  at = await startCliNode()
 })
-after(async () => {
-  await node[Symbol.asyncDispose]()
-  await registry[Symbol.asyncDispose]()
-})
-
-async function ok(...args: string[]): Promise<string> {
-  const { exitCode, stdout, stderr } = await node.cli(...args)
-  assert.equal(exitCode, 0, `purser ${args.join(' ')}: ${stderr}`)
-  return stdout.trim()
-}
+after(() => at[Symbol.asyncDispose]())
 
 /** Nobody serves names at its name server, so that what is unknown is so at once. */
 const start = (name: string, ...options: string[]) =>
-  ok('run', '-d', '--name', name, '--dns', '127.0.0.1', ...options, image, 'sleep', '600')
+  at.ok('run', '-d', '--name', name, '--dns', '127.0.0.1', ...options, at.image, 'sleep', '600')
 
 const PING = `for name; do
 if out=$(busybox ping -c 1 -W 2 "$name" 2>/dev/null); then out=\${out#*\\(}; echo "\${out%%\\)*}"; else echo unknown; fi
@@ -41,15 +24,16 @@ done`
 
 /** Which addresses a container reaches by names, asked with a packet each. */
 const reached = async (from: string, ...names: string[]): Promise<string[]> =>
-  (await ok('exec', from, 'sh', '-c', PING, 'sh', ...names)).split('\n')
+  (await at.ok('exec', from, 'sh', '-c', PING, 'sh', ...names)).trim().split('\n')
 
 async function addressOf(id: string, network: string): Promise<string> {
-  const [{ task }] = JSON.parse(await ok('inspect', '--type', 'container', id))
+  const [{ task }] = JSON.parse(await at.ok('inspect', '--type', 'container', id))
   const found = task.interfaces.find((each: { network: string }) => each.network === network)
   return found.addresses[0].split('/')[0]
 }
 
 test('containers reach each other by name while they run, in their own networks only, over renames and a killed daemon', async () => {
+  const { node, ok, refused } = at
   await ok('network', 'create', 'front', 'back')
   await start('web', '--network', 'front', '--hostname', 'www.lan', '--add-host', 'fixed:192.0.2.7')
   await start('api', '--network', 'front', '--network', 'back', '--network-alias', 'service')
@@ -71,13 +55,13 @@ test('containers reach each other by name while they run, in their own networks 
   const db = await addressOf('db', 'front')
   assert.deepEqual(await reached('web', 'db', 'store'), [db, db])
   assert.deepEqual(await reached('db', 'www.lan'), [web])
-  assert.match((await node.cli('network', 'connect', 'front', 'db')).stderr, /db is in network front/)
+  assert.match(await refused('network', 'connect', 'front', 'db'), /db is in network front/)
   await ok('restart', '-t', '0', 'db')
   assert.deepEqual(await reached('web', 'store'), [await addressOf('db', 'front')])
   await ok('network', 'disconnect', 'front', 'db')
   assert.deepEqual(await reached('web', 'db', 'store'), ['unknown', 'unknown'])
   assert.doesNotMatch(await ok('exec', 'db', 'ip', '-o', 'link'), /eth1/)
-  assert.match((await node.cli('network', 'disconnect', 'back', 'db')).stderr, /in no other network than back/)
+  assert.match(await refused('network', 'disconnect', 'back', 'db'), /in no other network than back/)
 
   const pid = await pidOf(node, 'db')
   await node.kill9()

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { hasOwnNetwork, optionsOfPart, project } from '../../../src/commands/project.ts'
+import { containerOptions } from '../../../src/oci/spec/container-options.ts'
 import { Past } from '../../support/commands.ts'
 
 const part = (dependsOn: Record<string, string> = {}, more = {}) => ({ run: { image: 'alpine', ...more }, dependsOn })
@@ -41,4 +43,23 @@ test('a project that is there comes up again as it was made, whatever its secret
   assert.deepEqual(past.ask('project.down', {}, 'shop'), ['project.stopping'])
   past.happens({ type: 'project.stopping', id: 'shop' }).happens({ type: 'project.removed', id: 'shop' })
   assert.equal(past.ask('project.down', {}, 'shop'), 'not_found')
+})
+
+test('a part is in the network of its project, and known there by its name, unless it says otherwise', () => {
+  const networks = (given: Parameters<typeof containerOptions.parse>[0]) => {
+    const { network, moreNetworks, aliases } = optionsOfPart('shop', 'db', containerOptions.parse(given))
+    return { network, moreNetworks, aliases }
+  }
+  const aliases = [{ name: 'db' }]
+  assert.deepEqual(networks({}), { network: 'shop_default', moreNetworks: undefined, aliases })
+  assert.deepEqual(networks({ network: 'front', moreNetworks: ['default'], aliases: [{ name: 'x' }] }), {
+    network: 'front',
+    moreNetworks: ['shop_default'],
+    aliases: [{ name: 'x' }, ...aliases],
+  })
+  assert.deepEqual(networks({ network: 'host' }), { network: 'host', moreNetworks: undefined, aliases: undefined })
+  const parts = (network: string) =>
+    project.commands['project.up'].parse({ containers: { a: part({}, { options: { network } }) } }).containers
+  assert.equal(hasOwnNetwork('shop', parts('none')), false)
+  assert.equal(hasOwnNetwork('shop', parts('default')), true)
 })
