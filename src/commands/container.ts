@@ -63,7 +63,7 @@ export type ContainerState =
         checkpoints?: Record<string, Checkpoint>
       })
 
-type PresentContainer = Exclude<ContainerState, { status: 'absent' }>
+export type PresentContainer = Exclude<ContainerState, { status: 'absent' }>
 
 const absent = { status: 'absent' } as ContainerState
 export const containers: Kind<ContainerState> = { name: 'container', initial: absent }

@@ -1,6 +1,7 @@
 import { statfsSync } from 'node:fs'
 import type { Logger } from 'pino'
 import { Gauge, type Registry } from 'prom-client'
+import { container } from '../commands/container.ts'
 import { content } from '../commands/content.ts'
 import { snapshot, splitSnapshotId } from '../commands/snapshot.ts'
 import type { EventLog } from '../log/event-log.ts'
@@ -127,6 +128,11 @@ export function observeStorage(register: Registry, stored: Stored, usage: Snapsh
     [...blobs().values()].reduce((sum, bytes) => sum + bytes, 0),
   )
   gauge('purser_content_blobs', 'Blobs in the content store.', () => blobs().size)
+  gauge('purser_checkpoint_bytes', 'What checkpoints of containers take, as they were made.', () =>
+    [...log.documents.list(container)]
+      .flatMap(({ state }) => (state.status === 'absent' ? [] : Object.values(state.checkpoints ?? {})))
+      .reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+  )
   const labelNames = ['snapshotter']
   new Gauge({
     name: 'purser_snapshot_bytes',

@@ -39,7 +39,7 @@ describe('a checkpoint', { skip: 'skip' in criu && criu.skip }, () => {
 
   test('processes go on from where they were, with their files open, and end as they would have', async () => {
     assert.match(await ok('runtime', 'check', 'runc'), /^checkpoints +work, by .*criu \d/m)
-    await counter('goes-on')
+    await counter('goes-on', '--init')
     await counts('goes-on', 5)
     await ok('checkpoint', 'create', 'goes-on', 'one')
     const [{ status, task, checkpoints }] = JSON.parse(await ok('inspect', 'goes-on'))

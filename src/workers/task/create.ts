@@ -13,7 +13,7 @@ import { takeHeldStreams } from '../../shim/held-streams.ts'
 import { LoggedOutput } from '../../shim/output-hub.ts'
 import { ProcessStdio } from '../../shim/stdio.ts'
 import { noteCreated } from './begun.ts'
-import { criuConfig, mayHaveGoneOn, restore, restoreFrom } from './checkpoint/restore.ts'
+import { mayHaveGoneOn, restore, restoreFrom, specForRestore } from './checkpoint/restore.ts'
 import { defineTaskHandler } from './effects.ts'
 import { ownerIn, told } from './id-ranges.ts'
 import { mountedImages } from './image-mounts.ts'
@@ -127,9 +127,10 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
       networkNamespace: connection.namespace,
       init: made.init ? effects.init.require(id) : undefined,
       host: { ...host, ...home?.host, namespaces: { ...host.namespaces, ...home?.host.namespaces } },
-      annotations: from ? criuConfig(bundle, from.mode) : home?.annotations,
+      ...(home?.annotations === undefined ? {} : { annotations: home.annotations }),
     })
-    const spec = applyCdi(usual, edits)
+    const edited = applyCdi(usual, edits)
+    const spec = from ? specForRestore(edited, bundle, from) : edited
     // A mount namespace that was made before may not have what was mounted on the host since.
     const isApart = shims.isApart(runtime)
     const needsHostsMounts =

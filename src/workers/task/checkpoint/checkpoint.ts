@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { z } from 'zod'
-import { type ContainerState, container } from '../../../commands/container.ts'
+import { container, type PresentContainer } from '../../../commands/container.ts'
 import { hasPolicy } from '../../../commands/restart.ts'
 import { type TaskState, task } from '../../../commands/task.ts'
 import { thaw } from '../../../host/freezer.ts'
@@ -20,8 +20,6 @@ const END_MS = 15_000
 
 type Request = z.output<(typeof task.commands)['task.checkpoint']>
 type CheckpointJob = Job<TaskState, Request, TaskEffects>
-type PresentContainer = Exclude<ContainerState, { status: 'absent' }>
-
 /**
  * Has the processes of a task written to disk. Redelivered, what CRIU has written to its end is kept, for the processes may
  * have ended with it; what it has not is removed, and written anew where they still run.

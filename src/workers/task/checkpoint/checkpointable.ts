@@ -1,12 +1,10 @@
 import type { z } from 'zod'
 import { checkpointOf, type checkpointRequest } from '../../../commands/checkpoints.ts'
-import type { ContainerState } from '../../../commands/container.ts'
+import type { PresentContainer } from '../../../commands/container.ts'
 import { POOL_LABEL } from '../../../commands/pool-member.ts'
 import { PurserError } from '../../../model/errors.ts'
 import { networkMode } from '../../../oci/spec/network-mode.ts'
 import { usernsMode } from '../../../oci/spec/user-namespace-options.ts'
-
-type PresentContainer = Exclude<ContainerState, { status: 'absent' }>
 
 /** Refuses what cannot be checkpointed, or not as it is asked for. @throws PurserError with what is in the way */
 export function requireCheckpointable(

@@ -1,5 +1,5 @@
 import { open } from 'node:fs/promises'
-import type { ContainerState } from '../../../commands/container.ts'
+import type { PresentContainer } from '../../../commands/container.ts'
 import { parentDirs, snapshot, snapshotId } from '../../../commands/snapshot.ts'
 import { createDiff } from '../../../layers/diff/diff.ts'
 import { PurserError } from '../../../model/errors.ts'
@@ -7,8 +7,6 @@ import type { Job } from '../../../queue/handler.ts'
 import { openDiffSource } from '../../../unpack/diff-source.ts'
 import type { TaskEffects } from '../effects.ts'
 import type { CheckpointFiles } from './checkpoint-files.ts'
-
-type PresentContainer = Exclude<ContainerState, { status: 'absent' }>
 
 /** Writes what a container has beside its image into its checkpoint, as a layer. */
 export async function keepLayer(

@@ -1,18 +1,17 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, realpathSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Checkpoint, type CheckpointMode, checkpointOf } from '../../../commands/checkpoints.ts'
-import type { ContainerState } from '../../../commands/container.ts'
+import type { PresentContainer } from '../../../commands/container.ts'
 import { PurserError } from '../../../model/errors.ts'
 import { raiseLoopback } from '../../../network/netns.ts'
 import { type NetworkMode, networkMode } from '../../../oci/spec/network-mode.ts'
+import type { Spec } from '../../../oci/spec/schema.ts'
 import type { Job } from '../../../queue/handler.ts'
 import { criuWorkOf } from '../../../shim/restore-remains.ts'
 import type { Shim } from '../../../shim/shim.ts'
 import type { TaskEffects } from '../effects.ts'
 import { CheckpointFiles } from './checkpoint-files.ts'
 import { criuFailure } from './criu-failure.ts'
-
-type PresentContainer = Exclude<ContainerState, { status: 'absent' }>
 
 /** Not cut short by a cancellation: whether the processes run would not be known. */
 const RESTORE_MS = 120_000
@@ -71,15 +70,21 @@ export function requireLike(what: string, found: Maker, here: Maker): void {
 
 const majorOf = (version: string): string => version.split('.')[0] ?? ''
 
-/**
- * The shim does not hand on what a restore is to be allowed: CRIU reads it from a file that the specification names.
- *
- * @see runc, docs/checkpoint-restore.md, "org.criu.config"
- */
-export function criuConfig(
-  bundle: string,
-  { tcp, unixSockets, fileLocks }: CheckpointMode,
-): Record<string, string> | undefined {
+/** A specification as CRIU takes it. It mounts a symlink as such, where the runtime would have followed it. */
+export function specForRestore(spec: Spec, bundle: string, { mode }: Restore): Spec {
+  const mounts = spec.mounts.map((mount) =>
+    mount.type === 'bind' ? { ...mount, source: realpathSync(mount.source) } : mount,
+  )
+  const config = criuConfig(bundle, mode)
+  const annotations = { ...spec.annotations, ...(config === undefined ? {} : { [CRIU_CONFIG]: config }) }
+  return { ...spec, mounts, annotations }
+}
+
+/** @see runc, libcontainer/criu_linux.go, handleCriuConfigurationFile */
+const CRIU_CONFIG = 'org.criu.config'
+
+/** The shim does not hand on what a restore is to be allowed: CRIU reads it from a file. @returns its path, if it is needed */
+function criuConfig(bundle: string, { tcp, unixSockets, fileLocks }: CheckpointMode): string | undefined {
   const kept = [
     ...(tcp === 'keep' ? ['tcp-established'] : []),
     ...(unixSockets === 'keep' ? ['ext-unix-sk'] : []),
@@ -89,7 +94,7 @@ export function criuConfig(
   const path = join(bundle, 'criu.conf')
   mkdirSync(bundle, { recursive: true, mode: 0o711 })
   writeFileSync(path, `${kept.join('\n')}\n`, { mode: 0o600 })
-  return { 'org.criu.config': path }
+  return path
 }
 
 const logOf = (bundle: string): string => join(criuWorkOf(bundle), 'restore.log')
