@@ -115,6 +115,11 @@ describe('a checkpoint', { skip: 'skip' in criu && criu.skip }, () => {
   })
 
   test('a daemon killed while a checkpoint is made, or gone on from, has one outcome for each', async (t) => {
+    const idle = () =>
+      eventually(
+        () => activeCommands(at.node),
+        (active) => active.length === 0,
+      )
     await counter('killed')
     for (const round of [1, 2]) {
       await counts('killed', 5 * round)
@@ -123,13 +128,10 @@ describe('a checkpoint', { skip: 'skip' in criu && criu.skip }, () => {
       await submit(at.node, { type: 'task.checkpoint', subject: 'killed', payload }, 'respond-async')
       await at.node.kill9After(instant(t, 'checkpoint: killed', 300))
       await at.node.restart()
-      const kept = async () => {
-        const [{ task, checkpoints = {} }] = JSON.parse(await ok('inspect', 'killed'))
-        return { isOver: task.checkpointing === undefined, isKept: name in checkpoints, status: task.status }
-      }
-      const { isKept, status } = await eventually(kept, ({ isOver }) => isOver)
-      assert.equal(status, isKept ? 'stopped' : 'running')
-      if (!isKept) continue
+      await idle()
+      const [{ task, checkpoints }] = JSON.parse(await ok('inspect', 'killed'))
+      assert.deepEqual([task.status, task.reason], ['stopped', 'checkpoint'])
+      assert.ok(name in checkpoints)
       await submit(
         at.node,
         { type: 'container.start', subject: 'killed', payload: { checkpoint: name } },
@@ -137,10 +139,7 @@ describe('a checkpoint', { skip: 'skip' in criu && criu.skip }, () => {
       )
       await at.node.kill9After(instant(t, 'start: killed', 300))
       await at.node.restart()
-      await eventually(
-        () => activeCommands(at.node),
-        (active) => active.length === 0,
-      )
+      await idle()
       // Where it is not known whether it went on, it has been ended.
       const [{ status: now }] = JSON.parse(await ok('inspect', 'killed'))
       if (now !== 'running') await ok('start', '--checkpoint', name, 'killed')
