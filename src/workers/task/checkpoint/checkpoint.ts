@@ -1,5 +1,4 @@
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import type { z } from 'zod'
 import { container, type PresentContainer } from '../../../commands/container.ts'
 import { hasPolicy } from '../../../commands/restart.ts'
@@ -20,6 +19,7 @@ const END_MS = 15_000
 
 type Request = z.output<(typeof task.commands)['task.checkpoint']>
 type CheckpointJob = Job<TaskState, Request, TaskEffects>
+
 /**
  * Has the processes of a task written to disk. Redelivered, what CRIU has written to its end is kept, for the processes may
  * have ended with it; what it has not is removed, and written anew where they still run.
@@ -43,7 +43,7 @@ export const checkpointTask = defineTaskHandler(task, 'task.checkpoint', async (
   }
   // From here on there may be no other state of the processes than this one: it is recorded, whatever comes.
   if (payload.processes === 'end')
-    await Promise.race([job.until(() => job.state.status === 'stopped', job.signal), delay(END_MS)])
+    await job.until(() => job.state.status === 'stopped', AbortSignal.timeout(END_MS)).catch(() => {})
   const failure =
     payload.files === 'leave' ? undefined : await keepLayer(job, made, files).then(() => undefined, toPurserError)
   const { name, tcp, unixSockets, fileLocks } = payload

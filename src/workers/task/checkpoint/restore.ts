@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, realpathSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Checkpoint, type CheckpointMode, checkpointOf } from '../../../commands/checkpoints.ts'
 import type { PresentContainer } from '../../../commands/container.ts'
+import { survivorsOf } from '../../../host/survivors.ts'
 import { PurserError } from '../../../model/errors.ts'
 import { raiseLoopback } from '../../../network/netns.ts'
 import { type NetworkMode, networkMode } from '../../../oci/spec/network-mode.ts'
@@ -109,7 +110,11 @@ export async function restore(shim: Shim, { name, network }: Restore): Promise<{
     const what = `container ${shim.id} cannot be restored from checkpoint ${name}`
     throw await criuFailure(what, thrown, logOf(shim.bundle))
   })
-  // A namespace that the runtime has made is restored empty.
-  if (network === 'none') await raiseLoopback(`/proc/${pid}/ns/net`, within)
+  if (network === 'none') {
+    // A namespace that the runtime has made is restored empty.
+    await raiseLoopback(`/proc/${pid}/ns/net`, within).catch((error) => {
+      if (survivorsOf([pid]).length > 0) throw error // It may have ended by now.
+    })
+  }
   return { pid }
 }
