@@ -11,6 +11,7 @@ import { containers } from '../commands/container.ts'
 import { aggregates } from '../commands/index.ts'
 import { ContentStore } from '../content/store.ts'
 import { cgroupVersion } from '../host/cgroups.ts'
+import { removeTemporaryMounts } from '../host/mounts.ts'
 import { peerOf } from '../host/peer.ts'
 import { hostPressure } from '../host/pressure.ts'
 import { preferThisThread } from '../host/priority.ts'
@@ -158,6 +159,7 @@ export async function startDaemon(config: Config, logger: Logger, signal: AbortS
   for (const [what, dir] of Object.entries({ root, state })) starting.use(await lockDirectory(dir, `--${what}`, signal))
   const runDir = join(state, 'mounts')
   await mkdir(runDir, { recursive: true, mode: 0o700 })
+  await removeTemporaryMounts(runDir)
 
   const tracer = await openTracer(config, version, logger, starting)
   const url = await redisUrl(config, logger, signal, starting)

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { closeSync, openSync, readFileSync } from 'node:fs'
-import { mkdtemp, rmdir } from 'node:fs/promises'
+import { mkdtemp, readdir, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { PurserError } from '../model/errors.ts'
@@ -181,6 +181,15 @@ export async function mountTemporarily(
       unmount(path)
       await rmdir(path)
     },
+  }
+}
+
+/** Takes away what a process that was killed had mounted temporarily. @param dir that it mounted below; nobody else does */
+export async function removeTemporaryMounts(dir: string): Promise<void> {
+  for (const name of await readdir(dir)) {
+    const path = join(dir, name)
+    unmount(path)
+    await rmdir(path)
   }
 }
 

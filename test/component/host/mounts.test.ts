@@ -9,6 +9,7 @@ import {
   mountTemporarily,
   parseMountinfo,
   parseMountOptions,
+  removeTemporaryMounts,
   unmount,
 } from '../../../src/host/mounts.ts'
 import { AT_FDCWD, MS, O, openat2, RESOLVE } from '../../../src/host/syscalls.ts'
@@ -40,6 +41,19 @@ test('a read-only bind mount is read-only, and a mount is listed while it is the
     assert.ok(found?.root.endsWith('/a b\\c'))
   }
   assert.deepEqual(readdirSync(work.path), ['a b\\c'])
+})
+
+test('temporary mounts of a process that was killed are taken away, and what was mounted stays', async () => {
+  using work = temporaryDirectory()
+  const [source, dir] = [join(work.path, 'source'), join(work.path, 'mounts')]
+  for (const each of [source, dir]) mkdirSync(each)
+  writeFileSync(join(source, 'file'), '')
+  const bind = { type: 'bind', source, options: ['rbind'] }
+  for (const mounts of [[bind], [bind, bind]]) await mountTemporarily(mounts, dir, signal)
+  await removeTemporaryMounts(dir)
+  assert.deepEqual(readdirSync(dir), [])
+  assert.deepEqual(readdirSync(source), ['file'])
+  assert.ok(listMounts().every(({ target }) => !target.startsWith(dir)))
 })
 
 test('when one of several mounts fails, the ones before it are taken away', async () => {
