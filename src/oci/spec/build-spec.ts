@@ -52,7 +52,7 @@ export interface SpecInput {
   cgroupVersion: 1 | 2
   /** What the options come to on this host; nothing of it by default. */
   host?: Partial<HostPart>
-  annotations?: Readonly<Record<string, string>>
+  annotations?: Readonly<Record<string, string>> | undefined
   /** Bind mounts of `/etc/resolv.conf`, `/etc/hosts` and the like; a mount of the options at the same place wins. */
   networkFiles?: readonly Mount[]
   /** Bind mounts of what the image declares as volumes. */

@@ -127,7 +127,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
       networkNamespace: connection.namespace,
       init: made.init ? effects.init.require(id) : undefined,
       host: { ...host, ...home?.host, namespaces: { ...host.namespaces, ...home?.host.namespaces } },
-      ...(home?.annotations === undefined ? {} : { annotations: home.annotations }),
+      annotations: home?.annotations,
     })
     const edited = applyCdi(usual, edits)
     const spec = from ? specForRestore(edited, bundle, from) : edited

@@ -39,6 +39,7 @@ const CASES: readonly (readonly [why: string, more: object, request: object, ref
   ['under a name that is taken', { checkpoints: { one: kept } }, {}, /has a checkpoint one/],
   ['with a terminal', withOptions({ tty: true }), {}, /has a terminal/],
   ['with a user namespace', withOptions({ userns: 'auto' }), {}, /has a user namespace/],
+  ['in a sandbox', { sandbox: 's1' }, {}, /shares namespaces with its sandbox/],
   ['of a pool', { labels: { [POOL_LABEL]: 'p' } }, {}, /is of pool p/],
   ['with --rm', { onExit: 'remove' }, {}, /is removed when it stops/],
   ['left running with its files', {}, { processes: 'go-on', files: 'keep' }, /would not be those of the moment/],
