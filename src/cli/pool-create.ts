@@ -5,7 +5,25 @@ import { containerOptions, containerPayload, sealedVariables } from './options/c
 import { wholeNumber } from './options/numbers.ts'
 import { probeWord, sizeOf, sizing, sizingOptions } from './options/pool.ts'
 
-const { name: _name, rm: _rm, pull: _pull, priority: _priority, restart: _restart, ...container } = containerOptions
+const {
+  name: _name,
+  rm: _rm,
+  pull: _pull,
+  priority: _priority,
+  restart: _restart,
+  sandbox: _sandbox,
+  ...container
+} = containerOptions
+
+/** What a task of a pool does not have. */
+const WITHOUT = {
+  name: undefined,
+  rm: false,
+  pull: undefined,
+  priority: undefined,
+  restart: undefined,
+  sandbox: undefined,
+}
 
 export const verb = defineVerb({
   args: [
@@ -42,13 +60,12 @@ export const verb = defineVerb({
         field: 'image',
       })
     }
-    const line = { ...flags, name: undefined, rm: false, pull: undefined, priority: undefined, restart: undefined }
     const {
       onExit: _,
       pull: __,
       restart: ___,
       ...template
-    } = containerPayload(flags.image, args, line, await sealedVariables(client, flags))
+    } = containerPayload(flags.image, args, { ...flags, ...WITHOUT }, await sealedVariables(client, flags))
     const { reset } = flags
     await client.execute('pool.create', {
       subject,

@@ -117,7 +117,7 @@ export const sandbox = defineAggregate({
         )
       case 'sandbox.halt': {
         const live = liveIn(view, namespace, subject)
-        if (live.length > 0) return inUse(subject, 'run in it', live, `purser sandbox stop ${subject}`)
+        if (live.length > 0) return inUse(subject, live, ['runs in it', 'run in it'], `purser sandbox stop ${subject}`)
         if (state.status === 'stopped' || state.status === 'deleting') return []
         return [{ type: 'sandbox.stopping', data: {} }]
       }
@@ -125,7 +125,7 @@ export const sandbox = defineAggregate({
         if (payload.inUse === 'remove') return []
         const members = membersOf(view, namespace, subject)
         if (members.length > 0)
-          return inUse(subject, 'are in it', members, `purser rm them, or sandbox rm -f ${subject}`)
+          return inUse(subject, members, ['is in it', 'are in it'], `purser rm them, or sandbox rm -f ${subject}`)
         if (state.status !== 'running') return []
         return refuse(
           'failed_precondition',
@@ -207,12 +207,12 @@ function ownConflict({ network, ipc, shmBytes }: SandboxRecord): { field: string
 
 const NAMED_MAX = 5
 
-const inUse = (id: string, how: string, containers: readonly string[], remedy: string): Refusal =>
-  refuse(
-    'failed_precondition',
-    `${containers.length === 1 ? 'container' : 'containers'} ${containers.slice(0, NAMED_MAX).join(', ')} ${how}: sandbox ${id} is in use`,
-    remedy,
-  )
+/** @param how of one, and of many */
+function inUse(id: string, containers: readonly string[], how: readonly [string, string], remedy: string): Refusal {
+  const [who, does] = containers.length === 1 ? ['container', how[0]] : ['containers', how[1]]
+  const names = containers.slice(0, NAMED_MAX).join(', ')
+  return refuse('failed_precondition', `sandbox ${id} is in use: ${who} ${names} ${does}`, remedy)
+}
 
 /** Ids of the containers in a sandbox. */
 export const membersOf = (view: View, namespace: string, id: string): string[] =>

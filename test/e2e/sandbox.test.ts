@@ -85,7 +85,7 @@ for (const runtime of ['runc', 'crun']) {
     assert.equal(await ok('exec', 'b', 'cat', '/dev/shm/note'), 'shared')
     assert.match(await ok('task', 'doctor'), /^b +running +.*healthy/m)
 
-    assert.match(await refused('sandbox', 'rm', 'pod'), /container b is in it|container b/)
+    assert.match(await refused('sandbox', 'rm', 'pod'), /sandbox pod is in use: container b is in it/)
     await ok('sandbox', 'stop', '-t', '1', 'pod')
     assert.equal((await taskOf(at.node, 'b')).status, 'stopped')
     assert.deepEqual(await shims(), [])

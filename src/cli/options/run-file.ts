@@ -10,7 +10,14 @@ type Part = Parts[string]
 const PAGE = 'docs/life.md'
 
 /** What the file names otherwise, or what a container of a project does not have. */
-const { name: _name, rm: _rm, priority: _priority, 'idempotency-key': _key, ...options } = containerOptions
+const {
+  name: _name,
+  rm: _rm,
+  priority: _priority,
+  'idempotency-key': _key,
+  sandbox: _sandbox,
+  ...options
+} = containerOptions
 
 const CONDITIONS = ['started', 'healthy', 'completed'] as const
 

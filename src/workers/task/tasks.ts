@@ -202,6 +202,7 @@ export class Tasks {
     }
     const live = this.get(namespace, id)
     if (live) await this.#outputEnds(live)
+    live?.shim.disconnect() // It would be asked in vain to end what it has not ended.
     const exit = { exitCode: KILLED, exitedAt: new Date().toISOString(), reason: `lost: ${reason}`, oomKills: 0 }
     await this.#recordExit(namespace, id, () => task.fact(id, 'task.exited', exit))
     await this.release(namespace, id, runtime)

@@ -15,7 +15,7 @@ const RELEASE_MS = 10_000
 
 /** Ends what the containers of a sandbox have shared, and gives it back. That it has ended is recorded here. */
 export const haltSandbox = defineTaskHandler(sandbox, 'sandbox.halt', async (job) => {
-  const { id, namespace, payload, effects } = job
+  const { id, payload, effects } = job
   if (job.state.status !== 'stopping') await job.append(...job.decide())
   const { state } = job
   if (state.status === 'absent' || state.status === 'deleting') return { facts: [], result: { id } }
@@ -23,7 +23,7 @@ export const haltSandbox = defineTaskHandler(sandbox, 'sandbox.halt', async (job
   await untilReleased(job)
   const end = state.status === 'stopped' ? [] : [await endOf(job, state, payload.graceMs)]
   await removeSandbox(effects, identityOf(job, state.made.runtime))
-  return { facts: [...end, sandbox.fact(id, 'sandbox.released', {})], result: { id, namespace } }
+  return { facts: [...end, sandbox.fact(id, 'sandbox.released', {})], result: { id } }
 })
 
 type HaltJob = Job<unknown, unknown, TaskEffects>
