@@ -87,6 +87,8 @@ export function giveBackStreams(bundle: string): void {
       if (!NAMES.includes(name)) rmSync(join(stdioDir(bundle), name), { force: true })
     renameSync(stdioDir(bundle), dir)
   } catch (error) {
-    if (errnoOf(error) !== 'ENOENT') throw error
+    const errno = errnoOf(error)
+    // The sandbox is gone, or was made anew, with others in their place.
+    if (errno !== 'ENOENT' && errno !== 'ENOTEMPTY' && errno !== 'EEXIST') throw error
   }
 }
