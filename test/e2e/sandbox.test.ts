@@ -3,6 +3,7 @@ import { readdir, readFile, readlink, writeFile } from 'node:fs/promises'
 import { after, before, test } from 'node:test'
 import { type CliNode, startCliNode } from '../support/cli.ts'
 import { checkBooks, checkLife, collected, events, eventually, gone, pidOf, taskOf } from '../support/faults.ts'
+import { reboot } from '../support/reboot.ts'
 
 let at: CliNode
 before(async () => {
@@ -148,6 +149,12 @@ test('of a sandbox that outlives a killed daemon every exit is recorded, and its
   await ok('start', 'ends')
   await eventually(started, (count) => count === 3, 30_000)
   assert.equal((await shims()).length, 1)
+
+  await reboot(at.node)
+  at.node.start()
+  await at.node.ready()
+  assert.equal((await sandboxOf('pod')).reason, 'lost: the machine was rebooted')
+  await ok('sandbox', 'start', 'pod')
   await ok('sandbox', 'rm', '-f', 'pod')
   assert.deepEqual(await shims(), [])
   await checkBooks(at.node)

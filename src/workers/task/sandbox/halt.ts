@@ -1,18 +1,15 @@
-import { membersOf, sandbox } from '../../../commands/sandbox.ts'
+import { sandbox } from '../../../commands/sandbox.ts'
 import type { PresentSandbox } from '../../../commands/sandbox-record.ts'
-import { tasks } from '../../../commands/task.ts'
-import type { Fact, View } from '../../../model/aggregate.ts'
+import type { Fact } from '../../../model/aggregate.ts'
 import { whileWanted } from '../../../model/concurrency.ts'
 import { errorCodeOf } from '../../../model/errors.ts'
 import type { Job } from '../../../queue/handler.ts'
 import { defineTaskHandler, type TaskEffects } from '../effects.ts'
 import { identityOf, removeSandbox } from './make.ts'
+import { untilReleased } from './members.ts'
 
 /** How long its shim has beyond the time that the sandbox is given. */
 const STOP_MS = 10_000
-/** How long it waits for what ended tasks hold, which the shim gives back. */
-const RELEASE_MS = 10_000
-
 /** Ends what the containers of a sandbox have shared, and gives it back. That it has ended is recorded here. */
 export const haltSandbox = defineTaskHandler(sandbox, 'sandbox.halt', async (job) => {
   const { id, payload, effects } = job
@@ -27,22 +24,6 @@ export const haltSandbox = defineTaskHandler(sandbox, 'sandbox.halt', async (job
 })
 
 type HaltJob = Job<unknown, unknown, TaskEffects>
-
-/** Tasks that have ended, or whose creation had begun before. Those that do not let go lose their shim. */
-async function untilReleased({ view, namespace, id, signal, until, logger }: HaltJob): Promise<void> {
-  try {
-    await until(() => !isHeld(view, namespace, id), AbortSignal.any([signal, AbortSignal.timeout(RELEASE_MS)]))
-  } catch (err) {
-    if (signal.aborted) throw err
-    logger.warn({ err, sandbox: id }, 'a sandbox ends with tasks that have not let go of it')
-  }
-}
-
-const isHeld = (view: View, namespace: string, id: string): boolean =>
-  membersOf(view, namespace, id).some((member) => {
-    const task = view.get(tasks, namespace, member)
-    return task.status !== 'absent' && !(task.status === 'stopped' && task.host === 'released')
-  })
 
 /** What its shim tells of the end that we ask for; one that dies of it, or hangs, tells nothing. */
 async function endOf(

@@ -1,8 +1,11 @@
 import { sandbox } from '../../../commands/sandbox.ts'
+import type { PresentSandbox } from '../../../commands/sandbox-record.ts'
 import { errorCodeOf, PurserError, toPurserError } from '../../../model/errors.ts'
-import { defineTaskHandler } from '../effects.ts'
+import type { Job } from '../../../queue/handler.ts'
+import { defineTaskHandler, type TaskEffects } from '../effects.ts'
 import type { LiveSandbox } from './live-sandboxes.ts'
 import { identityOf, makeSandbox, removeSandbox } from './make.ts'
+import { untilReleased } from './members.ts'
 import { connectionOf } from './shared.ts'
 
 /** @see cri-api, PodSandboxState */
@@ -16,7 +19,7 @@ export const startSandbox = defineTaskHandler(sandbox, 'sandbox.start', async (j
   if (state.status !== 'starting') throw new PurserError('aborted', `sandbox ${id} is ${state.status} meanwhile`)
   try {
     const held = effects.sandboxes.get(namespace, id)
-    const live = held && !held.isOver && !held.shim.isClosed ? held : await makeSandbox(job, state)
+    const live = held && !held.isOver && !held.shim.isClosed ? held : await makeAgain(job, state)
     const pid = live.sandboxer === 'shim' ? await startInShim(live, job.attempt, signal) : 0
     effects.sandboxes.watchExit(live)
     const startedAt = new Date().toISOString()
@@ -32,6 +35,15 @@ export const startSandbox = defineTaskHandler(sandbox, 'sandbox.start', async (j
     throw error
   }
 })
+
+/** What was in it before is gone by then. */
+async function makeAgain(
+  job: Job<unknown, unknown, TaskEffects>,
+  state: Pick<PresentSandbox, 'made'>,
+): Promise<LiveSandbox> {
+  await untilReleased(job)
+  return await makeSandbox(job, state)
+}
 
 /** Redelivered, it may run already: it is not started twice. */
 async function startInShim({ shim }: LiveSandbox, attempt: number, signal: AbortSignal): Promise<number> {
