@@ -33,7 +33,7 @@ test('whenever the process that writes a log is killed, no byte of it is lost or
   })
   const options = JSON.stringify({ dir: join(dir, 'io'), logPath, limits: { maxBytes: 1024 * 1024, filesMax: 1000 } })
   const read = () => spawn(process.execPath, [PROGRAM, options], { stdio: ['ignore', 'pipe', 'inherit'] })
-  for (const round of rounds(5)) {
+  for (const round of rounds(4)) {
     const reader = read()
     await Promise.race([once(reader.stdout, 'data'), once(reader, 'close')])
     await delay(instant(t, `round ${round}: killed`, 15))
