@@ -58,7 +58,15 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error
 })
 
+/** Fulfilled when what was printed has been written: of a pipe that is full, the rest waits in here. */
+const written = async (stream: NodeJS.WriteStream): Promise<void> => {
+  if (stream.writableLength > 0) await new Promise<void>((resolve) => stream.write('', () => resolve()))
+}
+
 main(process.argv.slice(2))
   .catch((thrown: unknown) => failed(thrown, { debug: process.argv.includes('--debug') }))
-  // At once: what is printed has been written, for these streams are synchronous on Linux; what is still open need not be wound up.
-  .then((status) => process.exit(status))
+  .then(async (status) => {
+    await written(process.stdout)
+    await written(process.stderr)
+    process.exit(status) // At once: what is still open need not be wound up.
+  })

@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import { after, before, describe, test } from 'node:test'
-import { type CliNode, startCliNode, watch } from '../../support/cli.ts'
+import { promisify } from 'node:util'
+import { type CliNode, LAUNCHER, startCliNode, watch } from '../../support/cli.ts'
+
+const execute = promisify(execFile)
 
 describe('signals', () => {
   let at: CliNode
@@ -94,6 +98,15 @@ describe('signals', () => {
     const { exitCode, stdout, stderr } = await seen.closed
     const lines = (word: string) => Array.from({ length: 40 }, (_, at) => `${word}${at + 1}\n`).join('')
     assert.deepEqual({ exitCode, stdout, stderr }, { exitCode: 6, stdout: lines('out'), stderr: lines('err') })
+  })
+
+  test('a reader that is slow gets all', async () => {
+    const script = 'i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo $i; done'
+    assert.equal((await at.cli('run', '--name', 'many', at.image, 'sh', '-c', script)).exitCode, 0)
+    const purser = [LAUNCHER, '--address', at.node.socketPath, 'logs', 'many']
+    const reader = await execute('sh', ['-c', '"$@" | { sleep 1; wc -l; }', 'sh', ...purser])
+    assert.equal(reader.stdout.trim(), '20000')
+    await at.cli('rm', 'many')
   })
 
   test('a pipe that is closed early ends a listing quietly', async () => {
