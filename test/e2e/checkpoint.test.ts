@@ -18,16 +18,8 @@ describe('a checkpoint', { skip: 'skip' in criu && criu.skip }, () => {
   })
   after(() => at[Symbol.asyncDispose]())
 
-  const ok = async (...args: string[]) => {
-    const { exitCode, stdout, stderr } = await at.cli(...args)
-    assert.equal(exitCode, 0, stderr)
-    return stdout.trim()
-  }
-  const refused = async (...args: string[]) => {
-    const { exitCode, stderr } = await at.cli(...args)
-    assert.notEqual(exitCode, 0)
-    return stderr
-  }
+  const ok = (...args: string[]) => at.ok(...args)
+  const refused = (...args: string[]) => at.refused(...args)
   const counter = (name: string, ...options: string[]) =>
     ok('run', '-d', '--runtime', 'runc', '--name', name, ...options, at.image, 'sh', '-c', COUNTER)
   const counted = async (name: string) => (await ok('exec', name, 'cat', '/counted')).split('\n').map(Number)
@@ -93,7 +85,7 @@ describe('a checkpoint', { skip: 'skip' in criu && criu.skip }, () => {
     assert.match(refusal.stderr, /signed by purser\/nodes\/.*no key that is trusted here/)
     assert.equal((await other.cli('ps', '-aq')).stdout, '')
     assert.deepEqual(readdirSync(join(other.node.root, 'containers/default')), [])
-    const key = (await ok('log', 'key')).trim()
+    const key = await ok('log', 'key')
     await other.node.configure(
       `${criuConfig('path' in criu ? criu.path : '')}[checkpoints]\ntrustedKeys = ["${key}"]\n`,
     )

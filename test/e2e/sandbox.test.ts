@@ -11,17 +11,8 @@ before(async () => {
 })
 after(() => at[Symbol.asyncDispose]())
 
-async function ok(...args: string[]): Promise<string> {
-  const { exitCode, stdout, stderr } = await at.cli(...args)
-  assert.equal(exitCode, 0, `purser ${args.join(' ')}: ${stderr}`)
-  return stdout.trim()
-}
-
-async function refused(...args: string[]): Promise<string> {
-  const { exitCode, stderr } = await at.cli(...args)
-  assert.notEqual(exitCode, 0, `purser ${args.join(' ')} is refused`)
-  return stderr
-}
+const ok = (...args: string[]) => at.ok(...args)
+const refused = (...args: string[]) => at.refused(...args)
 
 /** Pids of the shims of this node that are no spare ones. */
 async function shims(): Promise<number[]> {

@@ -30,11 +30,7 @@ after(async () => {
   own[Symbol.dispose]()
 })
 
-async function ok(...args: string[]): Promise<string> {
-  const { exitCode, stdout, stderr } = await at.cli(...args)
-  assert.equal(exitCode, 0, `purser ${args.join(' ')}: ${stderr}`)
-  return stdout.trim()
-}
+const ok = (...args: string[]) => at.ok(...args)
 
 const make = (runtime: string, id: string) =>
   at.cli('sandbox', 'create', '--sandboxer', 'shim', '--runtime', runtime, '--annotation', 'pod=web', id)

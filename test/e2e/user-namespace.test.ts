@@ -15,11 +15,7 @@ describe('a user namespace', () => {
   })
   after(() => at[Symbol.asyncDispose]())
 
-  const ok = async (...args: string[]) => {
-    const { exitCode, stdout, stderr } = await at.cli(...args)
-    assert.equal(exitCode, 0, stderr)
-    return stdout.trim()
-  }
+  const ok = (...args: string[]) => at.ok(...args)
 
   for (const runtime of ['runc', 'crun']) {
     test(`${runtime}: root in it is nobody outside, and its files are root's on disk`, async () => {

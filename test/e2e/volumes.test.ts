@@ -14,11 +14,7 @@ describe('what is mounted', () => {
   })
   after(() => at[Symbol.asyncDispose]())
 
-  const ok = async (...args: string[]) => {
-    const { exitCode, stdout, stderr } = await at.cli(...args)
-    assert.equal(exitCode, 0, stderr)
-    return stdout.trim()
-  }
+  const ok = (...args: string[]) => at.ok(...args)
 
   test('a volume of the image begins with what the image has, outlives its tasks and goes with the container', async () => {
     const script = 'mkdir -p /srv/data/deep; echo kept > /srv/data/deep/file; mkdir -m 700 /srv/mine'

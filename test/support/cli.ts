@@ -14,10 +14,12 @@ export interface CliNode extends AsyncDisposable {
   /** Pulled already. */
   image: string
   cli: TestNode['cli']
-  /** What it prints; that it succeeds is asserted. */
+  /** What it prints, without the space around it; that it succeeds is asserted. */
   ok(...args: string[]): Promise<string>
   /** What it says when it fails, which is asserted too. */
   refused(...args: string[]): Promise<string>
+  /** Removes every container. */
+  removeAll(): Promise<void>
   /** The CLI on a terminal. */
   terminal(...args: string[]): Promise<Terminal>
 }
@@ -30,19 +32,24 @@ export async function startCliNode(options: NodeOptions = {}): Promise<CliNode> 
   const pulled = await node.cli('pull', '-q', image)
   if (pulled.exitCode !== 0) throw new Error(pulled.stderr)
   const all = starting.move()
+  const ok = async (...args: string[]): Promise<string> => {
+    const { exitCode, stdout, stderr } = await node.cli(...args)
+    assert.equal(exitCode, 0, `purser ${args.join(' ')}: ${stderr}`)
+    return stdout.trim()
+  }
   return {
     node,
     image,
     cli: node.cli,
-    async ok(...args) {
-      const { exitCode, stdout, stderr } = await node.cli(...args)
-      assert.equal(exitCode, 0, `purser ${args.join(' ')}: ${stderr}`)
-      return stdout
-    },
+    ok,
     async refused(...args) {
       const { exitCode, stdout, stderr } = await node.cli(...args)
       assert.notEqual(exitCode, 0, `purser ${args.join(' ')}: ${stdout}`)
       return stderr
+    },
+    async removeAll() {
+      const ids = (await ok('ps', '-aq')).split('\n').filter((id) => id !== '')
+      if (ids.length > 0) await ok('rm', '-f', ...ids)
     },
     terminal: (...args) => openTerminal([LAUNCHER, '--address', node.socketPath, ...args]),
     [Symbol.asyncDispose]: () => all.disposeAsync(),

@@ -3,40 +3,26 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { after, before, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
-import { pushTinyImage } from '../../../scripts/tiny-image.ts'
-import { startNode, type TestNode } from '../../support/daemon.ts'
+import { type CliNode, startCliNode } from '../../support/cli.ts'
+import type { TestNode } from '../../support/daemon.ts'
 import { events } from '../../support/faults.ts'
 import { assertNothingLeft, enterOwnNetwork, networkState } from '../../support/own-network.ts'
-import { startRegistry, type TestRegistry } from '../../support/registry.ts'
 
 enterOwnNetwork()
 
-let registry: TestRegistry
+let at: CliNode
 let node: TestNode
 let image: string
 
 before(async () => {
-  registry = await startRegistry()
-  node = await startNode()
-  image = await pushTinyImage({ registry: registry.address, repository: 'network', tag: 'latest' })
-  await ok('pull', image)
+  at = await startCliNode()
+  node = at.node
+  image = at.image
 })
-after(async () => {
-  await node[Symbol.asyncDispose]()
-  await registry[Symbol.asyncDispose]()
-})
+after(() => at[Symbol.asyncDispose]())
 
-async function ok(...args: string[]): Promise<string> {
-  const { exitCode, stdout, stderr } = await node.cli(...args)
-  assert.equal(exitCode, 0, `purser ${args.join(' ')}: ${stderr}`)
-  return stdout.trim()
-}
-
-async function refused(...args: string[]): Promise<string> {
-  const { exitCode, stderr } = await node.cli(...args)
-  assert.notEqual(exitCode, 0, `purser ${args.join(' ')} is refused`)
-  return stderr
-}
+const ok = (...args: string[]) => at.ok(...args)
+const refused = (...args: string[]) => at.refused(...args)
 
 interface Inspected {
   task: { pid: number; interfaces: { name: string; addresses: string[]; mac: string; gateway: string }[] }
@@ -66,22 +52,20 @@ async function fetchHere(url: string): Promise<string> {
   }
 }
 
-async function removeAll(): Promise<void> {
-  const ids = (await ok('ps', '-aq')).split('\n').filter((id) => id !== '')
-  if (ids.length > 0) await ok('rm', '-f', ...ids)
-}
-
 test('containers of a network reach each other, a published port leads into one, and nothing is left of them', async () => {
   await ok('network', 'create', 'blue')
   await ok('run', '-d', '--name', 'web', '--network', 'blue', '-p', '8080:80', image, ...SERVE)
   const web = await inspect('web')
-  const at = await addressOf('web')
-  assert.match(at, /^10\.89\.0\.\d+$/)
+  const address = await addressOf('web')
+  assert.match(address, /^10\.89\.0\.\d+$/)
   assert.equal(web.task.interfaces[0]?.gateway, '10.89.0.1')
   assert.match(await ok('ps'), /0\.0\.0\.0:8080->80\/tcp/)
   assert.match(await ok('port', 'web'), /^80\/tcp -> 0\.0\.0\.0:8080\s*$/)
   assert.match(await ok('port', 'web', '80'), /^0\.0\.0\.0:8080\s*$/)
-  assert.equal(await ok('run', '--rm', '--network', 'blue', image, ...fetchInside(`http://${at}/`)), 'hello from web')
+  assert.equal(
+    await ok('run', '--rm', '--network', 'blue', image, ...fetchInside(`http://${address}/`)),
+    'hello from web',
+  )
   assert.equal(await fetchHere('http://10.89.0.1:8080/'), 'hello from web')
   assert.match(await refused('network', 'rm', 'blue'), /network blue is used by container web/)
   assert.match(
@@ -90,10 +74,10 @@ test('containers of a network reach each other, a published port leads into one,
   )
   const shared = ['run', '--rm', '--network', 'container:web', image]
   assert.equal(await ok(...shared, ...fetchInside('http://127.0.0.1/')), 'hello from web')
-  assert.match(await ok(...shared, 'cat', '/etc/hosts'), new RegExp(`^${at}\tweb$`, 'm'))
+  assert.match(await ok(...shared, 'cat', '/etc/hosts'), new RegExp(`^${address}\tweb$`, 'm'))
   const bridge = JSON.parse(await ok('network', 'inspect', 'blue'))[0].bridge
   assert.ok(networkState().interfaces.includes(bridge))
-  await removeAll()
+  await at.removeAll()
   await assertNothingLeft(node, [bridge])
   await ok('network', 'rm', 'blue')
   await assertNothingLeft(node, [])
@@ -123,7 +107,7 @@ test('ports are ranges, or chosen where that is left open; one that is taken is 
   const { port } = server.address() as AddressInfo
   const taken = new RegExp(`port ${port}/tcp is taken on the host by process ${process.pid} `)
   assert.match(await refused(...again, `${port}:80`, image, 'true'), taken)
-  await removeAll()
+  await at.removeAll()
   await ok('network', 'rm', 'ports')
   await assertNothingLeft(node, [])
 })
@@ -150,7 +134,7 @@ test('a network of both families gives addresses of both, a way out, and ports o
     await refused('run', '--rm', '--network', 'four', '-p', '[fd00:77::1]:81:80', image, 'true'),
     /in network four it has no address of IPv6/,
   )
-  await removeAll()
+  await at.removeAll()
   await ok('network', 'rm', 'dual', 'four')
   await assertNothingLeft(node, [])
 })
@@ -203,7 +187,7 @@ test('address, MAC address, name servers and hosts are as they were asked for', 
     await refused('run', '--rm', '--network', 'red', '--ip', '10.9.9.9', image, 'true'),
     /plugin bridge failed to add the container: .*10\.9\.9\.9/,
   )
-  await removeAll()
+  await at.removeAll()
   await ok('network', 'rm', 'red')
   await assertNothingLeft(node, [])
 })
@@ -231,7 +215,7 @@ test('a container is in several networks at once; one that is internal leads now
     await refused('run', '--rm', '--network', 'back', '-p', '81:81', image, 'true'),
     /network back cannot publish ports/,
   )
-  await removeAll()
+  await at.removeAll()
   await ok('network', 'rm', 'front', 'back')
   await assertNothingLeft(node, [])
 })
@@ -251,7 +235,7 @@ test('what does not go together is refused before anything is done', async () =>
     /container none-such, whose network is asked for, does not run/,
   )
   assert.match(await refused('network', 'rm', 'nowhere'), /network nowhere is not in namespace default/)
-  await removeAll()
+  await at.removeAll()
 })
 
 test('without a network there is loopback alone, and no event and no file of any', async () => {
@@ -265,5 +249,5 @@ test('without a network there is loopback alone, and no event and no file of any
     types.filter((type) => type.includes('network')),
     [],
   )
-  await removeAll()
+  await at.removeAll()
 })

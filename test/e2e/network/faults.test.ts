@@ -4,38 +4,33 @@ import { randomInt } from 'node:crypto'
 import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { pushTinyImage } from '../../../scripts/tiny-image.ts'
 import { unmount } from '../../../src/host/mounts.ts'
-import { startNode, type TestNode } from '../../support/daemon.ts'
+import { type CliNode, startCliNode } from '../../support/cli.ts'
+import type { TestNode } from '../../support/daemon.ts'
 import { events, eventually } from '../../support/faults.ts'
 import { assertNothingLeft, enterOwnNetwork, networkState, run } from '../../support/own-network.ts'
-import { startRegistry, type TestRegistry } from '../../support/registry.ts'
 
 enterOwnNetwork()
 
 const ROUNDS = Number(process.env.PURSER_ROUNDS ?? 6)
 
-let registry: TestRegistry
+let at: CliNode
 let node: TestNode
 let image: string
 let plugins: string
 let conf: string
 
 before(async () => {
-  registry = await startRegistry()
-  node = await startNode()
+  at = await startCliNode()
+  node = at.node
+  image = at.image
   plugins = join(node.dir, 'plugins')
   conf = join(node.dir, 'net.d')
   await mkdir(plugins)
   await mkdir(conf)
   await configure([], plugins, '/opt/cni/bin', '/usr/lib/cni')
-  image = await pushTinyImage({ registry: registry.address, repository: 'network', tag: 'latest' })
-  await ok('pull', image)
 })
-after(async () => {
-  await node[Symbol.asyncDispose]()
-  await registry[Symbol.asyncDispose]()
-})
+after(() => at[Symbol.asyncDispose]())
 
 async function configure(more: string[], ...pluginDirs: string[]): Promise<void> {
   const dirs = [`confDir = ${JSON.stringify(conf)}`, `pluginDirs = ${JSON.stringify(pluginDirs)}`]
@@ -43,22 +38,8 @@ async function configure(more: string[], ...pluginDirs: string[]): Promise<void>
   await node.restart()
 }
 
-async function ok(...args: string[]): Promise<string> {
-  const { exitCode, stdout, stderr } = await node.cli(...args)
-  assert.equal(exitCode, 0, `purser ${args.join(' ')}: ${stderr}`)
-  return stdout.trim()
-}
-
-async function refused(...args: string[]): Promise<string> {
-  const { exitCode, stderr } = await node.cli(...args)
-  assert.notEqual(exitCode, 0, `purser ${args.join(' ')} is refused`)
-  return stderr
-}
-
-async function removeAll(): Promise<void> {
-  const ids = (await ok('ps', '-aq')).split('\n').filter((id) => id !== '')
-  if (ids.length > 0) await ok('rm', '-f', ...ids)
-}
+const ok = (...args: string[]) => at.ok(...args)
+const refused = (...args: string[]) => at.refused(...args)
 
 /** A network of one real bridge, and after it a plugin of the test's own. */
 async function layOut(name: string, script: string): Promise<void> {
@@ -82,14 +63,14 @@ echo '{"cniVersion":"0.4.0","code":100,"msg":"the moon is in the way","details":
   )
   const said = await refused('run', '--rm', '--network', 'failing', image, 'true')
   assert.match(said, /network failing: plugin failing failed to add the container: the moon is in the way; full/)
-  await removeAll()
+  await at.removeAll()
   await assertNothingLeft(node, LAID_OUT)
   await layOut('hanging', 'cat >/dev/null; [ "$CNI_COMMAND" = ADD ] || exit 0; exec sleep 60')
   assert.match(
     await refused('run', '--rm', '--network', 'hanging', image, 'true'),
     /plugin hanging .*took more than 2 s/,
   )
-  await removeAll()
+  await at.removeAll()
   await assertNothingLeft(node, LAID_OUT)
 })
 
@@ -105,7 +86,7 @@ test('a plugin that is missing is named, with where it was looked for', async ()
   )
   await writeFile(join(conf, 'broken.conflist'), '{"name":"broken","cniVersion":"0.1.0","plugins":[{"type":"bridge"}]}')
   assert.match(await refused('run', '--rm', '--network', 'broken', image, 'true'), /broken\.conflist: cniVersion/)
-  await removeAll()
+  await at.removeAll()
 })
 
 test('a network laid out for CNI is used; a plugin that cannot take a container out is asked again', async () => {
@@ -169,7 +150,7 @@ test('a flushed firewall is an event, told by ps and the doctor until it is mend
   const garbage = await ok('gc', '--dry-run')
   assert.match(garbage, /10\.89\.200\.9/)
   assert.equal(JSON.parse(await ok('gc')).networkCount, 1)
-  await removeAll()
+  await at.removeAll()
   await assertNothingLeft(node, [...LAID_OUT, bridge])
   await ok('network', 'rm', 'checked')
 })
@@ -205,7 +186,7 @@ test('a daemon that is killed at any moment of run, connect and rm leaves nothin
     await node.restart()
     t.diagnostic(`killed after ${delayMs} ms`)
   }
-  await removeAll()
+  await at.removeAll()
   await assertNothingLeft(node, [...LAID_OUT, ...bridges])
   await ok('network', 'rm', 'storm', 'gale')
   const attached = (await events(node)).filter(({ type }) => type === 'task.network-attached')

@@ -24,7 +24,7 @@ done`
 
 /** Which addresses a container reaches by names, asked with a packet each. */
 const reached = async (from: string, ...names: string[]): Promise<string[]> =>
-  (await at.ok('exec', from, 'sh', '-c', PING, 'sh', ...names)).trim().split('\n')
+  (await at.ok('exec', from, 'sh', '-c', PING, 'sh', ...names)).split('\n')
 
 async function addressOf(id: string, network: string): Promise<string> {
   const [{ task }] = JSON.parse(await at.ok('inspect', '--type', 'container', id))

@@ -1,35 +1,26 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { z } from 'zod'
-import { pushTinyImage } from '../../../scripts/tiny-image.ts'
-import { startNode, type TestNode } from '../../support/daemon.ts'
+import { type CliNode, startCliNode } from '../../support/cli.ts'
+import type { TestNode } from '../../support/daemon.ts'
 import { checkBooks, eventually, taskOf } from '../../support/faults.ts'
 import { assertNothingLeft, enterOwnNetwork, networkState, run } from '../../support/own-network.ts'
 import { reboot } from '../../support/reboot.ts'
-import { startRegistry, type TestRegistry } from '../../support/registry.ts'
 
 enterOwnNetwork()
 
-let registry: TestRegistry
+let at: CliNode
 let node: TestNode
 let image: string
 
 before(async () => {
-  registry = await startRegistry()
-  node = await startNode()
-  image = await pushTinyImage({ registry: registry.address, repository: 'reboot', tag: 'latest' })
-  await ok('pull', '-q', image)
+  at = await startCliNode()
+  node = at.node
+  image = at.image
 })
-after(async () => {
-  await registry[Symbol.asyncDispose]()
-  await node[Symbol.asyncDispose]()
-})
+after(() => at[Symbol.asyncDispose]())
 
-async function ok(...args: string[]): Promise<string> {
-  const { exitCode, stdout, stderr } = await node.cli(...args)
-  assert.equal(exitCode, 0, `purser ${args.join(' ')}: ${stderr}`)
-  return stdout.trim()
-}
+const ok = (...args: string[]) => at.ok(...args)
 
 const poolSchema = z.object({
   ready: z.number(),
@@ -86,7 +77,7 @@ test('tasks of a pool have their network before they are claimed; after a reboot
   assert.equal((await (await fetch('http://10.89.0.1:8080/')).text()).trim(), 'hello from beside')
 
   await ok('pool', 'rm', '-f', 'web')
-  await ok('rm', '-f', ...(await ok('ps', '-aq')).split('\n').filter(Boolean))
+  await at.removeAll()
   await ok('network', 'rm', 'warm')
   await assertNothingLeft(node, [])
   await checkBooks(node)
