@@ -1,6 +1,6 @@
 /**
  * Makes dist/cli/main.cjs of src/cli/: the command line in one file, for Node takes longer to find and link a hundred modules than a
- * verb takes for its work (docs/adr/0026-command-line-in-one-file.md). `bin/purser` runs it for as long as no source is newer.
+ * verb takes for its work (docs/adr/0024-command-line-in-one-file.md). `bin/purser` runs it for as long as no source is newer.
  */
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
