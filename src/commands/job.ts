@@ -26,7 +26,6 @@ const timings = z.strictObject({
   createdMs: ms.optional().describe('its container was made and started, with an image unpacked that was not'),
   ranMs: ms.optional().describe('its process ran'),
 })
-export type StepTimings = z.output<typeof timings>
 
 const stepEnd = z.strictObject({
   outcome: z.enum(['succeeded', 'failed', 'cancelled']),

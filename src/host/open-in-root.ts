@@ -1,4 +1,3 @@
-import { closeSync } from 'node:fs'
 import { PurserError } from '../model/errors.ts'
 import { type ByteString, cPath, printable } from './byte-paths.ts'
 import { AT_FDCWD, errnoOf, O, openat2, RESOLVE } from './syscalls.ts'
@@ -52,14 +51,4 @@ function explained(path: ByteString, errno: string | undefined, cause: unknown):
       return new PurserError('aborted', `directories on the way to ${name} are moved all the time`, { cause })
   }
   return cause
-}
-
-/** Calls with what a path leads to, and closes it. */
-export function withInRoot<T>(root: number, path: ByteString, last: 'follow' | 'itself', act: (fd: number) => T): T {
-  const fd = openInRoot(root, path, last)
-  try {
-    return act(fd)
-  } finally {
-    closeSync(fd)
-  }
 }

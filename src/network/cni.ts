@@ -28,7 +28,6 @@ const resultSchema = z.looseObject({
     })
     .default({}),
 })
-export type CniResult = z.output<typeof resultSchema>
 
 /** One interface of a container, as it is kept until it is taken away. */
 export const attachmentSchema = z.strictObject({

@@ -53,16 +53,6 @@ export async function findConflist(dir: string, name: string): Promise<Conflist 
   return undefined
 }
 
-/** Names of the networks that a directory has files for. */
-export async function conflistNames(dir: string): Promise<string[]> {
-  const names = new Set<string>()
-  for (const file of await filesOf(dir)) {
-    const named = NAME.safeParse(parsed(await readFile(file, 'utf8').catch(() => '')))
-    if (named.success) names.add(named.data.name)
-  }
-  return [...names]
-}
-
 async function filesOf(dir: string): Promise<string[]> {
   const names = await readdir(dir).catch(() => [])
   return names

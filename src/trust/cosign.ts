@@ -1,4 +1,4 @@
-import { createHash, createPublicKey, type KeyObject, verify, X509Certificate } from 'node:crypto'
+import { createHash, type KeyObject, verify, X509Certificate } from 'node:crypto'
 import { z } from 'zod'
 import { type Digest, splitDigest } from '../model/digest.ts'
 import { parseJson, parseSchema } from '../oci/json.ts'
@@ -133,5 +133,3 @@ function transparencyEntry(text: string): unknown {
     canonicalizedBody: Payload.body,
   }
 }
-
-export const publicKeyOf = (pem: Buffer): KeyObject => createPublicKey(pem)

@@ -66,7 +66,6 @@ export async function startQueue(options: QueueOptions) {
   }
 }
 
-export type TestQueue = Awaited<ReturnType<typeof startQueue>>
 export type Part = Awaited<ReturnType<typeof startPart>>
 
 interface Books {
