@@ -14,6 +14,15 @@ export function enterOwnNetwork(): void {
   run('ip', 'link', 'set', 'lo', 'up')
 }
 
+/** What the kernel keeps of it is gone, as after a boot. */
+export function emptyOwnNetwork(): void {
+  for (const name of networkState().interfaces) {
+    if (name !== 'lo') spawnSync('ip', ['link', 'del', name]) // Fails for one that goes with its other end.
+  }
+  assert.deepEqual(networkState().interfaces, ['lo'])
+  for (const table of ['nat', 'filter']) for (const flag of ['-F', '-X']) run('iptables', '-t', table, flag)
+}
+
 /** Runs a program to its end. @returns what it printed */
 export function run(program: string, ...args: string[]): string {
   const { status, stdout, stderr, error } = spawnSync(program, args, { encoding: 'utf8' })

@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { type CliNode, startCliNode } from '../../support/cli.ts'
 import type { TestNode } from '../../support/daemon.ts'
 import { checkBooks, eventually, taskOf } from '../../support/faults.ts'
-import { assertNothingLeft, enterOwnNetwork, networkState, run } from '../../support/own-network.ts'
+import { assertNothingLeft, emptyOwnNetwork, enterOwnNetwork, networkState } from '../../support/own-network.ts'
 import { reboot } from '../../support/reboot.ts'
 
 enterOwnNetwork()
@@ -59,8 +59,7 @@ test('tasks of a pool have their network before they are claimed; after a reboot
   assert.ok(networkState().interfaces.includes(bridge))
 
   await reboot(node)
-  for (const name of networkState().interfaces) if (name !== 'lo') run('ip', 'link', 'del', name)
-  for (const table of ['nat', 'filter']) for (const flag of ['-F', '-X']) run('iptables', '-t', table, flag)
+  emptyOwnNetwork()
   node.start()
   await node.ready()
 
