@@ -10,6 +10,15 @@ export interface RequestOptions {
   signal?: AbortSignal | undefined
 }
 
+/** What the client can do with one request. */
+export interface Requests {
+  readonly socketPath: string
+  json<T>(path: string, options: RequestOptions): Promise<T>
+  open(path: string, options: RequestOptions): Promise<IncomingMessage>
+  /** Asks until there is an answer, while a daemon that was there may come back. */
+  persist<T>(ask: () => Promise<T>, from: 'lost' | 'answered' | 'any', signal?: AbortSignal): Promise<T>
+}
+
 /** How an exchange failed: no daemon was there, it went away meanwhile, or neither: it answered. */
 export function fateOf(error: unknown): 'absent' | 'lost' | 'answered' {
   const cause = error instanceof PurserError && error.code === 'unavailable' ? error.cause : undefined

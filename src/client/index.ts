@@ -19,8 +19,9 @@ import type {
   snapshotView,
   taskView,
 } from '../projections/views.ts'
+import { dropArchive, sendArchive } from './archives.ts'
 import type { CommandPayload, CommandType } from './commands.ts'
-import { bytesOf, exchange, fateOf, linesOf, problemOf, type RequestOptions, textOf } from './http.ts'
+import { bytesOf, exchange, fateOf, linesOf, problemOf, type RequestOptions, type Requests, textOf } from './http.ts'
 import { JobsClient } from './jobs.ts'
 import { type LogLine, SeenLines } from './log-lines.ts'
 import { randomUuid } from './random.ts'
@@ -167,8 +168,6 @@ type Query = Record<string, string | readonly string[] | undefined>
 /** Seconds that one request waits; then it is asked again. */
 const WAIT_SECONDS = 300
 const RECONNECT_MS = 60_000
-/** One request each, well below the time that a request has to arrive. */
-const PIECE_BYTES = 4 * 1024 * 1024
 const BACKOFF_MS_MIN = 50
 const BACKOFF_MS_MAX = 1000
 
@@ -186,6 +185,7 @@ export class PurserClient {
   readonly namespace: string
   readonly #traceparent: string | undefined
   readonly #reconnectMs: number
+  readonly #requests: Requests
   /** Jobs that run to completion: submitted, waited for, read. */
   readonly jobs: JobsClient
 
@@ -199,12 +199,13 @@ export class PurserClient {
     this.namespace = namespace
     this.#traceparent = traceparent
     this.#reconnectMs = reconnectMs
-    this.jobs = new JobsClient({
+    this.#requests = {
       socketPath,
       json: (path, options) => this.#json(path, options),
       open: (path, options) => this.#open(path, options),
       persist: (ask, from, signal) => this.#persist(ask, from, signal),
-    })
+    }
+    this.jobs = new JobsClient(this.#requests)
   }
 
   /**
@@ -271,44 +272,7 @@ export class PurserClient {
    * @returns its id, to be named as the command's `ingest`
    */
   async sendArchive(bytes: AsyncIterable<Uint8Array>, signal?: AbortSignal): Promise<string> {
-    const id = randomUuid()
-    let offset = 0
-    try {
-      for await (const piece of inPieces(bytes, PIECE_BYTES)) offset = await this.#sendPiece(id, offset, piece, signal)
-      return id
-    } catch (error) {
-      await this.dropArchive(id).catch(() => {}) // It would go by itself after a while.
-      throw error
-    }
-  }
-
-  /** @returns how much of the archive has arrived then */
-  async #sendPiece(id: string, offset: number, piece: Uint8Array, signal?: AbortSignal): Promise<number> {
-    const path = `/v1/ingests/${id}`
-    for (let sent = 0; ; ) {
-      const query = { offset: String(offset + sent) }
-      const put = { method: 'PUT', body: piece.subarray(sent), signal } as const
-      const arrived = await this.#json<{ sizeBytes: number }>(pathWith(path, query), put).catch((error: unknown) => {
-        const fate = fateOf(error)
-        if (fate === 'answered' || (fate === 'absent' && offset + sent === 0)) throw error
-        return this.#arrived(path, signal)
-      })
-      sent = arrived.sizeBytes - offset
-      if (sent === piece.length) return offset + sent
-      if (sent >= 0 && sent < piece.length) continue
-      throw new PurserError('aborted', 'the daemon has lost what it was sent of the archive', {
-        remedy: 'send it again',
-      })
-    }
-  }
-
-  async #arrived(path: string, signal?: AbortSignal): Promise<{ sizeBytes: number }> {
-    try {
-      return await this.#persist(() => this.#json<{ sizeBytes: number }>(path, { signal }), 'any', signal)
-    } catch (error) {
-      if (!(error instanceof PurserError) || error.code !== 'not_found') throw error
-      return { sizeBytes: 0 } // It broke off before it had begun.
-    }
+    return await sendArchive(this.#requests, bytes, signal)
   }
 
   /** The images of an archive that was sent. */
@@ -318,7 +282,7 @@ export class PurserClient {
   }
 
   async dropArchive(id: string): Promise<void> {
-    await textOf(await this.#open(`/v1/ingests/${id}`, { method: 'DELETE' }), this.socketPath)
+    await dropArchive(this.#requests, id)
   }
 
   /** The archive that a succeeded `image.export` has announced. @throws PurserError unavailable when it breaks off */
@@ -555,23 +519,6 @@ export class PurserClient {
     }
     return exchange(this.socketPath, path, { ...options, headers })
   }
-}
-
-/** The same bytes in pieces of one size, the last one smaller; of nothing, one empty piece. */
-async function* inPieces(bytes: AsyncIterable<Uint8Array>, pieceBytes: number): AsyncGenerator<Uint8Array> {
-  let gathered: Uint8Array[] = []
-  let length = 0
-  let isEmpty = true
-  for await (const piece of bytes) {
-    gathered.push(piece)
-    length += piece.length
-    if (length < pieceBytes) continue
-    isEmpty = false
-    yield Buffer.concat(gathered, length)
-    gathered = []
-    length = 0
-  }
-  if (length > 0 || isEmpty) yield Buffer.concat(gathered, length)
 }
 
 /** Also after a client that read too slowly was cut off. */

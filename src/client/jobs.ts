@@ -1,21 +1,11 @@
-import type { IncomingMessage } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { JobRequest } from '../commands/job-request.ts'
 import type { JobView } from '../projections/views.ts'
-import { bytesOf, fateOf, linesOf, type RequestOptions } from './http.ts'
+import { bytesOf, fateOf, linesOf, type Requests } from './http.ts'
 import { type LogLine, parseLogLine } from './log-lines.ts'
 import { randomUuid } from './random.ts'
 
 export type { JobRequest, JobView }
-
-/** What the client can do with one request. */
-export interface Requests {
-  readonly socketPath: string
-  json<T>(path: string, options: RequestOptions): Promise<T>
-  open(path: string, options: RequestOptions): Promise<IncomingMessage>
-  /** Asks until there is an answer, while a daemon that was there may come back. */
-  persist<T>(ask: () => Promise<T>, from: 'lost' | 'answered' | 'any', signal?: AbortSignal): Promise<T>
-}
 
 export interface SubmitJobOptions {
   /** Made up without it. */
