@@ -1,16 +1,19 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { container } from '../../commands/container.ts'
+import { container, type PresentContainer } from '../../commands/container.ts'
 import { POOL_LABEL } from '../../commands/pool-member.ts'
 import { task } from '../../commands/task.ts'
+import type { Fact } from '../../model/aggregate.ts'
 import { errorCodeOf, PurserError, toPurserError } from '../../model/errors.ts'
 import { applyCdi } from '../../oci/cdi/apply.ts'
 import { healthCheckOf } from '../../oci/health-check.ts'
-import { parseImageConfig } from '../../oci/image-config.ts'
+import { type ImageConfig, parseImageConfig } from '../../oci/image-config.ts'
 import { buildSpec, type ImageProcess, stopSignalOf } from '../../oci/spec/build-spec.ts'
 import { specJson } from '../../oci/spec/ulimits.ts'
+import type { Outcome } from '../../queue/handler.ts'
 import { takeHeldStreams } from '../../shim/held-streams.ts'
 import { LoggedOutput } from '../../shim/output-hub.ts'
+import type { TaskRequest } from '../../shim/shims.ts'
 import { ProcessStdio } from '../../shim/stdio.ts'
 import { noteCreated } from './begun.ts'
 import { mayHaveGoneOn, restore, restoreFrom, specForRestore } from './checkpoint/restore.ts'
@@ -20,7 +23,7 @@ import { mountedImages } from './image-mounts.ts'
 import { imageVolumes } from './image-volumes.ts'
 import { hostPartOf, sharedMounts } from './isolation.ts'
 import { removeBundle } from './live-task.ts'
-import { attachedFacts, connect, intentFacts } from './network/connect.ts'
+import { attachedFacts, connect, intentFacts, type TaskJob } from './network/connect.ts'
 import { claimMount, makeClaimFiles } from './pool/claim-files.ts'
 import { reconnect } from './reconnect.ts'
 import { rootfsMounts } from './rootfs.ts'
@@ -44,14 +47,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
   const bundle = paths.bundle(namespace, id)
   const identity = { namespace, id, bundle, runtime }
   const config = parseImageConfig(await effects.content.read(made.config, { maxBytes: CONFIG_BYTES_MAX })).config
-  const image: ImageProcess = {
-    Env: config.env,
-    Cmd: config.cmd,
-    Entrypoint: config.entrypoint,
-    WorkingDir: config.workingDir,
-    User: config.user,
-    StopSignal: config.stopSignal,
-  }
+  const image = imageProcessOf(config)
   const health = healthCheckOf(config.healthcheck, made.health)
   const lasting = { stopSignal: stopSignalOf(image, made.options), ...(health === undefined ? {} : { health }) }
   const { checkpoint } = job.payload
@@ -61,35 +57,11 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     return [...facts, task.fact(id, 'task.started', { pid, startedAt: new Date().toISOString() })]
   }
   if (job.state.status === 'creating') {
-    // Redelivered: the log says we began, the host says how far we got. It may have been here that the log was lost.
-    const whole = checkpoint === undefined ? 'created' : 'running'
-    const own = tasks.get(namespace, id)
-    if (own) {
-      const { pid } = await own.shim.state({}, signal)
-      return { facts: created(pid), result: { pid } }
-    }
-    const found = await reconnect(effects, identity, made, signal)
-    if (found?.state.status === whole) {
-      if (checkpoint === undefined) noteCreated(bundle, found.state.pid)
-      tasks.adopt(found.live)
-      return { facts: created(found.state.pid) }
-    }
-    const isUnknown = checkpoint !== undefined && mayHaveGoneOn(bundle)
-    await shims.removeRemains({ ...identity, signal })
-    await removeBundle(bundle)
-    await networks.detach({ namespace, id })
-    if (isUnknown) {
-      const error = `the daemon went down while container ${id} was restored: whether its processes went on is not known`
-      await job.append(task.fact(id, 'task.create-failed', { error }))
-      throw new PurserError('aborted', error, { remedy: 'restore it again, if twice does no harm' })
-    }
+    const found = await adoptOrRemove(job, { identity, made, checkpoint, created })
+    if (found) return found
   } else {
     job.decide()
-    paths.cgroups.require(made.options.cgroupParent, 'options.cgroupParent')
-    if (sandbox !== undefined) requireSandbox(job.view, namespace, sandbox)
-    if (made.init) effects.init.require(id)
-    if (checkpoint !== undefined) await restoreFrom(job, made, checkpoint)
-    await shims.reports.require(runtime) // Before the intent: what cannot be made could not be undone by it either.
+    await requireCreatable(job, made, checkpoint)
     await job.append(task.fact(id, 'task.creating', { runtime }), ...intentFacts(id, made.options))
   }
 
@@ -191,6 +163,69 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     throw error
   }
 })
+
+const imageProcessOf = (config: ImageConfig['config']): ImageProcess => ({
+  Env: config.env,
+  Cmd: config.cmd,
+  Entrypoint: config.entrypoint,
+  WorkingDir: config.workingDir,
+  User: config.user,
+  StopSignal: config.stopSignal,
+})
+
+interface Begun {
+  identity: TaskRequest
+  made: PresentContainer
+  checkpoint: string | undefined
+  /** What a task that is whole ends the command with. */
+  created(pid: number): Fact[]
+}
+
+/**
+ * Redelivered: the log says we began, the host says how far we got. A task that is whole is taken as it is; of any other nothing
+ * is left.
+ *
+ * @throws PurserError aborted when its processes may have gone on from their checkpoint
+ */
+async function adoptOrRemove(
+  job: TaskJob,
+  { identity, made, checkpoint, created }: Begun,
+): Promise<Outcome | undefined> {
+  const { id, namespace, effects, signal } = job
+  const { tasks, shims, networks } = effects
+  const { bundle } = identity
+  // It may have been here that the log was lost.
+  const own = tasks.get(namespace, id)
+  if (own) {
+    const { pid } = await own.shim.state({}, signal)
+    return { facts: created(pid), result: { pid } }
+  }
+  const found = await reconnect(effects, identity, made, signal)
+  if (found?.state.status === (checkpoint === undefined ? 'created' : 'running')) {
+    if (checkpoint === undefined) noteCreated(bundle, found.state.pid)
+    tasks.adopt(found.live)
+    return { facts: created(found.state.pid) }
+  }
+  const isUnknown = checkpoint !== undefined && mayHaveGoneOn(bundle)
+  await shims.removeRemains({ ...identity, signal })
+  await removeBundle(bundle)
+  await networks.detach({ namespace, id })
+  if (!isUnknown) return undefined
+  const error = `the daemon went down while container ${id} was restored: whether its processes went on is not known`
+  await job.append(task.fact(id, 'task.create-failed', { error }))
+  throw new PurserError('aborted', error, { remedy: 'restore it again, if twice does no harm' })
+}
+
+/** Before the intent: what cannot be made could not be undone by it either. @throws PurserError saying what it lacks */
+async function requireCreatable(job: TaskJob, made: PresentContainer, checkpoint: string | undefined): Promise<void> {
+  const { id, namespace, effects } = job
+  const { runtime, sandbox } = made
+  effects.paths.cgroups.require(made.options.cgroupParent, 'options.cgroupParent')
+  if (sandbox !== undefined) requireSandbox(job.view, namespace, sandbox)
+  if (made.init) effects.init.require(id)
+  if (checkpoint !== undefined) await restoreFrom(job, made, checkpoint)
+  await effects.shims.reports.require(runtime)
+}
 
 /** A shim that was there before lives in a mount namespace that does not get what is mounted now. */
 const unseenMounts = (id: string, sandbox: string, runtime: string): PurserError =>
