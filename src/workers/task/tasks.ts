@@ -62,7 +62,7 @@ export class Tasks {
   readonly #kernelLog = new KernelLog()
   /** Starts that are under way: an exit is recorded after them. */
   readonly starts: PendingStarts
-  readonly #exits: Exits
+  readonly #exits: Exits<LiveTask>
   readonly #execs: ExecWatcher
   readonly #releasing = new Map<string, Promise<void>>()
   readonly #losing = new Map<string, Promise<void>>()
@@ -75,7 +75,7 @@ export class Tasks {
   constructor(options: TasksOptions) {
     this.#options = options
     this.starts = new PendingStarts(options.log)
-    this.#exits = new Exits(options.logger, (live) => this.#reconnect(live))
+    this.#exits = new Exits<LiveTask>(options.logger, (live) => this.#reconnect(live))
     this.#execs = new ExecWatcher({
       starts: this.starts,
       exitOf: (live, execId) => this.#exits.of(live, execId, this.#stop.signal),
