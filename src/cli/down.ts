@@ -13,7 +13,7 @@ export const verb = defineVerb({
   async run({ client, flags: { file, time }, args, debug }) {
     const projects = file === undefined ? args : [...args, await nameIn(file)]
     if (projects.length === 0) {
-      throw new PurserError('invalid_argument', 'which project?', { remedy: 'give its name, or -f FILE' })
+      throw new PurserError('invalid_argument', 'no project is named', { remedy: 'give its name, or -f FILE' })
     }
     const payload = time === undefined ? {} : { graceMs: time * 1000 }
     return await each(projects, debug, async (subject) => {

@@ -1,5 +1,5 @@
 import type { ContainerView, PurserClient } from '../client/index.ts'
-import { filters } from './line/filters.ts'
+import { checkFilterValues, filters } from './line/filters.ts'
 import { defineVerb } from './line/verb.ts'
 import { age, print } from './terminal/output.ts'
 import { leadingPorts, shownPorts } from './terminal/ports.ts'
@@ -8,6 +8,8 @@ const POOL_LABEL = 'purser.io/pool'
 const COMMAND_CHARACTERS = 32
 
 const LIVE = new Set(['running', 'paused', 'restarting'])
+const STATUSES = ['created', 'running', 'paused', 'restarting', 'exited'] as const satisfies ContainerView['status'][]
+const HEALTHS = ['none', 'starting', 'healthy', 'unhealthy']
 
 export const verb = defineVerb({
   args: [],
@@ -18,6 +20,8 @@ export const verb = defineVerb({
   },
   async run({ client, flags, format }) {
     const { label, status, health, name, image } = filters(flags.filter, ['label', 'status', 'health', 'name', 'image'])
+    checkFilterValues('status', status, STATUSES)
+    checkFilterValues('health', health, HEALTHS)
     let rows: ContainerView[] = []
     for await (const each of client.list('containers', { label })) {
       const isLive = LIVE.has(each.status)

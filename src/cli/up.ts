@@ -19,7 +19,8 @@ export const verb = defineVerb({
     quiet: { short: 'q', help: 'no bars while images are pulled' },
   },
   async run({ client, flags: { file, name, timeout, quiet, ...flags }, format }) {
-    if (file === undefined) throw new PurserError('invalid_argument', 'which containers?', { remedy: 'give -f FILE' })
+    if (file === undefined)
+      throw new PurserError('invalid_argument', 'no run file is named', { remedy: 'give -f FILE' })
     const { containers, name: ofFile } = await readRunFile(client, file)
     const subject = name ?? ofFile
     if (subject === undefined) {

@@ -359,7 +359,7 @@ export const task = defineAggregate({
         : refuse(
             'failed_precondition',
             `container ${subject} is ${state.status}, not ${statuses.join(' or ')}`,
-            'purser ps -a shows its state',
+            state.status === 'paused' ? `purser unpause ${subject} first` : 'purser ps -a shows its state',
           )
     switch (type) {
       case 'task.start':

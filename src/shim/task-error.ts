@@ -15,7 +15,10 @@ const PROGRAM_MISSING =
   /(?:^exec: ".*": |^executable file `.*` )(?:executable file not found|not found in \$PATH|stat .*: no such file)/
 /** Said by containerd's shim of a process whose end it knows of. */
 const HAS_ENDED = /^cannot (?:resize|close|pause|resume|update|checkpoint) a (?:stopped|deleted) (?:container|process)/
-const PROGRAM_REFUSED = /^exec: ".*": permission denied|^open executable: Permission denied/
+// crun's words of a file without the permission, and of a directory.
+const PROGRAM_REFUSED = /^exec: ".*": permission denied|^open executable: (?:Permission denied|Operation not permitted)/
+const SOURCE_MISSING =
+  /^error stat'ing file `(?<crun>.*)`: No such file|^error during container init: error mounting ".*" to rootfs at ".*": stat (?<runc>\/.*): no such file/
 
 /**
  * A shim's answer, made readable. A runtime says with text alone that the program is missing or may not be executed, so
@@ -38,6 +41,15 @@ export function readableTaskError(what: string, thrown: unknown): PurserError {
     return new PurserError('permission_denied', `${what}: ${message}`, {
       field: 'process.args',
       remedy: 'make the program executable for the user of the process',
+      cause: thrown,
+    })
+  }
+  const { crun, runc } = SOURCE_MISSING.exec(message)?.groups ?? {}
+  const source = crun ?? runc
+  if (source !== undefined) {
+    return new PurserError('not_found', `${what}: there is no ${source} on the host, which is to be mounted`, {
+      field: 'options.mounts',
+      remedy: `make it first: mkdir ${source}`,
       cause: thrown,
     })
   }

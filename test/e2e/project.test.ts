@@ -127,7 +127,7 @@ test('a project that does not come up says which container and why, and leaves w
   await write(`  a: { image: x, depends-on: [b] }\n  b: { image: x, depends-on: [a] }\n`)
   assert.match((await cli('up', '-f', file)).stderr, /in a circle: a → b → a/)
   await write('  a: { image: x, publich: 80 }\n')
-  assert.match((await cli('up', '-f', file)).stderr, /containers\.a: there is no option --publich.*--publish/)
+  assert.match((await cli('up', '-f', file)).stderr, /containers\.a: there is no key publich.*publish/)
   await write('  a: { image: x, depends-on: { a: well } }\n')
   assert.match((await cli('up', '-f', file)).stderr, /containers\.a\.depends-on\.a: "well" is no condition/)
   await write('  a: [')

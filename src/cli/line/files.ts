@@ -6,8 +6,12 @@ import { PurserError, toPurserError } from '../../model/errors.ts'
 export async function readTextFile(path: string): Promise<string> {
   try {
     return path === '-' ? await text(process.stdin) : await readFile(path, 'utf8')
-  } catch (error) {
-    throw toPurserError(error)
+  } catch (cause) {
+    const { code } = toPurserError(cause)
+    throw new PurserError(code === 'internal' ? 'not_found' : code, `the file ${path} cannot be read`, {
+      cause,
+      remedy: 'name one that can',
+    })
   }
 }
 

@@ -22,3 +22,14 @@ export function filters<const K extends string>(given: readonly string[], keys: 
   }
   return found
 }
+
+/** @throws PurserError invalid_argument for a value that what is filtered never has */
+export function checkFilterValues(key: string, values: readonly string[], known: readonly string[]): void {
+  const wrong = values.find((value) => !known.includes(value))
+  if (wrong === undefined) return
+  throw new PurserError(
+    'invalid_argument',
+    `--filter ${JSON.stringify(`${key}=${wrong}`)} is never so${suggestion(wrong, known)}`,
+    { remedy: `write one of ${known.join(', ')}` },
+  )
+}

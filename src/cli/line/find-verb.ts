@@ -1,4 +1,5 @@
 import { PurserError } from '../../model/errors.ts'
+import { DOCKER_VERBS } from './docker-verbs.ts'
 import { parseLine } from './parse-line.ts'
 import { suggestion } from './suggest.ts'
 import type { Listed, ListedVerb, OptionSpecs } from './verb.ts'
@@ -35,16 +36,19 @@ export function findVerb(words: readonly string[], verbs: readonly Listed[], opt
     const all = { ...before, ...given }
     if (word === undefined) return { ...place, given: all, rest }
     const next = list.find(({ name }) => name === word)
-    if (!next) {
-      const known = list.filter((each) => !('hidden' in each)).map(({ name }) => name)
-      throw new PurserError(
-        'invalid_argument',
-        `there is no verb ${[path, word].join(' ').trim()}${suggestion(word, known)}`,
-        { remedy: `see ${['purser', path, '--help'].filter((part) => part !== '').join(' ')}` },
-      )
-    }
+    if (!next) throw unknownVerb(path, word, list)
     const here = { path: `${path} ${word}`.trim(), given: all, rest }
     if (!('verbs' in next)) return { ...here, listed: next }
     place = { ...here, summary: next.summary, list: next.verbs }
   }
+}
+
+function unknownVerb(path: string, word: string, list: readonly Listed[]): PurserError {
+  const what = `there is no verb ${`${path} ${word}`.trim()}`
+  const instead = path === '' ? DOCKER_VERBS.get(word) : undefined
+  if (instead !== undefined) return new PurserError('invalid_argument', what, { remedy: instead })
+  const known = list.filter((each) => !('hidden' in each)).map(({ name }) => name)
+  return new PurserError('invalid_argument', `${what}${suggestion(word, known)}`, {
+    remedy: `see ${['purser', path, '--help'].filter((part) => part !== '').join(' ')}`,
+  })
 }

@@ -1,6 +1,7 @@
 import type { CommandPayload, PurserClient } from '../../client/index.ts'
 import { PurserError } from '../../model/errors.ts'
 import { parseLine, withDefaults } from '../line/parse-line.ts'
+import { suggestion } from '../line/suggest.ts'
 import { isMapping, type Mapping, readYamlFile } from '../line/yaml-file.ts'
 import { type ContainerFlags, containerOptions, containerPayload, sealedVariables } from './container.ts'
 
@@ -18,6 +19,8 @@ const {
   sandbox: _sandbox,
   ...options
 } = containerOptions
+
+const OTHER_KEYS = ['image', 'args', 'depends-on', 'networks']
 
 const CONDITIONS = ['started', 'healthy', 'completed'] as const
 
@@ -53,6 +56,15 @@ async function partOf(client: PurserClient, where: string, given: Mapping): Prom
   const { image, args, 'depends-on': dependsOn, networks, ...own } = given
   if (typeof image !== 'string' || image === '') throw wrong(`${where}.image`, 'there is none', 'write image: REF')
   const keys = networks === undefined ? own : { ...own, network: networks }
+  for (const key of Object.keys(keys)) {
+    if (Object.hasOwn(options, key)) continue
+    const like = suggestion(key, [...Object.keys(options), ...OTHER_KEYS])
+    throw wrong(
+      where,
+      `there is no key ${key}${like}`,
+      `known are ${OTHER_KEYS.join(', ')} and the long options of purser run`,
+    )
+  }
   const words = Object.entries(keys).flatMap(([key, value]) => wordsOf(`${where}.${key}`, key, value))
   const flags = flagsOf(where, words)
   const line = args === undefined ? [] : textsOf(`${where}.args`, args)

@@ -77,8 +77,24 @@ test('a missing or refused program is told by code, in the runtime its own words
     'permission_denied',
     'task c1: exec: "/etc": permission denied',
   ])
+  assert.deepEqual(said('OCI runtime create failed: crun create failed: open executable: Operation not permitted'), [
+    'permission_denied',
+    'task c1: open executable: Operation not permitted',
+  ])
   assert.deepEqual(said(`${runc}error during container init: something else: unknown`), [
     'unknown',
     'task c1: error during container init: something else',
   ])
+})
+
+test('what is to be mounted and is not there is named, whichever runtime says so', () => {
+  for (const words of [
+    "error stat'ing file `/srv/none`: No such file or directory",
+    'error during container init: error mounting "/srv/none" to rootfs at "/data": stat /srv/none: no such file or directory',
+  ]) {
+    const { code, field, message, remedy } = readableTaskError('task c1', new PurserError('unknown', words))
+    assert.deepEqual([code, field], ['not_found', 'options.mounts'])
+    assert.equal(message, 'task c1: there is no /srv/none on the host, which is to be mounted')
+    assert.equal(remedy, 'make it first: mkdir /srv/none')
+  }
 })
