@@ -1,10 +1,9 @@
 import { closeSync, constants, openSync, readSync } from 'node:fs'
 import type { ByteString } from '../../host/byte-paths.ts'
-import { readlinkOfFd, timespecOfNs } from '../../host/syscalls.ts'
+import { readlinkOfFd } from '../../host/syscalls.ts'
 import { type TreeEntry, walkTree } from '../../host/tree-walk.ts'
 import { getXattrFollowing, listXattrsFollowing } from '../../host/xattrs.ts'
-import { deviceOf, entryTypeOf } from '../tar/from-status.ts'
-import type { TarEntry } from '../tar/header.ts'
+import { entryFrom } from '../tar/from-status.ts'
 import { encodeHeader, paddingAfter, TAR_END } from '../tar/writer.ts'
 
 const PIECE_BYTES = 256 * 1024
@@ -30,24 +29,11 @@ function* tarOf(
   path: ByteString,
   firstNames: Map<string, ByteString>,
 ): Generator<Buffer, void, void> {
-  const type = entryTypeOf(status)
-  if (!type) return
-  const inode = `${status.dev}:${status.ino}`
-  const first = type !== 'directory' && status.nlink > 1n ? firstNames.get(inode) : undefined
-  if (status.nlink > 1n && first === undefined) firstNames.set(inode, path)
-  const entry: TarEntry = {
-    path,
-    type: first === undefined ? type : 'link',
-    mode: Number(status.mode & 0o7777n),
-    uid: Number(status.uid),
-    gid: Number(status.gid),
-    sizeBytes: type === 'file' && first === undefined ? Number(status.size) : 0,
-    mtime: timespecOfNs(status.mtimeNs),
-    linkPath: first ?? (type === 'symlink' ? readlinkOfFd(fd).toString('latin1') : ''),
-    ...(type === 'char' || type === 'block' ? deviceOf(status.rdev) : { major: 0, minor: 0 }),
-    xattrs: first === undefined && (type === 'file' || type === 'directory') ? xattrsOf(fd) : new Map(),
-    sparse: undefined,
-  }
+  const entry = entryFrom(status, path, firstNames, {
+    target: () => readlinkOfFd(fd).toString('latin1'),
+    xattrs: (type) => (type === 'file' || type === 'directory' ? xattrsOf(fd) : new Map()),
+  })
+  if (!entry) return
   yield encodeHeader(entry)
   if (entry.type === 'file' && entry.sizeBytes > 0) yield* contentOf(fd, entry.sizeBytes)
 }

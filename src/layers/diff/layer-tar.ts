@@ -1,8 +1,7 @@
 import { type BigIntStats, closeSync, constants, openSync, readlinkSync, readSync } from 'node:fs'
 import { type ByteString, byteString, fsPath } from '../../host/byte-paths.ts'
-import { timespecOfNs } from '../../host/syscalls.ts'
-import { deviceOf, entryTypeOf } from '../tar/from-status.ts'
-import type { TarEntry } from '../tar/header.ts'
+import { entryFrom } from '../tar/from-status.ts'
+import { plainFile, type TarEntry } from '../tar/header.ts'
 import { encodeHeader, paddingAfter, TAR_END } from '../tar/writer.ts'
 import { type Change, xattrsOf } from './changes.ts'
 
@@ -22,7 +21,7 @@ export function* layerTar(root: string, changes: Iterable<Change>): Generator<Bu
     if (change.is === 'removal') yield encodeHeader(marker(whiteoutOf(change.path)))
     else if (change.is === 'opaque')
       yield encodeHeader(marker(change.path === '' ? OPAQUE : `${change.path}/${OPAQUE}`))
-    else yield* entryOf(`${top}/${change.path}`, change.path, change.status, firstNames)
+    else yield* tarOf(`${top}/${change.path}`, change.path, change.status, firstNames)
   }
   yield TAR_END
 }
@@ -34,44 +33,19 @@ function whiteoutOf(path: ByteString): ByteString {
   return `${path.slice(0, slash)}.wh.${path.slice(slash)}`
 }
 
-const PLAIN = {
-  mode: 0,
-  uid: 0,
-  gid: 0,
-  sizeBytes: 0,
-  mtime: { seconds: 0, nanoseconds: 0 },
-  linkPath: '',
-  major: 0,
-  minor: 0,
-  xattrs: new Map(),
-  sparse: undefined,
-}
-const marker = (path: ByteString): TarEntry => ({ ...PLAIN, path, type: 'file' })
+const marker = (path: ByteString): TarEntry => plainFile(path, { mode: 0, sizeBytes: 0 })
 
-function* entryOf(
+function* tarOf(
   at: ByteString,
   path: ByteString,
   status: BigIntStats,
   firstNames: Map<string, ByteString>,
 ): Generator<Buffer, void, void> {
-  const type = entryTypeOf(status)
-  if (!type) return // A socket is of a process, not of a layer.
-  const inode = `${status.dev}:${status.ino}`
-  const first = type !== 'directory' && status.nlink > 1n ? firstNames.get(inode) : undefined
-  const entry: TarEntry = {
-    path,
-    type: first === undefined ? type : 'link',
-    mode: Number(status.mode & 0o7777n),
-    uid: Number(status.uid),
-    gid: Number(status.gid),
-    sizeBytes: type === 'file' && first === undefined ? Number(status.size) : 0,
-    mtime: timespecOfNs(status.mtimeNs),
-    linkPath: first ?? (type === 'symlink' ? readlinkSync(fsPath(at), 'latin1') : ''),
-    ...(type === 'char' || type === 'block' ? deviceOf(status.rdev) : { major: 0, minor: 0 }),
-    xattrs: first === undefined ? xattrsOf(at) : new Map(),
-    sparse: undefined,
-  }
-  if (status.nlink > 1n && first === undefined) firstNames.set(inode, path)
+  const entry = entryFrom(status, path, firstNames, {
+    target: () => readlinkSync(fsPath(at), 'latin1'),
+    xattrs: () => xattrsOf(at),
+  })
+  if (!entry) return
   if (entry.type !== 'file' || entry.sizeBytes === 0) {
     yield encodeHeader(entry)
     return

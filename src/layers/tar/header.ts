@@ -32,6 +32,22 @@ export interface TarEntry {
   sparse: readonly SparseRegion[] | undefined
 }
 
+/** A file of root's, of no time, without holes and attributes. */
+export const plainFile = (path: ByteString, { mode, sizeBytes }: { mode: number; sizeBytes: number }): TarEntry => ({
+  path,
+  type: 'file',
+  mode,
+  uid: 0,
+  gid: 0,
+  sizeBytes,
+  mtime: { seconds: 0, nanoseconds: 0 },
+  linkPath: '',
+  major: 0,
+  minor: 0,
+  xattrs: new Map(),
+  sparse: undefined,
+})
+
 /** The fields of one header block, before extensions. */
 export interface RawHeader {
   typeflag: number

@@ -6,7 +6,7 @@ import { after, test } from 'node:test'
 import fc from 'fast-check'
 import { signerOf, signNote, verifierOf } from '../../../src/archive/note.ts'
 import { byteString } from '../../../src/host/byte-paths.ts'
-import type { TarEntry } from '../../../src/layers/tar/header.ts'
+import { plainFile, type TarEntry } from '../../../src/layers/tar/header.ts'
 import { encodeHeader, paddingAfter, TAR_END } from '../../../src/layers/tar/writer.ts'
 import { PurserError } from '../../../src/model/errors.ts'
 import { NodeSignatures } from '../../../src/secrets/node-signatures.ts'
@@ -34,18 +34,9 @@ function manifest(files: readonly object[] = FILES, signer = trusted, format = '
 
 function entry(name: string, data: Buffer, more: Partial<TarEntry> = {}): Buffer {
   const header = encodeHeader({
-    path: byteString(name),
-    type: 'file',
-    mode: 0o6777,
+    ...plainFile(byteString(name), { mode: 0o6777, sizeBytes: data.length }),
     uid: 1000,
     gid: 1000,
-    sizeBytes: data.length,
-    mtime: { seconds: 0, nanoseconds: 0 },
-    linkPath: '',
-    major: 0,
-    minor: 0,
-    xattrs: new Map(),
-    sparse: undefined,
     ...more,
   })
   return Buffer.concat(more.type === undefined ? [header, data, paddingAfter(data.length)] : [header])

@@ -5,6 +5,7 @@ import { pipeline } from 'node:stream/promises'
 import { checkpointOf } from '../../../commands/checkpoints.ts'
 import { containers } from '../../../commands/container.ts'
 import { byteString } from '../../../host/byte-paths.ts'
+import { plainFile } from '../../../layers/tar/header.ts'
 import { encodeHeader, paddingAfter, TAR_END } from '../../../layers/tar/writer.ts'
 import type { View } from '../../../model/aggregate.ts'
 import type { Digest } from '../../../model/digest.ts'
@@ -75,17 +76,4 @@ async function hashed(path: string, signal: AbortSignal): Promise<{ sizeBytes: n
 }
 
 const headerOf = (name: string, sizeBytes: number): Buffer =>
-  encodeHeader({
-    path: byteString(name),
-    type: 'file',
-    mode: 0o600,
-    uid: 0,
-    gid: 0,
-    sizeBytes,
-    mtime: { seconds: 0, nanoseconds: 0 },
-    linkPath: '',
-    major: 0,
-    minor: 0,
-    xattrs: new Map(),
-    sparse: undefined,
-  })
+  encodeHeader(plainFile(byteString(name), { mode: 0o600, sizeBytes }))
