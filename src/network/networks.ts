@@ -21,6 +21,7 @@ import { type Conflist, findConflist } from './conflist.ts'
 import { type Interface, interfacesOf } from './interfaces.ts'
 import { leasesIn } from './leases.ts'
 import { addStandIn, isPinned, pinNamespace, pinnedIn, unpinNamespace } from './netns.ts'
+import { containerIdOf, describeOwner, type Holders, holds, keyOf, type Named, partsOf } from './owners.ts'
 import { requirePlugins } from './plugin.ts'
 import { PortChooser, type TakenPort } from './ports.ts'
 
@@ -65,53 +66,13 @@ const attachedOf = ({ attachments, ports }: NetworkRecord): Attached => ({
   ports: [...ports],
 })
 
-/** A sandbox has networks as a container has: a pair of underscores is in no identifier, so that none has its id. */
-const SANDBOX_PREFIX = 'sandbox__'
-
-export const ofSandbox = (id: string): string => `${SANDBOX_PREFIX}${id}`
-
-/** The sandbox that networks know by this id; undefined for a container's. */
-export const sandboxOf = (id: string): string | undefined =>
-  id.startsWith(SANDBOX_PREFIX) ? id.slice(SANDBOX_PREFIX.length) : undefined
-
-const ownerOf = (id: string): string => {
-  const sandbox = sandboxOf(id)
-  return sandbox === undefined ? `container ${id}` : `sandbox ${sandbox}`
-}
-
 /** No network has this name. */
 const ALLOCATION = ' allocation'
-
-interface Named {
-  namespace: string
-  id: string
-}
-
-const keyOf = ({ namespace, id }: Named): string => `${namespace}/${id}`
 
 /** No network has this name either. */
 const turnOf = (container: Named): string => ` ${keyOf(container)}`
 
 const STAND_IN_MS = 30_000
-
-/** A pair of underscores is in no identifier. */
-const containerIdOf = ({ namespace, id }: Named): string => `${namespace}__${id}`
-
-function partsOf(containerId: string): [namespace: string, id: string] {
-  const [namespace = '', ...id] = containerId.split('__') // That of a sandbox has another pair.
-  return [namespace, id.join('__')]
-}
-
-/** Whether a container, or a sandbox, may hold something of networks. */
-interface Holders {
-  container(namespace: string, id: string): boolean
-  sandbox(namespace: string, id: string): boolean
-}
-
-function holds(holders: Holders, namespace: string, id: string): boolean {
-  const sandbox = sandboxOf(id)
-  return sandbox === undefined ? holders.container(namespace, id) : holders.sandbox(namespace, sandbox)
-}
 
 /** What is there for containers that hold none. */
 export interface Remains {
@@ -447,7 +408,7 @@ export class Networks {
         address: hostIp,
         port: hostPort,
         protocol,
-        by: () => `published by ${ownerOf(id)}`,
+        by: () => `published by ${describeOwner(id)}`,
       })),
     )
   }

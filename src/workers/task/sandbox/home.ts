@@ -1,7 +1,7 @@
 import { type PresentSandbox, sandboxes } from '../../../commands/sandbox-record.ts'
 import type { View } from '../../../model/aggregate.ts'
 import { PurserError } from '../../../model/errors.ts'
-import { ofSandbox } from '../../../network/networks.ts'
+import { ofSandbox } from '../../../network/owners.ts'
 import type { ContainerOptions } from '../../../oci/spec/container-options.ts'
 import type { HostPart } from '../../../oci/spec/isolation.ts'
 import type { ShimIdentity } from '../../../shim/shim.ts'
