@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { container, type PresentContainer } from '../../commands/container.ts'
 import { POOL_LABEL } from '../../commands/pool-member.ts'
 import { task } from '../../commands/task.ts'
+import { expectMigration } from '../../host/cgroup-migration.ts'
 import type { Fact } from '../../model/aggregate.ts'
 import { errorCodeOf, PurserError, toPurserError } from '../../model/errors.ts'
 import { applyCdi } from '../../oci/cdi/apply.ts'
@@ -61,6 +62,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
     if (found) return found
   } else {
     job.decide()
+    expectMigration()
     await requireCreatable(job, made, checkpoint)
     await job.append(task.fact(id, 'task.creating', { runtime }), ...intentFacts(id, made.options))
   }
@@ -70,7 +72,7 @@ export const createTask = defineTaskHandler(task, 'task.create', async (job) => 
   try {
     undo.defer(async () => {
       await shims.removeRemains({ ...identity, signal: AbortSignal.timeout(UNDO_MS) })
-      await removeBundle(bundle)
+      removeBundle(bundle)
       await networks.detach({ namespace, id })
     })
     // Looked at after the intent: a sandbox that is ended from now on waits for this task.
@@ -208,7 +210,7 @@ async function adoptOrRemove(
   }
   const isUnknown = checkpoint !== undefined && mayHaveGoneOn(bundle)
   await shims.removeRemains({ ...identity, signal })
-  await removeBundle(bundle)
+  removeBundle(bundle)
   await networks.detach({ namespace, id })
   if (!isUnknown) return undefined
   const error = `the daemon went down while container ${id} was restored: whether its processes went on is not known`

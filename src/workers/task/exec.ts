@@ -2,6 +2,7 @@ import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { containers } from '../../commands/container.ts'
 import { execOf, type TaskState, task } from '../../commands/task.ts'
+import { expectMigration } from '../../host/cgroup-migration.ts'
 import type { Fact } from '../../model/aggregate.ts'
 import { errorCodeOf, PurserError, toPurserError } from '../../model/errors.ts'
 import { buildExecProcess } from '../../oci/spec/exec-process.ts'
@@ -23,6 +24,7 @@ export const execInTask = defineTaskHandler(task, 'task.exec', async (job) => {
   const known = execOf(job.state, execId)
   // Redelivered after its intent was written, it goes on; in a task that has ended meanwhile it is refused.
   const goesOn = job.attempt > 1 && known?.status === 'starting' && job.state.status === 'running'
+  expectMigration()
   if (!goesOn) await job.append(...job.decide())
 
   const live = tasks.require(namespace, id)

@@ -116,7 +116,7 @@ async function removeUnknown({ log, shims, paths, networks, logger }: ReconcileO
     const runtime = made.status === 'absent' ? ANY_RUNTIME : made.runtime
     try {
       await shims.removeRemains({ namespace, id, bundle, runtime, signal: AbortSignal.timeout(REMOVE_MS) })
-      await removeBundle(bundle)
+      removeBundle(bundle)
       logger.warn({ namespace, id }, 'a task that the log does not know was ended and removed')
       removed += 1
     } catch (err) {

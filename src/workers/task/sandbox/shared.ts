@@ -63,5 +63,5 @@ export async function unshare(
 ): Promise<void> {
   await networks.detach({ namespace, id: ofSandbox(id) })
   for (const kind of KINDS) await unpinNamespace(pinOf(bundle, kind))
-  await removeBundle(bundle)
+  removeBundle(bundle)
 }
