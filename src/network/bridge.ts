@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
-import { networkInterfaces } from 'node:os'
+import { endianness, networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 import { PurserError } from '../model/errors.ts'
 import { type Subnet, subnetAround } from '../oci/subnet.ts'
@@ -11,13 +11,41 @@ import { runTool } from './netns.ts'
 export const bridgeName = (state: string, namespace: string, name: string): string =>
   `pr-${createHash('sha256').update(`${state}\0${namespace}\0${name}`).digest('hex').slice(0, 12)}`
 
-/** Subnets that interfaces of the host are in. */
+/** Subnets that interfaces of the host are in, those without a carrier too: a bridge has none while nothing runs on it. */
 export function hostSubnets(): Subnet[] {
+  return [...subnetsOfAddresses(), ...connectedSubnets(readFileSync('/proc/self/net/route', 'utf8'))]
+}
+
+/** Node leaves out interfaces without a carrier. */
+function subnetsOfAddresses(): Subnet[] {
   const addresses = Object.values(networkInterfaces()).flatMap((each) => each ?? [])
   return addresses.flatMap(({ address, cidr }) => {
     const subnet = cidr === null ? undefined : subnetAround(address, Number(cidr.split('/')[1]))
     return subnet ? [subnet] : []
   })
+}
+
+/**
+ * Subnets that can be reached without a gateway.
+ *
+ * @param table the kernel's routes of IPv4
+ * @see proc_net(5), /proc/net/route
+ */
+export function connectedSubnets(table: string): Subnet[] {
+  const routes = table.trim().split('\n').slice(1)
+  return routes.flatMap((route) => {
+    const [, destination = '', gateway = '', , , , , mask = ''] = route.split('\t')
+    const prefix = bytesOf(mask).reduce((bits, byte) => bits + byte.toString(2).replaceAll('0', '').length, 0)
+    if (prefix === 0 || !/^0+$/.test(gateway)) return []
+    const subnet = subnetAround(bytesOf(destination).join('.'), prefix)
+    return subnet ? [subnet] : []
+  })
+}
+
+/** Of an address that the kernel prints as a number of this machine. */
+function bytesOf(hex: string): number[] {
+  const bytes = [...Buffer.from(hex, 'hex')]
+  return endianness() === 'LE' ? bytes.reverse() : bytes
 }
 
 /** 40 bits for a unique local prefix of IPv6: those of its bridge, which no other network has. */
