@@ -2,7 +2,17 @@ import assert from 'node:assert/strict'
 import { readdir, readFile, readlink, writeFile } from 'node:fs/promises'
 import { after, before, test } from 'node:test'
 import { type CliNode, startCliNode } from '../support/cli.ts'
-import { checkBooks, checkLife, collected, events, eventually, gone, pidOf, taskOf } from '../support/faults.ts'
+import {
+  checkBooks,
+  checkLife,
+  collected,
+  events,
+  eventually,
+  gone,
+  pidOf,
+  taskOf,
+  taskReleased,
+} from '../support/faults.ts'
 import { reboot } from '../support/reboot.ts'
 
 let at: CliNode
@@ -28,11 +38,7 @@ async function shims(): Promise<number[]> {
 
 const sandboxOf = async (id: string) => JSON.parse(await ok('sandbox', 'inspect', id))[0]
 
-const released = (id: string) =>
-  eventually(
-    () => events(at.node, `task/${id}`),
-    (life) => life.at(-1)?.type === 'task.released',
-  )
+const released = (id: string) => taskReleased(at.node, id)
 
 const FOREVER = ['sleep', '1000']
 

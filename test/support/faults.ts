@@ -171,6 +171,14 @@ export async function tallyOf(node: TestNode) {
   }
 }
 
+/** Reads until nothing of an ended task is on the host any more. */
+export async function taskReleased(node: TestNode, id: string): Promise<void> {
+  await eventually(
+    () => events(node, `task/${id}`),
+    (life) => life.at(-1)?.type === 'task.released',
+  )
+}
+
 /** The task's life as the log has it: every step once, in order, and the exit code. */
 export async function checkLife(node: TestNode, id: string, exitCode: number): Promise<void> {
   const life = (await events(node, `task/${id}`)).filter(

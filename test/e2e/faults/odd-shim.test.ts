@@ -4,7 +4,17 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { z } from 'zod'
 import { type CliNode, startCliNode } from '../../support/cli.ts'
-import { checkBooks, checkLife, events, eventually, gone, pidOf, submit, taskOf } from '../../support/faults.ts'
+import {
+  checkBooks,
+  checkLife,
+  events,
+  eventually,
+  gone,
+  pidOf,
+  submit,
+  taskOf,
+  taskReleased,
+} from '../../support/faults.ts'
 import { type Behaviour, makeOddShim, type OddShim } from '../../support/odd-shim.ts'
 import { temporaryDirectory } from '../../support/trees.ts'
 
@@ -48,11 +58,7 @@ const endOf = (id: string) =>
     ({ status }) => status === 'stopped',
   )
 
-const released = (id: string) =>
-  eventually(
-    () => events(at.node, `task/${id}`),
-    (life) => life.at(-1)?.type === 'task.released',
-  )
+const released = (id: string) => taskReleased(at.node, id)
 
 const EXITS: readonly (readonly [name: string, Behaviour])[] = [
   ...(['once', 'twice', 'before-start', 'unreported', 'invented', 'of-another'] as const).map(

@@ -22,6 +22,7 @@ import {
   succeeded,
   tallyOf,
   taskOf,
+  taskReleased,
 } from '../../support/faults.ts'
 
 const skip = process.env.REDIS_URL ? 'the Redis is not the daemon’s own' : false
@@ -164,10 +165,7 @@ test('Redis killed at random instants while containers are run runs each of them
     for (const command of await Promise.all(asked)) await succeeded(node, command)
     await node.ready()
     for (const { id, exitCode } of wanted) {
-      await eventually(
-        () => events(node, `task/${id}`),
-        (life) => life.at(-1)?.type === 'task.released',
-      )
+      await taskReleased(node, id)
       await checkLife(node, id, exitCode)
       assert.equal(await tally.count(id), 1, `${id} ran`)
     }

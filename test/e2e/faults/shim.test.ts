@@ -6,7 +6,17 @@ import { test } from 'node:test'
 import { readLog } from '../../../src/shim/log-reader.ts'
 import { startCliNode } from '../../support/cli.ts'
 import type { TestNode } from '../../support/daemon.ts'
-import { checkBooks, events, eventually, gone, pidOf, submit, tallyOf, taskOf } from '../../support/faults.ts'
+import {
+  checkBooks,
+  events,
+  eventually,
+  gone,
+  pidOf,
+  submit,
+  tallyOf,
+  taskOf,
+  taskReleased,
+} from '../../support/faults.ts'
 import { shimOf } from '../../support/processes.ts'
 
 async function checkLost(node: TestNode, id: string, pid: number): Promise<void> {
@@ -16,10 +26,7 @@ async function checkLost(node: TestNode, id: string, pid: number): Promise<void>
   )
   assert.equal(task.exitCode, 137)
   assert.match(task.reason ?? '', /^lost: .*shim/)
-  await eventually(
-    () => events(node, `task/${id}`),
-    (life) => life.at(-1)?.type === 'task.released',
-  )
+  await taskReleased(node, id)
   const exits = (await events(node, `task/${id}`)).filter(({ type }) => type === 'task.exited')
   assert.equal(exits.length, 1)
   await gone(pid)

@@ -15,6 +15,7 @@ import {
   submit,
   tallyOf,
   taskOf,
+  taskReleased,
 } from '../../support/faults.ts'
 
 const UNTIL_GO = 'while [ ! -e /tally/go ]; do sleep 0.02; done'
@@ -117,10 +118,7 @@ test('a daemon killed at random instants while containers end records every exit
     await node.kill9After(instant(t, `round ${round}: killed, recovering,`, 1500))
     await node.restart()
     for (const { id, exitCode } of wanted) {
-      await eventually(
-        () => events(node, `task/${id}`),
-        (life) => life.at(-1)?.type === 'task.released',
-      )
+      await taskReleased(node, id)
       await checkLife(node, id, exitCode)
       assert.equal(await tally.count(id), 1, `${id} ran`)
     }

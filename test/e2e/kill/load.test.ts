@@ -10,7 +10,6 @@ import {
   checkBooks,
   checkLife,
   ended,
-  events,
   eventually,
   instant,
   type Request,
@@ -18,6 +17,7 @@ import {
   submit,
   submitSurely,
   tallyOf,
+  taskReleased,
 } from '../../support/faults.ts'
 
 const TICK = 'while true; do sleep 0.02; done'
@@ -75,10 +75,7 @@ test('a daemon killed again and again under a load of run, exec, kill, stop and 
       if (status !== 'succeeded') assert.ok(mayBeUnknown && error?.code === 'aborted', `${type}: ${error?.message}`)
     }
     for (const index of each) {
-      await eventually(
-        () => events(node, `task/${id('run', index)}`),
-        (life) => life.at(-1)?.type === 'task.released',
-      )
+      await taskReleased(node, id('run', index))
       await checkLife(node, id('run', index), index)
       await checkLife(node, id('stop', index), 5)
       assert.equal(await tally.count(id('run', index)), 1, 'it ran once')

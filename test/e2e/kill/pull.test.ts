@@ -5,16 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { z } from 'zod'
 import { startNode, type TestNode } from '../../support/daemon.ts'
-import {
-  checkBooks,
-  checkLife,
-  events,
-  eventually,
-  instant,
-  rounds,
-  submitSurely,
-  succeeded,
-} from '../../support/faults.ts'
+import { checkBooks, checkLife, instant, rounds, submitSurely, succeeded, taskReleased } from '../../support/faults.ts'
 import { startRegistry, type TestRegistry, tarLayer } from '../../support/registry.ts'
 
 const LAYERS = 12
@@ -45,10 +36,7 @@ test('a daemon killed at random instants while it pulls finishes the pull, and n
     }
     assert.equal((await node.cli('wait', id)).stdout.trim(), '0')
     assert.equal((await node.cli('logs', id)).stdout, `${image.sha256}  -\n`)
-    await eventually(
-      () => events(node, `task/${id}`),
-      (life) => life.at(-1)?.type === 'task.released',
-    )
+    await taskReleased(node, id)
     await checkLife(node, id, 0)
     await checkDisk(node)
     await checkBooks(node)

@@ -5,13 +5,12 @@ import { startCliNode } from '../../support/cli.ts'
 import {
   checkBooks,
   checkLife,
-  events,
-  eventually,
   instant,
   rounds,
   submitSurely,
   succeeded,
   tallyOf,
+  taskReleased,
 } from '../../support/faults.ts'
 
 const AT_ONCE = 4
@@ -47,10 +46,7 @@ test('a daemon killed at random instants while containers are asked for runs eac
     for (const command of await Promise.all(asked)) await succeeded(node, command)
     for (const { id, exitCode } of wanted) {
       assert.equal((await node.cli('wait', id)).stdout.trim(), String(exitCode))
-      await eventually(
-        () => events(node, `task/${id}`),
-        (life) => life.at(-1)?.type === 'task.released',
-      )
+      await taskReleased(node, id)
       await checkLife(node, id, exitCode)
       assert.equal(await tally.count(id), 1, `${id} ran`)
     }
