@@ -1,5 +1,5 @@
 import { defineVerb } from './line/verb.ts'
-import { containerOptions, containerPayload, sealedVariables, submitOptions } from './options/container.ts'
+import { containerOptions, containerPayload, submitOptions } from './options/container.ts'
 
 export const verb = defineVerb({
   args: [
@@ -9,7 +9,7 @@ export const verb = defineVerb({
   options: containerOptions,
   passThrough: 'first-argument',
   async run({ client, flags, args: [image = '', ...args] }) {
-    const payload = containerPayload(image, args, flags, await sealedVariables(client, flags))
+    const payload = await containerPayload(client, image, args, flags)
     const made = await client.execute('container.provision', { ...submitOptions(flags), payload })
     process.stdout.write(`${made.subject}\n`)
     return 0

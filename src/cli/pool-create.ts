@@ -1,7 +1,7 @@
 import { PurserError } from '../model/errors.ts'
 import { parseDuration } from '../oci/size.ts'
 import { defineVerb } from './line/verb.ts'
-import { containerOptions, containerPayload, sealedVariables } from './options/container.ts'
+import { containerOptions, containerPayload } from './options/container.ts'
 import { wholeNumber } from './options/numbers.ts'
 import { probeWord, sizeOf, sizing, sizingOptions } from './options/pool.ts'
 
@@ -65,7 +65,7 @@ export const verb = defineVerb({
       pull: __,
       restart: ___,
       ...template
-    } = containerPayload(flags.image, args, { ...flags, ...WITHOUT }, await sealedVariables(client, flags))
+    } = await containerPayload(client, flags.image, args, { ...flags, ...WITHOUT })
     const { reset } = flags
     await client.execute('pool.create', {
       subject,

@@ -1,7 +1,7 @@
 import { readArchiveFile } from './line/archive-file.ts'
 import { defineVerb } from './line/verb.ts'
 import { checkpointModeOptions, checkpointModePayload } from './options/checkpoint.ts'
-import { containerOptions, containerPayload, sealedVariables, submitOptions } from './options/container.ts'
+import { containerOptions, containerPayload, submitOptions } from './options/container.ts'
 
 export const verb = defineVerb({
   args: [
@@ -10,7 +10,7 @@ export const verb = defineVerb({
   ],
   options: { ...containerOptions, ...checkpointModeOptions },
   async run({ client, flags, args: [archive = '', image = ''] }) {
-    const container = containerPayload(image, [], flags, await sealedVariables(client, flags))
+    const container = await containerPayload(client, image, [], flags)
     const ingest = await client.sendArchive(readArchiveFile(archive, 'name the archive of a checkpoint'))
     try {
       const payload = { ...container, ingest, ...checkpointModePayload(flags) }

@@ -1,17 +1,13 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { CommandView, PurserClient } from '../client/index.ts'
 import { errorCodeOf } from '../model/errors.ts'
 import { defineVerb } from './line/verb.ts'
-import {
-  containerOptions,
-  containerPayload,
-  DETACH_KEYS,
-  detachOption,
-  sealedVariables,
-  submitOptions,
-} from './options/container.ts'
+import { containerOptions, containerPayload, DETACH_KEYS, detachOption, submitOptions } from './options/container.ts'
 import { showProgress } from './terminal/progress.ts'
 import { type ForwardedSignal, forwarding, type SignalHandler, Signals, statusOf } from './terminal/signals.ts'
 import { stayAttached } from './terminal/stay-attached.ts'
+
+const SOON_MS = 200
 
 export const verb = defineVerb({
   args: [
@@ -27,7 +23,7 @@ export const verb = defineVerb({
   passThrough: 'first-argument',
   failsLike: 'docker',
   async run({ client, flags, args: [image = '', ...args] }) {
-    const payload = containerPayload(image, args, flags, await sealedVariables(client, flags))
+    const payload = await containerPayload(client, image, args, flags)
     const accepted = await client.submit('container.run', { ...submitOptions(flags), payload })
     const { detach, interactive, tty, quiet } = flags
     await using running = new Running(client, accepted)
@@ -104,7 +100,7 @@ class Running implements AsyncDisposable {
   /** @returns 0 when it has been started, or the status of the signal that it was cancelled by */
   async started(): Promise<number> {
     try {
-      await this.#client.ended(this.#command.id, this.#left.signal)
+      if (!(await this.#isSoonOver())) await this.#client.ended(this.#command.id, this.#left.signal)
     } catch (error) {
       if (this.#cancelled === undefined) throw error
       return statusOf(this.#cancelled)
@@ -113,6 +109,16 @@ class Running implements AsyncDisposable {
     }
     this.#forward()
     return 0
+  }
+
+  /** Whoever is attached to a short container is told of its end before the command has to be asked about. */
+  async #isSoonOver(): Promise<boolean> {
+    if (this.#attached === undefined) return false
+    const isOver = this.#attached.then(
+      () => true,
+      () => false,
+    )
+    return await Promise.race([isOver, delay(SOON_MS, false, { ref: false })])
   }
 
   /** @returns the exit status: the process's, 0 when detached, or that of Ctrl-C for whoever left with it */

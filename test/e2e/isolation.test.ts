@@ -149,7 +149,10 @@ describe('how far a container is kept apart', () => {
     await refuses(['--device', '/dev/nope'], /\/dev\/nope is not on this host/)
     await refuses(['--device', '/etc/passwd'], /\/etc\/passwd is no device/)
     await refuses(['--device-read-bps', '/dev/null:1m'], /\/dev\/null is no block device/)
-    await refuses(['--pid', 'container:nobody'], /container nobody, whose pid namespace is asked for, does not run/)
+    await refuses(
+      ['--pid', 'container:nobody'],
+      /container nobody, whose pid namespace is asked for, is not in namespace default.*purser ps -a/s,
+    )
     await refuses(['--cpuset-cpus', '4000'], /CPU 4000 of 4000 is not online here/)
     await refuses(['--security-opt', 'label=type:x_t'], /SELinux, whose labels Purser does not set/)
     await refuses(['--security-opt', 'apparmor=nope'], /nope.*(?:not on in this kernel|is not loaded)/)

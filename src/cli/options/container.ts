@@ -10,6 +10,7 @@ import { lifeOptions, lifePayload } from './life.ts'
 import { mount, tmpfs, volume } from './mounts.ts'
 import { networkOptions, networkPayload } from './network.ts'
 import { cpus, wholeNumber } from './numbers.ts'
+import { withContainerId } from './other-container.ts'
 
 /** What a process is started with: `run`, `create` and `exec` share it. */
 export const processOptions = {
@@ -86,25 +87,28 @@ export const containerOptions = {
 export type ContainerFlags = FlagsOf<typeof containerOptions>
 export type ProcessFlags = FlagsOf<typeof processOptions>
 
-/** What a command line asks for, as the payload of `container.run`. */
-export function containerPayload(
+/** What a command line asks for, as the payload of `container.run`: secrets sealed, other containers by their ids. */
+export async function containerPayload(
+  client: PurserClient,
   image: string,
   args: readonly string[],
   flags: ContainerFlags,
-  sealed: readonly string[],
-): CommandPayload<'container.run'> {
-  const { entrypoint, timeout } = flags
+): Promise<CommandPayload<'container.run'>> {
+  const byId = (mode: string) => withContainerId(client, mode)
+  const { entrypoint, timeout, pid, ipc } = flags
+  const network = await Promise.all([...flags.net, ...flags.network].map(byId))
+  const shared = { pid: pid && (await byId(pid)), ipc: ipc && (await byId(ipc)) }
   return {
     image,
     options: {
       ...(args.length > 0 ? { args: [...args] } : {}),
       ...(entrypoint === undefined ? {} : { entrypoint: entrypoint === '' ? [] : [entrypoint] }),
-      ...processPayload(flags, sealed),
+      ...processPayload(flags, await sealedVariables(client, flags)),
       hostname: flags.hostname,
       mounts: [...flags.volume, ...flags.mount.filter((each) => each.type !== 'image'), ...flags.tmpfs],
       ...imageMounts(flags.mount),
-      ...networkPayload(flags),
-      ...isolationPayload(flags),
+      ...networkPayload({ ...flags, net: [], network }),
+      ...isolationPayload({ ...flags, ...shared }),
       resources: {
         memoryBytes: flags.memory,
         cpus: flags.cpus,

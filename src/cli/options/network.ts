@@ -12,7 +12,7 @@ export const networkOptions = {
     many: true,
     parse: network,
     completes: 'network-mode',
-    help: 'none (the default), host, container:ID or the name of a network',
+    help: 'none (the default), host, container:NAME or the name of a network',
   },
   ip: { value: 'address', parse: address, help: 'its address in the network' },
   ip6: { value: 'address', parse: address, help: 'its IPv6 address in the network' },
@@ -66,7 +66,7 @@ const ifAny = <K extends string, T>(key: K, values: T[]): { [Key in K]?: T[] } =
 function network(text: string): string {
   if (networkMode(text) !== undefined) return text
   throw new PurserError('invalid_argument', `${JSON.stringify(text)} is no network`, {
-    remedy: 'write none, host, container:ID or the name of a network',
+    remedy: 'write none, host, container:NAME or the name of a network',
   })
 }
 

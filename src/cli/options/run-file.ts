@@ -3,7 +3,7 @@ import { PurserError } from '../../model/errors.ts'
 import { parseLine, withDefaults } from '../line/parse-line.ts'
 import { suggestion } from '../line/suggest.ts'
 import { isMapping, type Mapping, readYamlFile } from '../line/yaml-file.ts'
-import { type ContainerFlags, containerOptions, containerPayload, sealedVariables } from './container.ts'
+import { type ContainerFlags, containerOptions, containerPayload } from './container.ts'
 
 type Parts = CommandPayload<'project.up'>['containers']
 type Part = Parts[string]
@@ -68,7 +68,7 @@ async function partOf(client: PurserClient, where: string, given: Mapping): Prom
   const words = Object.entries(keys).flatMap(([key, value]) => wordsOf(`${where}.${key}`, key, value))
   const flags = flagsOf(where, words)
   const line = args === undefined ? [] : textsOf(`${where}.args`, args)
-  const { onExit: _, ...run } = containerPayload(image, line, flags, await sealedVariables(client, flags))
+  const { onExit: _, ...run } = await containerPayload(client, image, line, flags)
   return { run, dependsOn: dependenciesOf(`${where}.depends-on`, dependsOn) }
 }
 

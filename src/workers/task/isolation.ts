@@ -1,7 +1,6 @@
 import { hostname, release } from 'node:os'
 import { join } from 'node:path'
 import { container } from '../../commands/container.ts'
-import { task } from '../../commands/task.ts'
 import { hasController } from '../../host/cgroups.ts'
 import { allDevices, devicesAt } from '../../host/devices.ts'
 import type { IdMap } from '../../host/mounts.ts'
@@ -18,6 +17,7 @@ import type { BlockIo, Mount, ThrottledDevice } from '../../oci/spec/schema.ts'
 import { appArmorOf } from './app-armor.ts'
 import type { TaskEffects } from './effects.ts'
 import { mountPoint } from './live-task.ts'
+import { pidOfOther } from './other-container.ts'
 import type { TaskMount } from './task-mounts.ts'
 
 export const DEFAULT_SHM_BYTES = 64 * 1024 * 1024
@@ -182,13 +182,7 @@ function throttlesOf({ io = {} }: ContainerOptions): BlockIo {
 function pathOf(kind: 'pid' | 'ipc', mode: string | undefined, { view, namespace }: IsolatedTask) {
   const other = otherContainer(mode)
   if (other === undefined) return {}
-  const state = view.get(task, namespace, other)
-  if (!('pid' in state)) {
-    throw refused(kind, `container ${other}, whose ${kind} namespace is asked for, does not run`, {
-      remedy: `purser start ${other}; purser ps -a lists the ids`,
-    })
-  }
-  return { [kind]: `/proc/${state.pid}/ns/${kind}` }
+  return { [kind]: `/proc/${pidOfOther(view, namespace, other, kind)}/ns/${kind}` }
 }
 
 /** The memory of another container, or that which others may be given. */

@@ -75,6 +75,9 @@ test('containers of a network reach each other, a published port leads into one,
   const shared = ['run', '--rm', '--network', 'container:web', image]
   assert.equal(await ok(...shared, ...fetchInside('http://127.0.0.1/')), 'hello from web')
   assert.match(await ok(...shared, 'cat', '/etc/hosts'), new RegExp(`^${address}\tweb$`, 'm'))
+  await ok('rename', 'web', 'www')
+  const renamed = ['run', '--rm', '--network', 'container:www', '--pid', 'container:www', image]
+  assert.equal(await ok(...renamed, ...fetchInside('http://127.0.0.1/')), 'hello from web')
   const bridge = JSON.parse(await ok('network', 'inspect', 'blue'))[0].bridge
   assert.ok(networkState().interfaces.includes(bridge))
   await at.removeAll()
@@ -232,7 +235,7 @@ test('what does not go together is refused before anything is done', async () =>
   )
   assert.match(
     await refused('run', '--rm', '--network', 'container:none-such', image, 'true'),
-    /container none-such, whose network is asked for, does not run/,
+    /container none-such, whose network namespace is asked for, is not in namespace default/,
   )
   assert.match(await refused('network', 'rm', 'nowhere'), /network nowhere is not in namespace default/)
   await at.removeAll()

@@ -14,6 +14,7 @@ import type { NetworkOptions } from '../../../oci/spec/network-options.ts'
 import type { Mount } from '../../../oci/spec/schema.ts'
 import type { Job } from '../../../queue/handler.ts'
 import type { TaskEffects } from '../effects.ts'
+import { pidOfOther } from '../other-container.ts'
 
 export type TaskJob = Job<unknown, unknown, TaskEffects>
 
@@ -93,14 +94,9 @@ export async function conflistOf(job: TaskJob, name: string, isDefaultRoute: boo
 
 /** That of another container's process, with the files that go with it. */
 function joinContainer({ namespace, view, effects }: TaskJob, other: string): Connection {
-  const state = view.get(task, namespace, other)
-  if (!('pid' in state)) {
-    throw new PurserError('failed_precondition', `container ${other}, whose network is asked for, does not run`, {
-      remedy: `purser start ${other}; purser ps -a lists the ids`,
-    })
-  }
+  const pid = pidOfOther(view, namespace, other, 'network')
   const files = nameFilesIn(effects.paths.container(namespace, other))
-  return { namespace: `/proc/${state.pid}/ns/net`, isPinned: false, files }
+  return { namespace: `/proc/${pid}/ns/net`, isPinned: false, files }
 }
 
 function writeNameFiles({ namespace, id, effects }: TaskJob, options: ContainerOptions): Mount[] {
