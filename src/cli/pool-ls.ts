@@ -11,7 +11,7 @@ export const verb = defineVerb({
       print(pools, format, {
         NAME: ({ name }) => name,
         IMAGE: ({ template }) => template.image,
-        STATUS: ({ status }) => (status === 'present' ? 'active' : status),
+        STATUS: ({ status, fault }) => (status !== 'present' ? status : fault ? 'failing' : 'active'),
         SIZE: ({ sizing: { min, max = min } }) => (max === min ? String(min) : `${min}-${max}`),
         READY: ({ ready }) => String(ready),
         WARMING: ({ warming }) => String(warming),

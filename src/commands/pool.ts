@@ -68,7 +68,13 @@ export type PoolSpec = z.output<typeof poolSpec>
 
 export type PoolState =
   | { status: 'absent' }
-  | ({ status: 'present' | 'draining' | 'deleting'; createdAt: string } & PoolSpec)
+  | ({ status: 'present' | 'draining' | 'deleting'; createdAt: string; fault?: PoolFault } & PoolSpec)
+
+/** Why its tasks cannot be made ready. */
+export interface PoolFault {
+  since: string
+  error: string
+}
 
 const absent = { status: 'absent' } as PoolState
 export const pools: Kind<PoolState> = { name: 'pool', initial: absent }
@@ -148,6 +154,8 @@ export const pool = defineAggregate({
       (data) => data, // Version 15 may say what is done about what is unhealthy.
     ),
     'pool.scaled': event(1, 'how many are kept ready was changed', sizing),
+    'pool.degraded': event(1, 'its tasks do not become ready', z.strictObject({ error: z.string() })),
+    'pool.restored': event(1, 'one of its tasks became ready again', z.strictObject({})),
     'pool.draining': event(1, 'no more are made, and those that are ready end', z.strictObject({})),
     'pool.deleting': event(1, 'the pool is about to go, and its tasks before it', z.strictObject({})),
     'pool.deleted': event(1, 'the pool and its tasks are gone', z.strictObject({})),
@@ -206,6 +214,12 @@ export const pool = defineAggregate({
       case 'pool.scaled':
         // Filled again after it was drained.
         return { ...state, status: 'present', sizing: event.data }
+      case 'pool.degraded':
+        return { ...state, fault: { since: event.time, error: event.data.error } }
+      case 'pool.restored': {
+        const { fault: _, ...restored } = state
+        return restored
+      }
       case 'pool.draining':
         return { ...state, status: 'draining' }
       case 'pool.deleting':

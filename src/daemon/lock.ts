@@ -42,8 +42,7 @@ function isLocked(fd: number): boolean {
     flock(fd)
     return true
   } catch (error) {
-    const errno = errnoOf(error)
-    if (errno === 'EWOULDBLOCK' || errno === 'EAGAIN') return false // Two names of one number.
+    if (errnoOf(error) === 'EAGAIN') return false
     throw error
   }
 }

@@ -12,7 +12,7 @@ import { type IdMap, type IdRange, openUserNamespace } from './user-namespace.ts
 const HOST_ROOT: IdRange = { containerId: 2 ** 32 - 3, hostId: 0, size: 1 }
 
 /** Kernels before 5.12, or file systems that cannot map; an overlay of mounts that are nowhere takes 6.15. */
-const UNSUPPORTED = new Set(['ENOSYS', 'EINVAL', 'EPERM', 'EOPNOTSUPP'])
+const UNSUPPORTED = new Set(['ENOSYS', 'EINVAL', 'EPERM', 'ENOTSUP'])
 
 /**
  * A bind mount or an overlay of which the owners are seen as a user namespace maps them: files are root's on disk, and the

@@ -2,9 +2,6 @@ import { PurserError } from '../model/errors.ts'
 import { type ByteString, cPath, printable } from './byte-paths.ts'
 import { AT_FDCWD, errnoOf, O, openat2, RESOLVE } from './syscalls.ts'
 
-/** The kernel gives up where directories are moved while it resolves a path; so often it is asked again. @see openat2(2), EAGAIN */
-const TRIES_MAX = 64
-
 /** A directory as the root of paths; it stays that directory, whatever takes its name. To be closed. */
 export const openRoot = (directory: string): number => openat2(AT_FDCWD, directory, O.PATH | O.DIRECTORY, 0)
 
@@ -18,20 +15,16 @@ export const openRoot = (directory: string): number => openat2(AT_FDCWD, directo
 export function openInRoot(root: number, path: ByteString, last: 'follow' | 'itself'): number {
   if (path.includes('\0')) throw new PurserError('invalid_argument', 'a path has no zero bytes', { field: 'path' })
   const flags = last === 'follow' ? O.PATH : O.PATH | O.NOFOLLOW
-  for (let tries = 1; ; tries++) {
-    try {
-      return openat2(root, cPath(path === '' ? '/' : path), flags, RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS)
-    } catch (cause) {
-      const errno = errnoOf(cause)
-      if (errno === 'EAGAIN' && tries < TRIES_MAX) continue
-      throw explained(path, errno, cause)
-    }
+  try {
+    return openat2(root, cPath(path === '' ? '/' : path), flags, RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS)
+  } catch (cause) {
+    throw explained(path, cause)
   }
 }
 
-function explained(path: ByteString, errno: string | undefined, cause: unknown): unknown {
+function explained(path: ByteString, cause: unknown): unknown {
   const name = printable(path)
-  switch (errno) {
+  switch (errnoOf(cause)) {
     case 'ENOENT':
       return new PurserError('not_found', `there is no ${name}`, { cause, field: 'path' })
     case 'ENOTDIR':

@@ -32,7 +32,7 @@ function textOf(file: string): string | undefined {
   try {
     return readFileSync(file, 'utf8')
   } catch (error) {
-    if (['ENOENT', 'ENODEV', 'EOPNOTSUPP'].includes(errnoOf(error) ?? '')) return undefined
+    if (['ENOENT', 'ENODEV', 'ENOTSUP'].includes(errnoOf(error) ?? '')) return undefined
     throw error
   }
 }

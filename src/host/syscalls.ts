@@ -15,7 +15,12 @@ function bind<F extends (...args: never[]) => number>(name: string, args: string
   return libc.func(name, result, args) as unknown as F
 }
 
-const ERRNO_NAMES = new Map(Object.entries(osConstants.errno).map(([name, value]) => [value, name]))
+/** Of two names for one number the one that node:fs gives: EAGAIN, not EWOULDBLOCK; ENOTSUP, not EOPNOTSUPP. */
+const ERRNO_NAMES = new Map(
+  Object.entries(osConstants.errno)
+    .map(([name, value]): [number, string] => [value, name])
+    .toReversed(),
+)
 
 /** An error of a system call, in the shape of node:fs errors, so that one table maps both. */
 export class SyscallError extends Error {
@@ -211,12 +216,25 @@ export function openat(fd: number, path: CPath, flags: number, mode = 0): number
 const SYS_OPENAT2 = 437
 const how = Buffer.alloc(24)
 
-/** Opens with constraints on how the path resolves. @see openat2(2) @param resolve RESOLVE flags */
+/** The kernel gives up where anything on the host is moved while it resolves dots; so often it is asked again. */
+const OPEN_TRIES_MAX = 128
+
+/**
+ * Opens with constraints on how the path resolves.
+ *
+ * @param resolve RESOLVE flags
+ * @throws SyscallError EAGAIN where directories are moved all the time
+ * @see openat2(2)
+ */
 export function openat2(fd: number, path: CPath, flags: number, resolve: number, mode = 0): number {
   how.writeUInt32LE(flags | O.CLOEXEC, 0)
   how.writeUInt32LE(mode, 8)
   how.writeUInt32LE(resolve, 16)
-  return check(cSyscall(SYS_OPENAT2, fd, path, how, how.length), 'openat2', path)
+  for (let tries = 1; ; tries++) {
+    const opened = cSyscall(SYS_OPENAT2, fd, path, how, how.length)
+    if (opened < 0 && koffi.errno() === osConstants.errno.EAGAIN && tries < OPEN_TRIES_MAX) continue
+    return check(opened, 'openat2', path)
+  }
 }
 
 const F_SETPIPE_SZ = 1031
@@ -412,7 +430,7 @@ export function chdir(path: CPath): void {
   check(cChdir(path), 'chdir', path)
 }
 
-/** Takes an exclusive lock, held until every descriptor of this opening is closed. @throws EWOULDBLOCK when another has it */
+/** Takes an exclusive lock, held until every descriptor of this opening is closed. @throws SyscallError EAGAIN when another has it */
 export function flock(fd: number): void {
   check(cFlock(fd, LOCK_EX_NB), 'flock', `fd ${fd}`)
 }

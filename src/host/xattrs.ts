@@ -27,7 +27,7 @@ export function listXattrs(path: ByteString): string[] {
     const length = check(cList(cPath(path), scratch, scratch.length), 'llistxattr', cPath(path))
     return length === 0 ? [] : scratch.toString('latin1', 0, length - 1).split('\0')
   } catch (error) {
-    if (errnoOf(error) === 'ENOTSUP' || errnoOf(error) === 'EOPNOTSUPP') return []
+    if (errnoOf(error) === 'ENOTSUP') return []
     throw error
   }
 }
@@ -39,7 +39,7 @@ export function getXattr(path: ByteString, name: ByteString): Buffer | undefined
     return Buffer.from(scratch.subarray(0, length))
   } catch (error) {
     const errno = errnoOf(error)
-    if (errno === 'ENODATA' || errno === 'ENOTSUP' || errno === 'EOPNOTSUPP') return undefined
+    if (errno === 'ENODATA' || errno === 'ENOTSUP') return undefined
     throw error
   }
 }
@@ -51,7 +51,7 @@ export function getXattrFollowing(path: ByteString, name: ByteString): Buffer | 
     return Buffer.from(scratch.subarray(0, length))
   } catch (error) {
     const errno = errnoOf(error)
-    if (errno === 'ENODATA' || errno === 'ENOTSUP' || errno === 'EOPNOTSUPP') return undefined
+    if (errno === 'ENODATA' || errno === 'ENOTSUP') return undefined
     throw error
   }
 }
@@ -62,7 +62,7 @@ export function listXattrsFollowing(path: ByteString): string[] {
     const length = check(cListFollowing(cPath(path), scratch, scratch.length), 'listxattr', cPath(path))
     return length === 0 ? [] : scratch.toString('latin1', 0, length - 1).split('\0')
   } catch (error) {
-    if (errnoOf(error) === 'ENOTSUP' || errnoOf(error) === 'EOPNOTSUPP') return []
+    if (errnoOf(error) === 'ENOTSUP') return []
     throw error
   }
 }

@@ -38,7 +38,7 @@ export class XattrWriter {
 
 function isUnsupported(error: unknown, name: ByteString, entry: TarEntry): boolean {
   const errno = errnoOf(error)
-  if (errno === 'ENOTSUP' || errno === 'EOPNOTSUPP') return true
+  if (errno === 'ENOTSUP') return true
   // xattr(7): user attributes are for files and directories only.
   return errno === 'EPERM' && name.startsWith('user.') && entry.type !== 'file' && entry.type !== 'directory'
 }

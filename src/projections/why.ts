@@ -19,6 +19,7 @@ const DECISIVE = new Set([
   'content.deleted',
   'image.deleted',
   'namespace.removed',
+  'pool.degraded',
   'snapshot.removed',
   'task.create-failed',
   'task.exited',
@@ -49,7 +50,9 @@ export function whyOf(history: readonly StoredEvent[], isMeant: (subject: string
   const commands = commandsOf(history)
   const decides = (event: StoredEvent) =>
     DECISIVE.has(event.type) && (isMeant(event.subject) || isFailureOf(event, commands, isMeant))
-  const ended = history.findLast((event) => decides(event) && !GONE.has(event.type))
+  const restored = history.findLast(({ type, subject }) => type === 'pool.restored' && isMeant(subject))?.position ?? 0
+  const isOver = ({ type, position }: StoredEvent) => type === 'pool.degraded' && position < restored
+  const ended = history.findLast((event) => decides(event) && !GONE.has(event.type) && !isOver(event))
   // What went before that was undone, or was another of the same name.
   const gone = history.findLast(
     (event) => isMeant(event.subject) && GONE.has(event.type) && event.position > (ended?.position ?? 0),
@@ -118,6 +121,8 @@ function sentenceOf(event: StoredEvent, commands: ReturnType<typeof commandsOf>)
       return stuckSentence(subject, data as { processes: Held[]; mounts: string[] })
     case 'task.create-failed':
       return `${subject} could not be created: ${data.error}`
+    case 'pool.degraded':
+      return `tasks of ${subject} do not become ready: ${data.error}`
     case 'command.failed':
     case 'command.cancelled': {
       const asked = commands.get(subject.slice('command/'.length))?.asked

@@ -43,7 +43,7 @@ export class Spool implements Disposable {
       this.#readability = new Readability(pipe, () => this.#fill())
     } catch (error) {
       closeSync(this.#fd)
-      if (errnoOf(error) !== 'EOPNOTSUPP') throw error
+      if (errnoOf(error) !== 'ENOTSUP') throw error
       throw new PurserError('failed_precondition', `the file system of ${path} cannot give back parts of a file`, {
         cause: error,
         remedy: 'choose a state directory on tmpfs, ext4, xfs or btrfs: --state',

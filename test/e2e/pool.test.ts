@@ -10,6 +10,7 @@ const poolSchema = z.object({
   ready: z.number(),
   warming: z.number(),
   claimed: z.number(),
+  fault: z.object({ error: z.string() }).optional(),
   members: z.array(
     z.object({ container: z.string(), status: z.string(), uses: z.number(), start: z.string().optional() }),
   ),
@@ -172,6 +173,13 @@ describe('pools of warm tasks', { timeout: 120_000 }, () => {
       async () => (await at.node.http('GET', '/metrics')).text,
       (metrics) => metrics.includes('purser_pools{standing="failing"} 1'),
     )
+    const { fault } = await eventually(
+      () => poolOf('never'),
+      (found) => found.fault !== undefined,
+    )
+    assert.match(fault?.error ?? '', /was not ready \(probe: file\)/)
+    assert.match(await run('pool', 'ls'), /^never .* failing /m)
+    assert.match(await run('why', 'never'), /tasks of pool\/never do not become ready: .*was not ready/)
     await run('pool', 'rm', 'never')
     assert.deepEqual(await containers(), [])
   })

@@ -200,6 +200,10 @@ export const poolSchema = pool.commands['pool.create'].extend({
   ...stored,
   status: z.enum(['present', 'draining', 'deleting']),
   createdAt: instant,
+  fault: z
+    .strictObject({ since: instant, error: z.string() })
+    .optional()
+    .describe('why its tasks do not become ready; it is tried again'),
   ready: z.int().nonnegative(),
   warming: z.int().nonnegative(),
   claimed: z.int().nonnegative(),

@@ -10,6 +10,7 @@ import type { StoredEvent } from '../../../model/event.ts'
 import { randomContainerId } from '../../../model/ids.ts'
 import { insist } from '../../../queue/insist.ts'
 import type { Intake } from '../../../queue/intake.ts'
+import { recordFact } from '../record-fact.ts'
 import type { PoolMembers } from './members.ts'
 import { DemandMeter, idleWanted } from './sizing.ts'
 
@@ -132,6 +133,7 @@ export class PoolKeeper {
     course.asked.delete(subject)
     if (state.status === 'succeeded') {
       course.failures = 0
+      this.#recordFault(namespace, name, undefined)
       course.meter.warmed(Date.parse(state.endedAt) - Date.parse(state.startedAt ?? state.endedAt))
     } else if (state.status === 'failed') {
       course.failures += 1
@@ -142,8 +144,25 @@ export class PoolKeeper {
         { namespace, pool: name, reason: state.error.message, waitMs },
         'a task of a pool did not become ready',
       )
+      this.#recordFault(namespace, name, state.error.message)
     }
     this.#review(namespace, name)
+  }
+
+  /** Of a pool that fails for long the first error tells. */
+  #recordFault(namespace: string, name: string, error: string | undefined): void {
+    const { log, logger } = this.#options
+    const isDue = () => {
+      const state: PoolState = log.documents.get(pool, namespace, name)
+      return state.status !== 'absent' && (state.fault === undefined) === (error !== undefined)
+    }
+    if (!isDue()) return
+    const fact =
+      error === undefined ? pool.fact(name, 'pool.restored', {}) : pool.fact(name, 'pool.degraded', { error })
+    const { signal } = this.#stop
+    recordFact(log, fact, { namespace, by: 'pool-keeper', isDue, logger, signal }).catch((err) => {
+      if (!signal.aborted) logger.error({ err, namespace, pool: name }, 'how a pool stands could not be recorded')
+    })
   }
 
   #asked(namespace: string, id: string, payload: unknown): void {
