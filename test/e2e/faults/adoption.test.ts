@@ -39,7 +39,10 @@ test('of twenty containers two have shims that hang: the others are adopted, one
   try {
     node.start()
     await node.ready()
-    const ready = (await node.logs()).split('\n').findLast((line) => line.includes('"msg":"ready"')) ?? ''
+    const [, ready = ''] = await eventually(
+      async () => (await node.logs()).split('\n').filter((line) => line.includes('"msg":"ready"')),
+      (lines) => lines.length === 2, // The daemon answers before it has written so.
+    )
     const { adopted, postponed, lost } = JSON.parse(ready)
     assert.deepEqual({ adopted, postponed, lost }, { adopted: 18, postponed: 2, lost: 0 })
     assert.equal((await at.cli('exec', 'c8', 'true')).exitCode, 0)
