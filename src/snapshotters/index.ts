@@ -1,15 +1,15 @@
 import { join } from 'node:path'
 import { PurserError } from '../model/errors.ts'
-import { FuseOverlayfsSnapshotter } from './fuse-overlayfs.ts'
+import { openFuseOverlayfs } from './fuse-overlayfs.ts'
 import { NativeSnapshotter } from './native.ts'
-import { OverlayfsSnapshotter } from './overlayfs.ts'
+import { openOverlayfs } from './overlayfs.ts'
 import { type ProxyOptions, ProxySnapshotter } from './proxy.ts'
 import type { Snapshotter } from './snapshotter.ts'
 
 const own: Record<string, (root: string) => Promise<Snapshotter>> = {
-  'fuse-overlayfs': FuseOverlayfsSnapshotter.open,
+  'fuse-overlayfs': openFuseOverlayfs,
   native: NativeSnapshotter.open,
-  overlayfs: OverlayfsSnapshotter.open,
+  overlayfs: openOverlayfs,
 }
 
 /**

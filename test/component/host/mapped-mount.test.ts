@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { type IdMap, mountAll, unmount } from '../../../src/host/mounts.ts'
 import { NativeSnapshotter } from '../../../src/snapshotters/native.ts'
-import { OverlayfsSnapshotter } from '../../../src/snapshotters/overlayfs.ts'
+import { openOverlayfs } from '../../../src/snapshotters/overlayfs.ts'
 import type { Snapshotter } from '../../../src/snapshotters/snapshotter.ts'
 import { temporaryDirectory } from '../../support/trees.ts'
 
@@ -21,7 +21,7 @@ const asMappedRoot = (directory: string, script: string) =>
   })
 
 for (const [name, open] of [
-  ['overlayfs', OverlayfsSnapshotter.open],
+  ['overlayfs', openOverlayfs],
   ['native', NativeSnapshotter.open],
 ] as const) {
   test(`${name}: a snapshot is seen with mapped owners, and what is written there has plain ones on disk`, async () => {

@@ -9,7 +9,7 @@ import { mountTemporarily } from '../../../src/host/mounts.ts'
 import type { DiffSource } from '../../../src/layers/diff/changes.ts'
 import { createDiff } from '../../../src/layers/diff/diff.ts'
 import { LayerPool } from '../../../src/layers/pool.ts'
-import { OverlayfsSnapshotter } from '../../../src/snapshotters/overlayfs.ts'
+import { openOverlayfs } from '../../../src/snapshotters/overlayfs.ts'
 import { extractOnParents } from '../../../src/unpack/unpack-layers.ts'
 import { layerStack } from '../../support/layer-stacks.ts'
 import { sha256 } from '../../support/tars.ts'
@@ -36,7 +36,7 @@ test('a layer made of what a snapshot has beside its parents gives the same snap
   const property = fc.asyncProperty(layerStack, async (layersOfEntries) => {
     counts.stacks += 1
     using work = temporaryDirectory()
-    const snapshotter = await OverlayfsSnapshotter.open(join(work.path, 'o'))
+    const snapshotter = await openOverlayfs(join(work.path, 'o'))
     const unpacker = { pool, snapshotter, runDir: work.path }
     const layers = writeLayers(work.path, layersOfEntries)
     const parentsOf = (index: number) => Array.from({ length: index }, (_, at) => `l${index - 1 - at}`)
@@ -50,7 +50,7 @@ test('a layer made of what a snapshot has beside its parents gives the same snap
     const top = layers.length - 1
     const parents = parentsOf(top)
     const see = async (id: string, below: readonly string[]) =>
-      mountTemporarily(await snapshotter.mounts(id, 'committed', below), work.path, signal)
+      mountTemporarily(await snapshotter.mounts(id, 'committed', below, signal), work.path, signal)
     await using seen = await see(`l${top}`, parents)
     const [parent, ...others] = parents
     await using lower = parent === undefined ? undefined : await see(parent, others)

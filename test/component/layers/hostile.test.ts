@@ -8,7 +8,7 @@ import { gzipSync, zstdCompressSync } from 'node:zlib'
 import { listXattrs } from '../../../src/host/xattrs.ts'
 import type { Whiteouts } from '../../../src/layers/protocol.ts'
 import { errorCodeOf } from '../../../src/model/errors.ts'
-import { OverlayfsSnapshotter } from '../../../src/snapshotters/overlayfs.ts'
+import { openOverlayfs } from '../../../src/snapshotters/overlayfs.ts'
 import type { Snapshotter } from '../../../src/snapshotters/snapshotter.ts'
 import { startExtractor } from '../../support/layers.ts'
 import { headerOf, padded, type TestEntry, tarOf } from '../../support/tars.ts'
@@ -299,7 +299,7 @@ test('devices are made, left out or refused, as the configuration says', async (
 
 test('what lies deeper than any path reaches is refused, and what is there by then can be removed', async () => {
   await using extractor = startExtractor()
-  const snapshotter: Snapshotter = await OverlayfsSnapshotter.open(extractor.path)
+  const snapshotter: Snapshotter = await openOverlayfs(extractor.path)
   const signal = AbortSignal.timeout(60_000)
   await snapshotter.create('deep', 'active', [], signal)
   const target = snapshotter.layerTarget('deep')

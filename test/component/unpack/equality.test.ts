@@ -5,7 +5,8 @@ import fc from 'fast-check'
 import { LayerPool } from '../../../src/layers/pool.ts'
 import { PurserError } from '../../../src/model/errors.ts'
 import { NativeSnapshotter } from '../../../src/snapshotters/native.ts'
-import { OverlayfsSnapshotter } from '../../../src/snapshotters/overlayfs.ts'
+import { openOverlayfs } from '../../../src/snapshotters/overlayfs.ts'
+import type { Snapshotter } from '../../../src/snapshotters/snapshotter.ts'
 import { layerStack } from '../../support/layer-stacks.ts'
 import type { TestEntry } from '../../support/tars.ts'
 import { temporaryDirectory } from '../../support/trees.ts'
@@ -40,9 +41,9 @@ test('a stack of layers unpacked in parallel equals the same one unpacked in ord
     using work = temporaryDirectory()
     const layers = writeLayers(work.path, layersOfEntries)
     const timeless = timelessOf(layersOfEntries)
-    const overlayfs = await OverlayfsSnapshotter.open(join(work.path, 'o'))
+    const overlayfs = await openOverlayfs(join(work.path, 'o'))
     const native = await NativeSnapshotter.open(join(work.path, 'n'))
-    const unpack = (snapshotter: OverlayfsSnapshotter | NativeSnapshotter, way: 'in parallel' | 'in order') =>
+    const unpack = (snapshotter: Snapshotter, way: 'in parallel' | 'in order') =>
       outcomeOf(unpackImage({ pool, snapshotter, runDir: work.path }, layers, way, timeless, signal))
     const inOrder = await unpack(overlayfs, 'in order')
     assert.deepEqual(await unpack(overlayfs, 'in parallel'), inOrder)

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { LayerPool } from '../../../src/layers/pool.ts'
 import { NativeSnapshotter } from '../../../src/snapshotters/native.ts'
-import { OverlayfsSnapshotter } from '../../../src/snapshotters/overlayfs.ts'
+import { openOverlayfs } from '../../../src/snapshotters/overlayfs.ts'
 import type { TestEntry } from '../../support/tars.ts'
 import { describeTree, temporaryDirectory } from '../../support/trees.ts'
 import { dir, file, hard, link, type Tree, timelessOf, unpackImage, writeLayers } from '../../support/unpacking.ts'
@@ -16,7 +16,7 @@ const pool = new LayerPool({ threads: 2, idleMs: 100 })
 async function unpackEveryWay(layersOfEntries: readonly (readonly TestEntry[])[]): Promise<Tree> {
   using work = temporaryDirectory()
   const layers = writeLayers(work.path, layersOfEntries)
-  const overlayfs = await OverlayfsSnapshotter.open(join(work.path, 'o'))
+  const overlayfs = await openOverlayfs(join(work.path, 'o'))
   const native = await NativeSnapshotter.open(join(work.path, 'n'))
   const timeless = timelessOf(layersOfEntries)
   const ways: Tree[] = []
